@@ -1,0 +1,269 @@
+"""One instance of a task, as stored on a JSON line and as used in Python.
+
+A text value may mention regions of the image, so every text field is *rich text*: in JSON a
+string, a box ``[x0, y0, x1, y1]``, or a list that mixes the two, e.g.
+``["why is ", [10, 20, 60, 90], " smiling?"]``. In Python it is always a tuple of pieces, each
+a ``str`` or a :data:`Box`. Boxes are absolute pixels of the original image, with
+``0 <= x0 < x1 <= width`` and ``0 <= y0 < y1 <= height``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from ofa_mi.errors import DataError
+
+Box = tuple[float, float, float, float]
+Text = tuple["str | Box", ...]
+
+_FIELDS = frozenset(
+    "unique_id task_name image_path image_size region options question text context target_txt "
+    "target_set references meta_data".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One example of one task.
+
+    Attributes:
+        unique_id: Unique among all instances of a data set.
+        task_name: Name of the task in the registry.
+        image_path: Path of the image relative to the data directory; None for text only.
+        image_size: ``(width, height)`` of the image in pixels; None for text only.
+        regions: Input regions, in the order in which the task's instructions number them.
+        options: Answers to choose from; None if the task has none.
+        question: Question about the image.
+        text: Caption, statement, expression, or other text that the task is about.
+        context: Passages, dialogue turns or steps that precede ``question`` or ``text``.
+        target: The answer: text, one of the options, or one or several boxes.
+        target_set: For tasks whose answer is a set of options (output ``options``), those
+            options; ``target`` is then empty.
+        references: Further answers that count as right (VQA has ten); never trained on.
+        meta_data: Whatever else the converter kept.
+        where: ``file:line`` it was read from, for error messages.
+    """
+
+    unique_id: str
+    task_name: str
+    image_path: str | None = None
+    image_size: tuple[int, int] | None = None
+    regions: tuple[Box, ...] = ()
+    options: tuple[Text, ...] | None = None
+    question: Text = ()
+    text: Text = ()
+    context: tuple[Text, ...] = ()
+    target: Text = ()
+    target_set: tuple[Text, ...] | None = None
+    references: tuple[str, ...] = ()
+    meta_data: dict[str, Any] = field(default_factory=dict)
+    where: str = ""
+
+    @classmethod
+    def from_json(cls, line: str | bytes, where: str) -> Instance:
+        """Parse and check one JSON line.
+
+        Args:
+            line: One line of an instances file.
+            where: ``file:line``, named in every error.
+
+        Raises:
+            DataError: The line is not valid UTF-8 or JSON, a field is missing, unknown or
+                malformed, or a box lies outside the image.
+        """
+        try:
+            record = json.loads(line)
+        except UnicodeDecodeError as error:
+            raise DataError(f"{where}: not UTF-8 (byte {error.start}: {error.reason})") from None
+        except json.JSONDecodeError as error:
+            raise DataError(f"{where}: not valid JSON, perhaps a truncated line ({error})") from None
+        return cls.from_record(record, where)
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any], where: str) -> Instance:
+        """Build an instance from a decoded JSON object; errors as in :meth:`from_json`."""
+        if not isinstance(record, dict):
+            raise DataError(f"{where}: expected a JSON object, found {type(record).__name__}")
+        parser = _Parser(record, where)
+        instance = cls(
+            unique_id=parser.unique_id,
+            task_name=parser.string("task_name"),
+            image_path=parser.optional_string("image_path"),
+            image_size=parser.image_size(),
+            regions=tuple(parser.box(value, "region") for value in parser.list("region")),
+            options=parser.texts("options") if record.get("options") is not None else None,
+            question=parser.text("question"),
+            text=parser.text("text"),
+            context=parser.context(),
+            target=parser.text("target_txt"),
+            target_set=parser.texts("target_set") if record.get("target_set") is not None else None,
+            references=parser.references(),
+            meta_data=parser.meta_data(),
+            where=where,
+        )
+        instance._check(parser)
+        return instance
+
+    def to_record(self) -> dict[str, Any]:
+        """The JSON object that :meth:`from_record` reads back; empty fields are left out."""
+        record = {
+            "unique_id": self.unique_id,
+            "task_name": self.task_name,
+            "image_path": self.image_path,
+            "image_size": list(self.image_size) if self.image_size else None,
+            "region": [list(box) for box in self.regions],
+            "options": None if self.options is None else [text_to_json(o) for o in self.options],
+            "question": text_to_json(self.question),
+            "text": text_to_json(self.text),
+            "context": [text_to_json(part) for part in self.context],
+            "target_txt": text_to_json(self.target),
+            "target_set": None if self.target_set is None else [text_to_json(o) for o in self.target_set],
+            "references": list(self.references),
+            "meta_data": self.meta_data,
+        }
+        keep_empty = ("options", "target_set")
+        return {k: v for k, v in record.items() if v or (v is not None and k in keep_empty)}
+
+    @property
+    def name(self) -> str:
+        """How an error message names this instance: where it was read and its id."""
+        return f"{self.where}: instance {self.unique_id!r}" if self.where else f"instance {self.unique_id!r}"
+
+    def boxes(self) -> list[Box]:
+        """Every box of the instance, inputs and answers."""
+        texts = [self.question, self.text, self.target, *self.context, *(self.options or ()), *(self.target_set or ())]
+        return [*self.regions, *(piece for text in texts for piece in text if not isinstance(piece, str))]
+
+    def _check(self, parser: _Parser) -> None:
+        if not self.target and self.target_set is None:
+            parser.fail("target_txt is missing or empty")
+        if self.image_path is not None and self.image_size is None:
+            parser.fail("image_size is missing; it must give [width, height] of image_path")
+        boxes = self.boxes()
+        if boxes and self.image_size is None:
+            parser.fail("has regions but no image")
+        for box in boxes:
+            check_box(box, self.image_size, parser.name)
+
+
+def check_box(box: Box, image_size: tuple[int, int], name: str) -> None:
+    """Raise :class:`DataError` naming ``name`` unless ``box`` is non-empty and inside the image.
+
+    Args:
+        box: ``(x0, y0, x1, y1)`` in pixels.
+        image_size: ``(width, height)`` in pixels.
+    """
+    x0, y0, x1, y1 = box
+    width, height = image_size
+    if not all(map(math.isfinite, box)):
+        raise DataError(f"{name}: box {list(box)} has a coordinate that is not finite")
+    if x1 <= x0 or y1 <= y0:
+        raise DataError(f"{name}: box {list(box)} is empty or reversed; it must have x0 < x1 and y0 < y1")
+    if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
+        raise DataError(f"{name}: box {list(box)} reaches outside the {width}x{height} image")
+
+
+def text_to_json(text: Text) -> Any:
+    """JSON form of a rich text: a string or a box if it is just that, otherwise a list."""
+    pieces = [piece if isinstance(piece, str) else list(piece) for piece in text]
+    if len(pieces) == 1:
+        return pieces[0]
+    return pieces or ""
+
+
+def text_from_json(value: Any, fail) -> Text:
+    """Rich text from its JSON form; ``fail(message)`` is called (and must raise) on anything else."""
+    if isinstance(value, str):
+        return (value,) if value else ()
+    if _is_box(value):
+        return (tuple(value),)
+    if isinstance(value, list) and all(isinstance(piece, str) or _is_box(piece) for piece in value):
+        return tuple(piece if isinstance(piece, str) else tuple(piece) for piece in value)
+    return fail(f"expected text, a box [x0, y0, x1, y1] or a list of these, found {value!r}")
+
+
+def plain(text: Text) -> str:
+    """``text`` for people: boxes are written as ``[x0, y0, x1, y1]`` with rounded pixels."""
+    return "".join(p if isinstance(p, str) else "[" + ", ".join(f"{c:.0f}" for c in p) + "]" for p in text)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_box(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 4 and all(map(_is_number, value))
+
+
+class _Parser:
+    """Reads the fields of one record; every failure names the place, the instance and the field."""
+
+    def __init__(self, record: dict[str, Any], where: str) -> None:
+        self.record, self.where = record, where
+        self.name = where
+        self.unique_id = self.string("unique_id")
+        self.name = f"{where}: instance {self.unique_id!r}"
+        unknown = sorted(set(record) - _FIELDS)
+        if unknown:
+            self.fail(f"unknown field {unknown[0]!r}; known fields are {', '.join(sorted(_FIELDS))}")
+
+    def fail(self, message: str):
+        raise DataError(f"{self.name}: {message}")
+
+    def string(self, key: str) -> str:
+        value = self.record.get(key)
+        if not isinstance(value, str) or not value:
+            self.fail(f"{key} must be a non-empty string, found {value!r}")
+        return value
+
+    def optional_string(self, key: str) -> str | None:
+        return None if self.record.get(key) is None else self.string(key)
+
+    def list(self, key: str) -> list:
+        value = self.record.get(key)
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            self.fail(f"{key} must be a list, found {value!r}")
+        return value
+
+    def box(self, value: Any, key: str) -> Box:
+        if not _is_box(value):
+            self.fail(f"{key} must hold boxes [x0, y0, x1, y1], found {value!r}")
+        return tuple(value)
+
+    def image_size(self) -> tuple[int, int] | None:
+        value = self.record.get("image_size")
+        if value is None:
+            return None
+        if not isinstance(value, list) or len(value) != 2 or not all(type(v) is int and v > 0 for v in value):
+            self.fail(f"image_size must be [width, height] in whole pixels, found {value!r}")
+        return tuple(value)
+
+    def text(self, key: str) -> Text:
+        value = self.record.get(key)
+        return () if value is None else text_from_json(value, lambda message: self.fail(f"{key}: {message}"))
+
+    def texts(self, key: str) -> tuple[Text, ...]:
+        return tuple(
+            text_from_json(value, lambda message: self.fail(f"{key}: {message}")) for value in self.list(key)
+        )
+
+    def context(self) -> tuple[Text, ...]:
+        value = self.record.get("context")
+        return ((value,) if value else ()) if isinstance(value, str) else self.texts("context")
+
+    def references(self) -> tuple[str, ...]:
+        values = self.list("references")
+        if not all(isinstance(value, str) for value in values):
+            self.fail(f"references must be a list of strings, found {values!r}")
+        return tuple(values)
+
+    def meta_data(self) -> dict[str, Any]:
+        value = self.record.get("meta_data")
+        if value is not None and not isinstance(value, dict):
+            self.fail(f"meta_data must be an object, found {value!r}")
+        return dict(value or {})

@@ -1,0 +1,1 @@
+"""Instructions and tasks: the registry, and rendering an instance into a prompt."""
