@@ -1,0 +1,248 @@
+"""The instruction data set: which instances, in which order, under which instruction.
+
+Everything random is a function of (seed, epoch, instance number), never of a shared random state,
+so that an epoch is the same for any number of workers, devices and restarts.
+"""
+
+from __future__ import annotations
+
+import bisect
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from fairseq.data import FairseqDataset
+from PIL import Image
+
+from ofa_mi.data.collation import Example, collate
+from ofa_mi.data.encoding import PromptEncoder
+from ofa_mi.data.images import ImageTransform
+from ofa_mi.data.instance import Instance
+from ofa_mi.data.mixture import Mixture
+from ofa_mi.data.seeding import draw
+from ofa_mi.data.store import InstanceStore
+from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.instructions.registry import Registry, TaskSpec
+from ofa_mi.instructions.rendering import render, render_target, render_task_name
+
+logger = logging.getLogger(__name__)
+
+LENGTH_BUCKET = 16  # tokens; within a bucket the order is random, so that a batch mixes tasks
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetOptions:
+    """How instances become examples.
+
+    Attributes:
+        tasks: Names of the tasks to use; instances of other tasks are left out.
+        max_instances_per_task: At most so many instances of each task, a fixed choice; 0 for all.
+        mixture_temperature: T in task probabilities proportional to ``n ** (1 / T)``.
+        prompt_style: ``instruction`` or ``task-name``.
+        option_markers: Write ``[Options]: a||||b`` (True) or ``a, b`` (False).
+        num_instructions: Use the first so many instructions of each task; 0 for all.
+        restrict_to_options: Restrict the loss to the tokens that lead to an option.
+        black_image: Give text-only instances a black image instead of none.
+        skip_bad: Log and leave out instances whose image cannot be used, instead of stopping.
+        keep_instances: Carry the instances in the batch, for scoring.
+        seed: Seed of every random choice.
+    """
+
+    tasks: Sequence[str]
+    max_instances_per_task: int = 0
+    mixture_temperature: float = 1.0
+    prompt_style: str = "instruction"
+    option_markers: bool = True
+    num_instructions: int = 0
+    restrict_to_options: bool = False
+    black_image: bool = False
+    skip_bad: bool = False
+    keep_instances: bool = False
+    seed: int = 1
+
+
+class MultiInstructDataset(FairseqDataset):
+    """Instances of one or several stores as examples; an item is an :class:`Example`.
+
+    An item's number counts through the stores in order. With ``skip_bad`` an instance whose image
+    is unusable gives None, is logged with file and line, and counted in :attr:`skipped`.
+
+    Raises:
+        ConfigError: No store holds an instance of the tasks, or a task has no instruction.
+    """
+
+    def __init__(
+        self,
+        stores: Sequence[InstanceStore],
+        registry: Registry,
+        encoder: PromptEncoder,
+        transform: ImageTransform,
+        options: DatasetOptions,
+    ) -> None:
+        super().__init__()
+        self.stores, self.registry, self.encoder, self.transform = stores, registry, encoder, transform
+        self.options = options
+        self.epoch = 1
+        self.starts = np.cumsum([0, *map(len, stores)]).tolist()
+        self.task_names = tuple(sorted(set(options.tasks)))
+        self.task_ids = self._global_task_ids()
+        self.chosen = np.flatnonzero(self.task_ids >= 0)
+        if not len(self.chosen):
+            raise ConfigError(
+                f"{', '.join(str(store.path) for store in stores)}: no instance of the chosen tasks; "
+                "see --tasks and --exclude-tasks"
+            )
+        self.specs = self._specs()
+        self.mixture = Mixture(
+            self.task_ids[self.chosen],
+            cap=options.max_instances_per_task,
+            temperature=options.mixture_temperature,
+            seed=options.seed,
+        )
+        self._skipped = torch.zeros(1, dtype=torch.int64).share_memory_()  # worker processes add to it
+
+    def _global_task_ids(self) -> np.ndarray:
+        """Number of each instance's task in ``task_names``, -1 for tasks that were not chosen."""
+        number = {name: i for i, name in enumerate(self.task_names)}
+        parts = []
+        for store in self.stores:
+            table = np.array([number.get(name, -1) for name in store.task_names], dtype=np.int32)
+            parts.append(table[store.task_ids] if len(table) else np.empty(0, dtype=np.int32))
+        return np.concatenate(parts)
+
+    def _specs(self) -> dict[int, TaskSpec]:
+        """Registry entries of the tasks that occur."""
+        specs = {int(i): self.registry[self.task_names[i]] for i in np.unique(self.task_ids[self.chosen])}
+        for spec in specs.values():
+            if self.options.prompt_style == "instruction" and not spec.instructions:
+                raise ConfigError(f"task {spec.name} has no instructions yet; add them in YAML or use --exclude-tasks")
+        return specs
+
+    @property
+    def skipped(self) -> int:
+        """Instances skipped so far because their image was unusable."""
+        return int(self._skipped)
+
+    # -- items and batches
+
+    def __len__(self) -> int:
+        return self.starts[-1]
+
+    def __getitem__(self, index: int) -> Example | None:
+        try:
+            return self.example(int(index))
+        except DataError as error:
+            if not self.options.skip_bad:
+                raise
+            logger.warning("skipped %s", error)
+            self._skipped += 1
+            return None
+
+    def example(self, index: int) -> Example:
+        """Read, render and encode one instance under the instruction drawn for this epoch."""
+        number = bisect.bisect_right(self.starts, index) - 1
+        store = self.stores[number]
+        instance = store[index - self.starts[number]]
+        spec = self.registry[instance.task_name]
+        size, name = instance.image_size, instance.name
+        options = None
+        if self.options.restrict_to_options and spec.output == "option":
+            options = [self.encoder.option(option, size) for option in instance.options or ()]
+        return Example(
+            index=index,
+            source=self.encoder.source(self._prompt(spec, instance, index), size, name=name),
+            target=self.encoder.target(render_target(spec, instance), size, name=name),
+            image=self._image(store, instance),
+            options=options,
+            confidence=float(instance.meta_data.get("confidence", 1.0)),
+            instance=instance if self.options.keep_instances else None,
+        )
+
+    def _prompt(self, spec: TaskSpec, instance: Instance, index: int):
+        markers = self.options.option_markers
+        if self.options.prompt_style == "task-name":
+            return render_task_name(spec, instance, option_markers=markers)
+        choice = draw(self.options.seed, self.epoch, np.array([index]), self._num_instructions(spec))[0]
+        return render(spec, spec.instructions[choice], instance, option_markers=markers)
+
+    def _num_instructions(self, spec: TaskSpec) -> int:
+        return min(self.options.num_instructions or len(spec.instructions), len(spec.instructions))
+
+    def _image(self, store: InstanceStore, instance: Instance) -> torch.Tensor | None:
+        if instance.image_path is not None:
+            return self.transform(store.load_image(instance))
+        if self.options.black_image:
+            side = self.transform.patch_image_size
+            return self.transform(Image.new("RGB", (side, side)))
+        return None
+
+    def collater(self, samples: Sequence[Example | None]) -> dict[str, Any]:
+        """Batch the examples; skipped ones are left out, and an empty batch is empty."""
+        examples = [sample for sample in samples if sample is not None]
+        return collate(examples) if examples else {}
+
+    # -- order and size
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the instances, their order and their instructions for ``epoch``."""
+        self.epoch = epoch
+
+    @property
+    def can_reuse_epoch_itr_across_epochs(self) -> bool:
+        """Batches are rebuilt for each epoch."""
+        return False
+
+    def ordered_indices(self) -> np.ndarray:
+        """This epoch's instances, shuffled and then ordered by length bucket."""
+        indices = self.chosen[self.mixture.epoch(self.epoch)]
+        np.random.default_rng((self.options.seed, self.epoch)).shuffle(indices)
+        has_image, text = self.has_image[indices], self.text_lengths[indices]
+        return indices[np.lexsort((-(-text // LENGTH_BUCKET), has_image))]
+
+    def batch_by_size(self, indices, max_tokens=None, max_sentences=None, required_batch_size_multiple=1):
+        """fairseq's batching; says which option is wrong if one instance alone is too large."""
+        sizes = self.num_tokens_vec(indices)
+        if max_tokens is not None and len(sizes) and sizes.max() > max_tokens:
+            raise ConfigError(
+                f"--max-tokens {max_tokens} is less than the {sizes.max()} tokens (image patches included) of the "
+                "longest instance; raise it, or lower --max-src-length or --patch-image-size"
+            )
+        return super().batch_by_size(indices, max_tokens, max_sentences, required_batch_size_multiple)
+
+    @cached_property
+    def has_image(self) -> np.ndarray:
+        """True for instances that are given an image, ``(len,)``."""
+        flags = np.concatenate([store.has_image for store in self.stores])
+        return flags | self.options.black_image
+
+    @cached_property
+    def text_lengths(self) -> np.ndarray:
+        """Source tokens of each instance under its longest instruction, ``(len,)`` int32."""
+        own = np.concatenate([store.token_lengths(self.encoder.vocabulary)[0] for store in self.stores])
+        longest = np.zeros(len(self.task_names) + 1, dtype=np.int32)  # the last entry serves task id -1
+        for i, spec in self.specs.items():
+            texts = spec.instructions if self.options.prompt_style == "instruction" else (spec.name,)
+            longest[i] = max(len(self.encoder.vocabulary.encode(text)) for text in texts)
+        return np.minimum(own + longest[self.task_ids], self.encoder.max_src_length)
+
+    @cached_property
+    def token_counts(self) -> np.ndarray:
+        """What ``--max-tokens`` counts: encoder input with patches, or target if longer, ``(len,)``."""
+        target = np.concatenate([store.token_lengths(self.encoder.vocabulary)[1] for store in self.stores])
+        return np.maximum(self.text_lengths + self.has_image * self.transform.num_patches, target)
+
+    def num_tokens(self, index: int) -> int:
+        """Tokens of one instance, image patches included."""
+        return int(self.token_counts[index])
+
+    def num_tokens_vec(self, indices) -> np.ndarray:
+        """Tokens of several instances, image patches included."""
+        return self.token_counts[indices]
+
+    def size(self, index: int) -> int:
+        """Same as :meth:`num_tokens`; encoding truncates, so nothing is ever too long."""
+        return self.num_tokens(index)

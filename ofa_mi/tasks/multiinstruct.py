@@ -1,0 +1,303 @@
+"""fairseq task ``multiinstruct``: instruction tuning over images, text and regions.
+
+    fairseq-train DATA[:DATA...] --user-dir ofa_mi --task multiinstruct --arch ofa_base \
+        --criterion adjust_label_smoothed_cross_entropy ...
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.logging import metrics
+from fairseq.tasks import FairseqTask, register_task
+from omegaconf import II
+
+from ofa_mi.data.dataset import DatasetOptions, MultiInstructDataset
+from ofa_mi.data.encoding import PromptEncoder
+from ofa_mi.data.images import ImageTransform
+from ofa_mi.data.regions import RegionCodec
+from ofa_mi.data.store import open_store
+from ofa_mi.data.vocabulary import Vocabulary
+from ofa_mi.decoding.beam import GenerationConfig, generate
+from ofa_mi.errors import CheckpointError, ConfigError
+from ofa_mi.evaluation.metrics import score_prediction
+from ofa_mi.instructions.registry import load_registry
+
+logger = logging.getLogger(__name__)
+
+SWITCH = ChoiceEnum(["on", "off"])
+
+
+@dataclass
+class MultiInstructConfig(FairseqDataclass):
+    data: str = field(
+        default="",
+        metadata={
+            "help": "data directories, separated by ':', each with train.jsonl and valid.jsonl and their images",
+            "positional": True,
+        },
+    )
+    bpe_dir: str | None = field(
+        default=None,
+        metadata={
+            "help": "directory of encoder.json, vocab.bpe and dict.txt: OFA's own for released checkpoints, or one "
+            "made by `ofa-mi vocabulary`; without it the packaged GPT-2 BPE is used"
+        },
+    )
+    instruction_dir: str | None = field(
+        default=None, metadata={"help": "directories of YAML files that add tasks or instructions, separated by ':'"}
+    )
+    tasks: str = field(
+        default="all",
+        metadata={"help": "tasks or task groups to use, separated by commas; also train, eval, all"},
+    )
+    exclude_tasks: str = field(default="", metadata={"help": "tasks or task groups to leave out, separated by commas"})
+    max_instances_per_task: int = field(
+        default=0, metadata={"help": "train on at most so many instances of each task, a fixed choice; 0 for all"}
+    )
+    mixture_temperature: float = field(
+        default=1.0,
+        metadata={
+            "help": "T in task probabilities proportional to n^(1/T): 1 uses each instance once per epoch, a larger "
+            "value evens the tasks out"
+        },
+    )
+    prompt_style: ChoiceEnum(["instruction", "task-name"]) = field(
+        default="instruction",
+        metadata={"help": "write an instruction, or the task's name and its inputs (the TaskName baseline)"},
+    )
+    option_markers: SWITCH = field(default="on", metadata={"help": "on writes '[Options]: a||||b', off writes 'a, b'"})
+    num_instructions: int = field(
+        default=0, metadata={"help": "use the first so many instructions of each task; 0 for all"}
+    )
+    max_src_length: int = field(
+        default=1024, metadata={"help": "longest source in tokens; the middle of longer text is cut"}
+    )
+    max_tgt_length: int = field(default=512, metadata={"help": "longest target in tokens"})
+    patch_image_size: int = field(
+        default=480, metadata={"help": "side in pixels of the square that images are resized to; a multiple of 16"}
+    )
+    max_image_size: int = field(
+        default=512, metadata={"help": "pixels that the location bins span; 512 in every released model"}
+    )
+    text_case: ChoiceEnum(["lower", "keep"]) = field(
+        default="lower", metadata={"help": "lower-case prompts and targets, as OFA was pre-trained, or keep their case"}
+    )
+    black_image: bool = field(
+        default=False, metadata={"help": "give text-only instances a black image, as the paper does, instead of none"}
+    )
+    restrict_to_options: bool = field(
+        default=False, metadata={"help": "restrict the training loss to the tokens that lead to one of the options"}
+    )
+    skip_bad_instances: bool = field(
+        default=False, metadata={"help": "log, count and leave out bad lines and images instead of stopping"}
+    )
+    valid_metrics: SWITCH = field(
+        default="on", metadata={"help": "decode the validation set and report each task's metric beside the loss"}
+    )
+    valid_beam: int = field(default=1, metadata={"help": "beam size when decoding the validation set"})
+    valid_max_len: int = field(default=32, metadata={"help": "most tokens to decode for a validation instance"})
+    max_valid_instances_per_task: int = field(
+        default=0, metadata={"help": "validate on at most so many instances of each task; 0 for all"}
+    )
+    seed: int = II("common.seed")
+
+
+@register_task("multiinstruct", dataclass=MultiInstructConfig)
+class MultiInstructTask(FairseqTask):
+    """Registration and argument mapping; the work is done in ``ofa_mi.data`` and ``ofa_mi.decoding``."""
+
+    def __init__(self, cfg: MultiInstructConfig, vocabulary: Vocabulary) -> None:
+        super().__init__(cfg)
+        self.vocabulary = vocabulary
+        self.registry = load_registry(*split_list(cfg.instruction_dir, ":"))
+        self.transform = ImageTransform(cfg.patch_image_size)
+        self.encoder = PromptEncoder(
+            vocabulary,
+            RegionCodec(
+                num_bins=vocabulary.num_bins,
+                max_image_size=cfg.max_image_size,
+                patch_image_size=cfg.patch_image_size,
+            ),
+            max_src_length=cfg.max_src_length,
+            max_tgt_length=cfg.max_tgt_length,
+            text_case=cfg.text_case,
+        )
+        # A checkpoint carries its vocabulary, so that it can be used without the files it was built from.
+        self.state.merge_state_dict({"vocabulary": vocabulary.state()})
+
+    @classmethod
+    def setup_task(cls, cfg: MultiInstructConfig, **kwargs) -> MultiInstructTask:
+        """Load the vocabulary and check the options."""
+        check_config(cfg)
+        vocabulary = Vocabulary.load(cfg.bpe_dir)
+        logger.info("vocabulary: %d entries", len(vocabulary))
+        return cls(cfg, vocabulary)
+
+    def build_model(self, cfg, from_checkpoint=False):
+        """Build the model; its position tables must hold the longest source and target."""
+        model = super().build_model(cfg, from_checkpoint)
+        for option, limit in zip(("max_src_length", "max_tgt_length"), model.max_positions(), strict=True):
+            if getattr(self.cfg, option) > limit:
+                flag = option.replace("_", "-")
+                raise ConfigError(f"--{flag} {getattr(self.cfg, option)} exceeds the model's {limit} positions")
+        return model
+
+    # -- data
+
+    def has_sharded_data(self, split: str) -> bool:
+        """Several directories are one data set here, not shards of one."""
+        return False
+
+    def load_dataset(self, split: str, combine: bool = False, **kwargs) -> None:
+        """Open the split of each data directory that has it.
+
+        Raises:
+            ConfigError: No directory has the split, or none of the chosen tasks occurs in it.
+        """
+        training = split == "train"
+        cfg = self.cfg
+        stores = [
+            store
+            for directory in split_list(cfg.data, ":")
+            if (store := open_store(Path(directory), split, skip_bad=cfg.skip_bad_instances)) is not None
+        ]
+        if not stores:
+            raise ConfigError(f"{cfg.data}: no directory holds {split}.jsonl")
+        dataset = MultiInstructDataset(
+            stores,
+            self.registry,
+            self.encoder,
+            self.transform,
+            DatasetOptions(
+                tasks=self.registry.select(split_list(cfg.tasks), split_list(cfg.exclude_tasks)),
+                max_instances_per_task=cfg.max_instances_per_task if training else cfg.max_valid_instances_per_task,
+                mixture_temperature=cfg.mixture_temperature if training else 1.0,
+                prompt_style=str(cfg.prompt_style),
+                option_markers=str(cfg.option_markers) == "on",
+                num_instructions=cfg.num_instructions,
+                restrict_to_options=cfg.restrict_to_options and training,
+                black_image=cfg.black_image,
+                skip_bad=cfg.skip_bad_instances,
+                keep_instances=not training,
+                seed=cfg.seed,
+            ),
+        )
+        self.datasets[split] = dataset
+        logger.info(
+            "%s: %d instances of %d tasks, %d skipped",
+            split,
+            dataset.mixture.size,
+            len(dataset.specs),
+            sum(len(store.skipped) for store in stores),
+        )
+
+    def filter_indices_by_size(self, indices, dataset, max_positions=None, ignore_invalid_inputs=False):
+        """Keep every instance: encoding has cut it to the lengths that the model can take."""
+        return indices
+
+    def begin_epoch(self, epoch: int, model) -> None:
+        """Say how many instances were skipped so far."""
+        for split, dataset in self.datasets.items():
+            if dataset.skipped:
+                logger.warning("%s: %d instances skipped so far because of unusable images", split, dataset.skipped)
+
+    @property
+    def source_dictionary(self):
+        """fairseq's view of the vocabulary."""
+        return self.vocabulary.dictionary
+
+    @property
+    def target_dictionary(self):
+        """fairseq's view of the vocabulary; sources and targets share it."""
+        return self.vocabulary.dictionary
+
+    def max_positions(self) -> tuple[int, int]:
+        """Longest source and target in tokens."""
+        return self.cfg.max_src_length, self.cfg.max_tgt_length
+
+    # -- training and validation
+
+    def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
+        """fairseq's step; the criterion is told the number of updates."""
+        criterion.update_num = update_num
+        return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+
+    def valid_step(self, sample: dict[str, Any], model, criterion):
+        """Loss of a validation batch and, with ``--valid-metrics on``, the score of each decoded answer."""
+        loss, sample_size, logging_output = super().valid_step(sample, model, criterion)
+        if self.cfg.valid_metrics == "on":
+            sums = self._scores(sample, model)
+            for name in self._valid_tasks():  # every task in every batch, so that workers log the same keys
+                logging_output[f"_score_{name}"], logging_output[f"_count_{name}"] = sums[name]
+        return loss, sample_size, logging_output
+
+    def _valid_tasks(self) -> list[str]:
+        datasets = [dataset for split, dataset in self.datasets.items() if split != "train"]
+        return sorted({spec.name for dataset in datasets for spec in dataset.specs.values()})
+
+    @torch.no_grad()
+    def _scores(self, sample: dict[str, Any], model) -> dict[str, tuple[float, int]]:
+        """Sum of scores and number of instances of each task in a batch."""
+        config = GenerationConfig(beam=self.cfg.valid_beam, max_len=self.cfg.valid_max_len)
+        sums: dict[str, tuple[float, int]] = defaultdict(lambda: (0.0, 0))
+        hypotheses = generate(model, sample["net_input"], config)
+        for instance, (best, *_) in zip(sample["instances"], hypotheses, strict=True):
+            spec = self.registry[instance.task_name]
+            answer = self.encoder.decode(best.tokens, instance.image_size)
+            score = score_prediction(spec.metrics[0], answer.text, answer.boxes, instance, spec)
+            total, count = sums[spec.name]
+            sums[spec.name] = total + score, count + 1
+        return sums
+
+    def reduce_metrics(self, logging_outputs: list[dict[str, Any]], criterion) -> None:
+        """Log the criterion's values and, in validation, each task's metric and their mean as ``score``."""
+        super().reduce_metrics(logging_outputs, criterion)
+        names = sorted(key[len("_score_") :] for key in logging_outputs[0] if key.startswith("_score_"))
+        for name in names:
+            count = sum(log[f"_count_{name}"] for log in logging_outputs)
+            if count:
+                total = sum(log[f"_score_{name}"] for log in logging_outputs)
+                metrics.log_scalar(name, float(total / count), float(count), priority=500, round=2)
+        if names:
+            metrics.log_derived("score", lambda meters: mean_of(meters, names), priority=400)
+
+
+def mean_of(meters, names: list[str]) -> float:
+    """Mean over tasks of their average score so far; tasks not seen yet are left out."""
+    values = [meters[name].avg for name in names if name in meters]
+    return round(sum(values) / len(values), 2) if values else math.nan
+
+
+def split_list(value: str | None, separator: str = ",") -> list[str]:
+    """Non-empty parts of a list given as one option."""
+    return [part for part in (value or "").split(separator) if part]
+
+
+def check_config(cfg: MultiInstructConfig) -> None:
+    """Refuse options that cannot work.
+
+    Raises:
+        ConfigError: Names the option and what it may be.
+    """
+    if not split_list(cfg.data, ":"):
+        raise ConfigError("no data directory given")
+    for directory in split_list(cfg.data, ":"):
+        if not Path(directory).is_dir():
+            raise ConfigError(f"{directory}: no such data directory")
+    if cfg.patch_image_size <= 0 or cfg.patch_image_size % 16:
+        raise ConfigError(f"--patch-image-size must be a multiple of 16, found {cfg.patch_image_size}")
+    if cfg.patch_image_size > cfg.max_image_size:
+        raise ConfigError(
+            f"--patch-image-size {cfg.patch_image_size} exceeds --max-image-size {cfg.max_image_size}, "
+            "so the location bins could not reach the right and lower edge"
+        )
+    if cfg.mixture_temperature <= 0:
+        raise ConfigError(f"--mixture-temperature must be positive, found {cfg.mixture_temperature}")
