@@ -1,0 +1,113 @@
+"""The data directory that a converter writes: instances, images, and a manifest that says what they were made from.
+
+The manifest is written first with ``"complete": false`` and last with ``true``. A run that was
+interrupted therefore continues in its directory (images that exist are kept), a finished one is
+recognised and skipped, and a directory made with other settings is never overwritten.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ofa_mi.data.instance import Instance
+from ofa_mi.errors import DataError
+
+SPLITS = ("train", "valid", "test")
+MANIFEST = "manifest.json"
+
+
+class OutputDirectory:
+    """Writes one data directory.
+
+    Args:
+        path: The directory; made if it does not exist.
+        converter: Name of the converter, kept in the manifest.
+        version: Version of the converter; a change of what it writes raises it.
+        settings: Everything that the output depends on (JSON values).
+
+    Raises:
+        DataError: The directory holds data that was made by something else or with other settings.
+    """
+
+    def __init__(self, path: str | Path, *, converter: str, version: int, settings: Mapping[str, Any]) -> None:
+        self.path = Path(path)
+        self.made_from = {"converter": converter, "version": version, "settings": dict(settings)}
+        self.finished = self._open()
+
+    def _open(self) -> dict[str, Any] | None:
+        """Return the manifest if the output is finished; otherwise mark the directory as begun."""
+        manifest_file = self.path / MANIFEST
+        if manifest_file.exists():
+            manifest = _read_manifest(manifest_file)
+            found = {key: manifest.get(key) for key in self.made_from}
+            if found != self.made_from:
+                raise DataError(
+                    f"{self.path}: holds data made with other settings ({_difference(found, self.made_from)}); "
+                    "delete the folder or give another --out"
+                )
+            if manifest.get("complete") and all((self.path / f"{split}.jsonl").exists() for split in SPLITS):
+                return manifest
+        elif any((self.path / f"{split}.jsonl").exists() for split in SPLITS):
+            raise DataError(f"{self.path}: holds instances but no {MANIFEST}; give another --out")
+        write_atomically(manifest_file, _dump({**self.made_from, "complete": False}))
+        return None
+
+    def write_instances(self, split: str, instances: Iterable[Instance]) -> dict[str, int]:
+        """Write ``split.jsonl`` and return the number of instances per task."""
+        counts: Counter[str] = Counter()
+        lines = []
+        for instance in instances:
+            counts[instance.task_name] += 1
+            lines.append(json.dumps(instance.to_record(), ensure_ascii=False, separators=(",", ":")))
+        write_atomically(self.path / f"{split}.jsonl", "".join(f"{line}\n" for line in lines).encode())
+        return dict(sorted(counts.items()))
+
+    def finish(self, counts: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+        """Write the final manifest with the number of instances (split → task → number) and return it."""
+        manifest = {**self.made_from, "complete": True, "counts": dict(counts)}
+        write_atomically(self.path / MANIFEST, _dump(manifest))
+        return manifest
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that it is either whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o644)  # mkstemp makes it private
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DataError(f"{path}: not a manifest ({error}); delete the folder or give another --out") from None
+    if not isinstance(manifest, dict):
+        raise DataError(f"{path}: not a manifest; delete the folder or give another --out")
+    return manifest
+
+
+def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """The first thing in which two ``made_from`` differ, for an error message."""
+    for key in ("converter", "version"):
+        if found[key] != wanted[key]:
+            return f"{key} {found[key]!r}, now {wanted[key]!r}"
+    old, new = found["settings"] or {}, wanted["settings"]
+    key = next(key for key in sorted({*old, *new}) if old.get(key) != new.get(key))
+    return f"{key} {old.get(key)!r}, now {new.get(key)!r}"
+
+
+def _dump(value: Any) -> bytes:
+    return (json.dumps(value, indent=1) + "\n").encode()
