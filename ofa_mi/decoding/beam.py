@@ -1,0 +1,307 @@
+"""Beam search over a decoder with a static cache.
+
+The search is the one of fairseq's `SequenceGenerator` (Wu et al. 2016, arXiv 1609.08144, without coverage): keep the
+2K best continuations of K beams, move those that end in ``</s>`` among the best K to the finished hypotheses, go on
+with the best K others, and stop a sentence when it has K finished hypotheses. What differs is the cost:
+
+- Cross-attention keys and values and all position biases exist once per sentence, not per beam and step
+  (`decoder.start`); a change of beams moves the self-attention cache only (`state.reorder`).
+- A sentence that is done leaves the batch (`state.select`).
+- Over the vocabulary, a step reads the logits twice: once for their logsumexp, once for the best 2K of every beam. No
+  log-probabilities are written, nothing is sorted, and there is one synchronisation with the host.
+- If every sentence is constrained, the output layer computes the columns of the allowed tokens only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ofa_mi.decoding.trie import Automaton, TrieTable
+from ofa_mi.errors import ConfigError, OfaMiError
+
+BOS, PAD, EOS = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class GenerationConfig:
+    """How to search.
+
+    Attributes:
+        beam: Number of beams K, and of hypotheses returned at most.
+        lenpen: Exponent of the length by which a score is divided; above 1 favours long outputs.
+        min_len: Least number of tokens before ``</s>``.
+        max_len: Largest number of tokens before ``</s>``.
+        no_repeat_ngram: No n-gram of this size occurs twice in an output; 0 allows repetition.
+        normalize: False returns the plain sum of log-probabilities ("unnormalised", as OFA does for VQA).
+
+    Raises:
+        ConfigError: A value that cannot work.
+    """
+
+    beam: int = 5
+    lenpen: float = 1.0
+    min_len: int = 1
+    max_len: int = 64
+    no_repeat_ngram: int = 0
+    normalize: bool = True
+
+    def __post_init__(self) -> None:
+        if self.beam < 1:
+            raise ConfigError(f"beam must be at least 1, not {self.beam}")
+        if not 0 <= self.min_len <= self.max_len:
+            raise ConfigError(
+                f"0 <= min_len <= max_len must hold, found min_len {self.min_len}, max_len {self.max_len}"
+            )
+        if self.no_repeat_ngram < 0:
+            raise ConfigError(f"no_repeat_ngram must be 0 (off) or positive, not {self.no_repeat_ngram}")
+
+
+@dataclass
+class Hypothesis:
+    """A finished output.
+
+    Attributes:
+        tokens: Token ids with the final ``</s>``, without ``<s>``.
+        score: Sum of the tokens' log-probabilities, ``</s>`` included, divided by ``len(tokens) ** lenpen`` unless
+            unnormalised.
+    """
+
+    tokens: list[int]
+    score: float
+
+
+def encode(model, net_input: dict) -> dict:
+    """Run the model's encoder on a batch; ``prev_output_tokens``, if there, is ignored."""
+    return model.encoder(**{name: value for name, value in net_input.items() if name != "prev_output_tokens"})
+
+
+@torch.no_grad()
+def generate(
+    model,
+    net_input: dict,
+    config: GenerationConfig,
+    *,
+    allowed: Sequence[Automaton | None] | None = None,
+) -> list[list[Hypothesis]]:
+    """Find the best outputs of every sentence of a batch.
+
+    A sentence with an automaton in ``allowed`` says only what the automaton accepts; length limits and
+    ``no_repeat_ngram`` do not apply to it. Its log-probabilities are normalised over the tokens that are allowed at
+    that place (all other logits are -inf before the softmax, as OFA does), so a forced token costs nothing.
+
+    Args:
+        model: Model in evaluation mode with the decoding interface (`encoder`, `decoder.start`, `decoder.step`,
+            `decoder.output_layer`).
+        net_input: Arguments of the encoder: ``src_tokens`` (B, S), ``src_lengths`` (B,), ``patch_images``, …
+        config: Settings of the search.
+        allowed: One automaton or None per sentence.
+
+    Returns:
+        For every sentence its hypotheses, best first: ``config.beam`` of them, or fewer if it cannot say more.
+
+    Raises:
+        ConfigError: ``allowed`` does not fit the batch, or outputs would be longer than the decoder's positions.
+        OfaMiError: The model's logits are NaN, so that nothing can be chosen.
+    """
+    device = net_input["src_tokens"].device
+    num_sentences = len(net_input["src_tokens"])
+    if allowed is None:
+        allowed = [None] * num_sentences
+    if len(allowed) != num_sentences:
+        raise ConfigError(f"{len(allowed)} automata for {num_sentences} sentences; give one, or None, per sentence")
+
+    table = TrieTable(allowed, device) if any(automaton is not None for automaton in allowed) else None
+    search = _Search(num_sentences, config, table, device)
+    if search.num_steps > model.max_decoder_positions():
+        raise ConfigError(
+            f"an output of {search.num_steps} tokens was asked for, but the decoder has only "
+            f"{model.max_decoder_positions()} positions; reduce max_len or shorten the options"
+        )
+    state = model.decoder.start(encode(model, net_input), beams=config.beam, max_length=search.num_steps)
+    ids = None if table is None else table.ids
+    for step in range(search.num_steps):
+        features = model.decoder.step(search.tokens[:, :, step : step + 1], state)  # B, K, 1, C
+        logits = model.decoder.output_layer(features[:, :, 0], ids=ids).float()  # B, K, N
+        parents, remaining = search.advance(step, logits)
+        if remaining is not None:
+            if len(remaining) == 0:
+                break
+            state.select(remaining)
+        state.reorder(parents)
+    return search.hypotheses()
+
+
+@dataclass
+class _Finished:
+    """Up to K finished hypotheses per sentence of the original batch."""
+
+    tokens: Tensor  # B, K, L: with </s>, then <pad>
+    scores: Tensor  # B, K
+    count: Tensor  # B
+
+    def add(self, sentences: Tensor, ended: Tensor, tokens: Tensor, scores: Tensor) -> None:
+        """Append where ``ended`` (B', K), in the order of the beams, until a sentence is full.
+
+        Args:
+            sentences: Rows of the original batch that the B' sentences are.
+            ended: bool (B', K).
+            tokens: (B', K, length), with ``</s>``.
+            scores: (B', K).
+        """
+        place = self.count[sentences, None] + ended.cumsum(1) - 1  # B', K
+        row, beam = (ended & (place < self.scores.shape[1])).nonzero(as_tuple=True)
+        where = sentences[row], place[row, beam]
+        self.tokens[*where, : tokens.shape[2]] = tokens[row, beam]
+        self.scores[where] = scores[row, beam]
+        self.count[sentences] = (self.count[sentences] + ended.sum(1)).clamp_(max=self.scores.shape[1])
+
+
+class _Search:
+    """The beams of the sentences that are not done (B' of B), and the finished hypotheses of all.
+
+    Attributes:
+        num_steps: Decoder steps at most: the longest output, ``</s>`` included.
+        tokens: int64 (B', K, num_steps + 1), ``<s>`` and what each beam has said.
+    """
+
+    def __init__(self, num_sentences: int, config: GenerationConfig, table: TrieTable | None, device) -> None:
+        self.config, self.table = config, table
+        shape = num_sentences, config.beam
+        self.sentences = torch.arange(num_sentences, device=device)  # rows of the original batch
+        self.limit = torch.full((num_sentences,), config.max_len, device=device)  # tokens before </s>
+        self.nodes = None
+        self.free = torch.ones(num_sentences, dtype=torch.bool, device=device)
+        if table is not None:
+            self.free = ~table.constrained
+            self.limit = torch.where(self.free, self.limit, table.max_len - 1)
+            self.nodes = table.start[:, None].expand(shape)
+        # Columns of the logits: the vocabulary, or the allowed tokens only.
+        self.ids = None if table is None else table.ids
+        self.num_steps = int(self.limit.max()) + 1
+
+        self.tokens = torch.full((*shape, self.num_steps + 1), PAD, device=device)
+        self.tokens[:, :, 0] = BOS
+        # All beams begin alike: only the first may have children in the first step.
+        self.scores = torch.full(shape, -torch.inf, device=device)
+        self.scores[:, 0] = 0.0
+        self.finished = _Finished(
+            tokens=torch.full((*shape, self.num_steps), PAD, device=device),
+            scores=torch.full(shape, -torch.inf, device=device),
+            count=torch.zeros(num_sentences, dtype=torch.long, device=device),
+        )
+
+    def advance(self, step: int, logits: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Choose the next token of every beam.
+
+        Args:
+            step: Number of tokens said so far, without ``<s>``.
+            logits: fp32 (B', K, N), overwritten.
+
+        Returns:
+            Parent beam of every new beam (B'', K), and the places (B'',) among the B' sentences that go on; None
+            instead of the places if all of them do.
+        """
+        scores, columns, parents = self._candidates(step, logits)  # B', C each
+        tokens = columns if self.ids is None else self.ids[columns]
+        alive = scores > -torch.inf
+        ends = (tokens == EOS) & alive
+
+        beam = self.config.beam
+        self._finish(step, ends[:, :beam], parents[:, :beam], scores[:, :beam])
+
+        # The best K that do not end go on; if there are fewer, the rest is dead (-inf).
+        num_candidates = scores.shape[1]
+        order = torch.arange(num_candidates, device=scores.device) + num_candidates * ends
+        chosen = order.topk(beam, largest=False).indices  # B', K
+        self.scores = scores.masked_fill(ends, -torch.inf).gather(1, chosen)
+        parents, tokens, columns = (values.gather(1, chosen) for values in (parents, tokens, columns))
+        self.tokens = self.tokens.gather(1, parents[:, :, None].expand_as(self.tokens))
+        self.tokens[:, :, step + 1] = tokens
+        if self.nodes is not None:
+            nodes = self.table.follow(self.nodes.gather(1, parents), columns)
+            self.nodes = nodes.masked_fill(self.scores == -torch.inf, 0)
+
+        done = (self.finished.count[self.sentences] == beam) | (step >= self.limit)
+        done |= ~(self.scores > -torch.inf).any(1)
+        if not done.any():  # the step's only synchronisation, with the one in _finish
+            return parents, None
+        remaining = (~done).nonzero()[:, 0]
+        self._select(remaining)
+        return parents[remaining], remaining
+
+    def hypotheses(self) -> list[list[Hypothesis]]:
+        """Everything that was finished, best first."""
+        tokens, scores, count = (getattr(self.finished, name).tolist() for name in ("tokens", "scores", "count"))
+        if min(count, default=1) == 0:
+            raise OfaMiError(
+                f"sentence {count.index(0)} of the batch has no output: the model's logits are NaN or infinite "
+                "(fp16 may overflow: use fp32 or bf16), or no_repeat_ngram and the vocabulary leave no token to say"
+            )
+        results = []
+        for sentence_tokens, sentence_scores, n in zip(tokens, scores, count, strict=True):
+            found = [
+                Hypothesis(row[: row.index(EOS) + 1], score)
+                for row, score in zip(sentence_tokens[:n], sentence_scores[:n], strict=True)
+            ]
+            results.append(sorted(found, key=lambda hypothesis: -hypothesis.score))
+        return results
+
+    def _candidates(self, step: int, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Cumulative score, column and parent beam of the best 2K continuations, best first: (B', C) each."""
+        if self.nodes is not None:
+            logits.masked_fill_(self.table.forbidden(self.nodes, logits.shape[-1]), -torch.inf)
+        base = self.scores - logits.logsumexp(-1)  # B', K
+        self._rule_out(step, logits)
+        # The best 2K of a sentence are among the best 2K of each of its beams.
+        best, columns = logits.topk(min(2 * self.config.beam, logits.shape[-1]))  # B', K, 2K
+        scores = (best + base[:, :, None]).flatten(1)  # B', K * 2K
+        scores, place = scores.topk(min(2 * self.config.beam, scores.shape[1]))  # B', 2K
+        return scores, columns.flatten(1).gather(1, place), place // columns.shape[2]
+
+    def _rule_out(self, step: int, logits: Tensor) -> None:
+        """Set to -inf, after normalisation, what the limits of the search forbid to free sentences."""
+        if self.ids is not None:
+            return
+        free = self.free
+        logits[:, :, PAD] = -torch.inf
+        if step < self.config.min_len:
+            logits[:, :, EOS].masked_fill_(free[:, None], -torch.inf)
+        if step >= self.config.max_len:
+            end = logits[:, :, EOS].clone()
+            logits.masked_fill_(free[:, None, None], -torch.inf)
+            logits[:, :, EOS] = end
+        elif 0 < self.config.no_repeat_ngram <= step:
+            repeated = _repeated(self.tokens[:, :, 1 : step + 1], self.config.no_repeat_ngram)
+            logits.scatter_(2, torch.where(free[:, None, None], repeated, PAD), -torch.inf)
+
+    def _finish(self, step: int, ended: Tensor, parents: Tensor, scores: Tensor) -> None:
+        """Store the beams (B', K) that have just said ``</s>``."""
+        tokens = self.tokens[:, :, 1 : step + 2].gather(1, parents[:, :, None].expand(-1, -1, step + 1))
+        tokens[:, :, step] = EOS
+        if self.config.normalize:
+            scores = scores / (step + 1) ** self.config.lenpen
+        self.finished.add(self.sentences, ended, tokens, scores)
+
+    def _select(self, sentences: Tensor) -> None:
+        """Keep only these of the B' sentences."""
+        for name in ("sentences", "limit", "free", "tokens", "scores", "nodes"):
+            values = getattr(self, name)
+            if values is not None:
+                setattr(self, name, values[sentences])
+
+
+def _repeated(tokens: Tensor, n: int) -> Tensor:
+    """Tokens that would complete an n-gram for the second time: (B, K, t - n + 1), ``<pad>`` for none.
+
+    Args:
+        tokens: int64 (B, K, t), what has been said, t >= n.
+        n: Size of the n-grams.
+    """
+    grams = tokens.unfold(2, n, 1)  # B, K, t - n + 1, n
+    last = tokens[:, :, tokens.shape[2] - n + 1 :]  # B, K, n - 1
+    match = (grams[..., :-1] == last[:, :, None]).all(-1)
+    return torch.where(match, grams[..., -1], PAD)
