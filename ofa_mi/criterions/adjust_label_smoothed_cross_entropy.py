@@ -1,7 +1,5 @@
 """fairseq criterion ``adjust_label_smoothed_cross_entropy``: OFA's loss with all its switches."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

@@ -4,14 +4,12 @@
         --criterion adjust_label_smoothed_cross_entropy ...
 """
 
-from __future__ import annotations
-
 import logging
 import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import torch
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
@@ -37,21 +35,18 @@ SWITCH = ChoiceEnum(["on", "off"])
 
 @dataclass
 class MultiInstructConfig(FairseqDataclass):
-    data: str = field(
-        default="",
-        metadata={
-            "help": "data directories, separated by ':', each with train.jsonl and valid.jsonl and their images",
-            "positional": True,
-        },
+    data: Optional[str] = field(
+        default=None,
+        metadata={"help": "data directories, separated by ':', each with train.jsonl and valid.jsonl and their images"},
     )
-    bpe_dir: str | None = field(
+    bpe_dir: Optional[str] = field(
         default=None,
         metadata={
             "help": "directory of encoder.json, vocab.bpe and dict.txt: OFA's own for released checkpoints, or one "
             "made by `ofa-mi vocabulary`; without it the packaged GPT-2 BPE is used"
         },
     )
-    instruction_dir: str | None = field(
+    instruction_dir: Optional[str] = field(
         default=None, metadata={"help": "directories of YAML files that add tasks or instructions, separated by ':'"}
     )
     tasks: str = field(
@@ -134,7 +129,7 @@ class MultiInstructTask(FairseqTask):
         self.state.merge_state_dict({"vocabulary": vocabulary.state()})
 
     @classmethod
-    def setup_task(cls, cfg: MultiInstructConfig, **kwargs) -> MultiInstructTask:
+    def setup_task(cls, cfg: MultiInstructConfig, **kwargs) -> "MultiInstructTask":
         """Load the vocabulary and check the options."""
         check_config(cfg)
         vocabulary = Vocabulary.load(cfg.bpe_dir)
