@@ -1,0 +1,352 @@
+"""The metrics, by name: what one generated answer is worth beside the right one, from 0 to 100.
+
+A metric scores one :class:`Answer` against one :class:`Truth` and says how the scores of many
+instances become the score of a task under one instruction: their mean, except BLEU and chrF, which
+are computed over the whole corpus. Every metric is a function registered by :func:`metric`; its
+docstring is its documentation.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ofa_mi.data.instance import Box, Instance, Text
+from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.evaluation.boxes import box_iou, closest, count_matches
+from ofa_mi.instructions.prompt import OPTION_SEPARATOR
+from ofa_mi.instructions.registry import TaskSpec
+from ofa_mi.instructions.rendering import EMPTY_SET
+
+IOU_THRESHOLD = 0.5
+# VQA's formula takes an answer as fully right when three of the other annotators gave it.
+VQA_AGREEMENT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the model generated.
+
+    Attributes:
+        text: The text without the boxes in it.
+        boxes: The boxes in it, pixels of the original image.
+    """
+
+    text: str
+    boxes: tuple[Box, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What an answer is compared with.
+
+    Attributes:
+        references: Right answers as text: the target's text (unless it is boxes only), then the
+            instance's further references.
+        boxes: Boxes of the target.
+        options: The options that could be chosen from; None if the task has none.
+        target_set: The options that make up the answer of a task whose answer is a set, else None.
+        name: How an error message names the instance.
+    """
+
+    references: tuple[str, ...]
+    boxes: tuple[Box, ...] = ()
+    options: tuple[Text, ...] | None = None
+    target_set: tuple[Text, ...] | None = None
+    name: str = "instance"
+
+    @classmethod
+    def of(cls, instance: Instance) -> Truth:
+        """The truth of an instance."""
+        target = text_of(instance.target)
+        return cls(
+            references=((target,) if target else ()) + instance.references,
+            boxes=boxes_of(instance.target),
+            options=instance.options,
+            target_set=instance.target_set,
+            name=instance.name,
+        )
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of the registry.
+
+    Attributes:
+        name: Its name in task files and reports.
+        score: ``(answer, truth) -> 0 … 100`` for one instance.
+        corpus: ``(texts, references per text) -> 0 … 100`` for many instances; None where it is the
+            mean of their scores.
+        outputs: Kinds of task output (``TaskSpec.output``) that it can score.
+    """
+
+    name: str
+    score: Callable[[Answer, Truth], float]
+    corpus: Callable[[Sequence[str], Sequence[Sequence[str]]], float] | None
+    outputs: tuple[str, ...]
+
+    @property
+    def description(self) -> str:
+        """First line of its docstring."""
+        return self.score.__doc__.strip().splitlines()[0]
+
+
+METRICS: dict[str, Metric] = {}
+
+
+def metric(*outputs: str, corpus: Callable | None = None):
+    """Register the decorated function under its own name, as a metric of tasks with one of ``outputs``."""
+
+    def register(score: Callable[[Answer, Truth], float]) -> Callable[[Answer, Truth], float]:
+        METRICS[score.__name__] = Metric(score.__name__, score, corpus, outputs)
+        return score
+
+    return register
+
+
+def get_metric(name: str) -> Metric:
+    """The metric called ``name``; :class:`ConfigError` if there is none."""
+    if name not in METRICS:
+        raise ConfigError(f"unknown metric {name!r}; known are {', '.join(METRICS)}")
+    return METRICS[name]
+
+
+def score_answer(metric_name: str, answer: Answer, truth: Truth) -> float:
+    """Score of one answer, 0 … 100.
+
+    Raises:
+        ConfigError: There is no such metric.
+        DataError: The truth lacks what the metric compares with, e.g. options or boxes.
+    """
+    return get_metric(metric_name).score(answer, truth)
+
+
+def score_prediction(metric_name: str, text: str, boxes: Sequence[Box], instance: Instance, spec: TaskSpec) -> float:
+    """Score of one generated answer of one instance, 0 … 100; pure, for use while training.
+
+    Args:
+        metric_name: One of :data:`METRICS`.
+        text: Generated text without its boxes.
+        boxes: Generated boxes in pixels.
+        instance: The instance that was answered.
+        spec: Its task.
+
+    Raises:
+        ConfigError: There is no such metric, or it cannot score what the task outputs.
+        DataError: The instance lacks what the metric compares with.
+    """
+    check_metric(metric_name, spec)
+    return score_answer(metric_name, Answer(text, tuple(boxes)), Truth.of(instance))
+
+
+def check_metric(metric_name: str, spec: TaskSpec) -> None:
+    """Raise :class:`ConfigError` unless the metric can score the answers of the task."""
+    outputs = get_metric(metric_name).outputs
+    if spec.output not in outputs:
+        raise ConfigError(
+            f"task {spec.name}: metric {metric_name} scores tasks with output {' or '.join(outputs)}, not {spec.output}"
+        )
+
+
+def text_of(text: Text) -> str:
+    """Text of a rich text without its boxes, white space collapsed."""
+    return " ".join("".join(piece if isinstance(piece, str) else " " for piece in text).split())
+
+
+def boxes_of(text: Text) -> tuple[Box, ...]:
+    """Boxes of a rich text, in order."""
+    return tuple(piece for piece in text if not isinstance(piece, str))
+
+
+def normalise(text: str) -> str:
+    """``text`` as accuracy compares it: lower case, white space collapsed, no final punctuation.
+
+    A text of nothing but punctuation stays what it is.
+    """
+    text = " ".join(text.lower().split())
+    return text.rstrip(".,;:!? ") or text
+
+
+# -- text
+
+
+@metric("text", "option")
+def accuracy(answer: Answer, truth: Truth) -> float:
+    """Exact match with a reference after lower-casing, collapsing white space and dropping final punctuation.
+
+    An option that mentions regions ("[box] points at [box]") is matched when its text is, and each
+    of its boxes overlaps the generated one in its place with IoU 0.5 or more.
+    """
+    if truth.boxes:
+        return 100.0 * (_same_letters(answer, truth) and _same_boxes(answer.boxes, truth.boxes))
+    return 100.0 * (normalise(answer.text) in map(normalise, _references(truth, "accuracy")))
+
+
+@metric("text", "option")
+def rouge_l(answer: Answer, truth: Truth) -> float:
+    """ROUGE-L F-measure with Porter stemming, the best over the references (``rouge-score`` package)."""
+    references = _references(truth, "rouge_l")
+    if not answer.text:
+        return 0.0
+    scorer = _rouge_scorer()
+    return 100.0 * max(scorer.score(reference, answer.text)["rougeL"].fmeasure for reference in references)
+
+
+@metric("text")
+def vqa_accuracy(answer: Answer, truth: Truth) -> float:
+    """VQA's accuracy: mean over leave-one-out subsets of the annotators' answers of min(matches / 3, 1).
+
+    The annotators' answers are the instance's ``references`` without its target; answers are
+    compared as accuracy compares them. Antol et al. 2015, https://visualqa.org/evaluation.html.
+    """
+    annotated = truth.references[1:]
+    if len(annotated) <= VQA_AGREEMENT:
+        raise DataError(
+            f"{truth.name}: vqa_accuracy needs the annotators' answers (VQA has ten) in references, "
+            f"found {len(annotated)}; at least {VQA_AGREEMENT + 1} are needed"
+        )
+    given = normalise(answer.text)
+    matches = [normalise(reference) == given for reference in annotated]
+    left_out = [min((sum(matches) - match) / VQA_AGREEMENT, 1.0) for match in matches]
+    return 100.0 * sum(left_out) / len(left_out)
+
+
+@functools.cache
+def _rouge_scorer():
+    # Imported on first use: it brings NLTK, which takes longer to import than everything else here.
+    from rouge_score.rouge_scorer import RougeScorer
+
+    return RougeScorer(["rougeL"], use_stemmer=True)
+
+
+def _references(truth: Truth, metric_name: str) -> tuple[str, ...]:
+    if not truth.references:
+        raise DataError(f"{truth.name}: {metric_name} compares text, but the target has none")
+    return truth.references
+
+
+def _same_letters(answer: Answer, truth: Truth) -> bool:
+    # Taking boxes out of a text leaves it open where the spaces around them go, so spaces do not count.
+    given, wanted = (re.sub(r"\s", "", normalise(text)) for text in (answer.text, "".join(truth.references[:1])))
+    return given == wanted
+
+
+def _same_boxes(given: Sequence[Box], wanted: Sequence[Box]) -> bool:
+    if len(given) != len(wanted):
+        return False
+    return all(box_iou(a, b) >= IOU_THRESHOLD for a, b in zip(given, wanted, strict=True))
+
+
+# -- text over a corpus
+
+
+def corpus_bleu(texts: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """sacrebleu's corpus BLEU, lower-cased; each text may have any number of references."""
+    return _sacrebleu("BLEU", lowercase=True).corpus_score(list(texts), _streams(references)).score
+
+
+def corpus_chrf(texts: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """sacrebleu's corpus chrF2, lower-cased; each text may have any number of references."""
+    return _sacrebleu("CHRF", lowercase=True).corpus_score(list(texts), _streams(references)).score
+
+
+@metric("text", corpus=corpus_bleu)
+def bleu(answer: Answer, truth: Truth) -> float:
+    """BLEU of ``sacrebleu``, over the corpus; lower-cased, because prompts and targets are.
+
+    The score of one instance is sentence BLEU with the effective order, for looking at, not for averaging.
+    """
+    scorer = _sacrebleu("BLEU", lowercase=True, effective_order=True)
+    return scorer.sentence_score(answer.text, list(_references(truth, "bleu"))).score
+
+
+@metric("text", corpus=corpus_chrf)
+def chrf(answer: Answer, truth: Truth) -> float:
+    """chrF2 of ``sacrebleu``, over the corpus; lower-cased, because prompts and targets are."""
+    return _sacrebleu("CHRF", lowercase=True).sentence_score(answer.text, list(_references(truth, "chrf"))).score
+
+
+@functools.cache
+def _sacrebleu(name: str, **options):
+    import sacrebleu.metrics
+
+    return getattr(sacrebleu.metrics, name)(**options)
+
+
+def _streams(references: Sequence[Sequence[str]]) -> list[list[str | None]]:
+    """sacrebleu's form: the first reference of every text, then every second one, …, None where there is none."""
+    count = max(map(len, references), default=0)
+    return [[refs[i] if i < len(refs) else None for refs in references] for i in range(count)]
+
+
+# -- regions
+
+
+@metric("option")
+def region_accuracy(answer: Answer, truth: Truth) -> float:
+    """Whether the region option with the highest IoU with the generated box is the right one.
+
+    Wrong if no box was generated or if it overlaps none of the options.
+    """
+    (target,) = _boxes(truth, "region_accuracy")[:1]
+    options = [boxes_of(option)[:1] for option in truth.options or ()]
+    if not all(options) or not options:
+        raise DataError(f"{truth.name}: region_accuracy needs options that are boxes")
+    candidates = [box for (box,) in options]
+    choice = closest(answer.boxes[0], candidates) if answer.boxes else None
+    return 100.0 * (choice is not None and candidates[choice] == target)
+
+
+@metric("region")
+def iou(answer: Answer, truth: Truth) -> float:
+    """Whether the generated box overlaps the right one with IoU 0.5 or more."""
+    return 100.0 * (_first_iou(answer, truth) >= IOU_THRESHOLD)
+
+
+@metric("region")
+def mean_iou(answer: Answer, truth: Truth) -> float:
+    """IoU of the generated box with the right one; 0 if none was generated."""
+    return 100.0 * _first_iou(answer, truth)
+
+
+@metric("region", "regions")
+def region_f1(answer: Answer, truth: Truth) -> float:
+    """F1 of the generated boxes, matched one to one with the right ones at IoU 0.5 (optimal matching)."""
+    targets = _boxes(truth, "region_f1")
+    return _f1(count_matches(answer.boxes, targets, IOU_THRESHOLD), len(answer.boxes), len(targets))
+
+
+def _first_iou(answer: Answer, truth: Truth) -> float:
+    target = _boxes(truth, "IoU")[0]
+    return box_iou(answer.boxes[0], target) if answer.boxes else 0.0
+
+
+def _boxes(truth: Truth, metric_name: str) -> tuple[Box, ...]:
+    if not truth.boxes:
+        raise DataError(f"{truth.name}: {metric_name} compares boxes, but the target has none")
+    return truth.boxes
+
+
+# -- sets
+
+
+@metric("options")
+def set_f1(answer: Answer, truth: Truth) -> float:
+    """F1 of the generated set of options, separated by ``||||``; ``none`` is the empty set."""
+    if truth.target_set is None:
+        raise DataError(f"{truth.name}: set_f1 compares sets of options, but the instance has no target_set")
+    wanted = {normalise(text_of(option)) for option in truth.target_set}
+    given = {normalise(part) for part in answer.text.split(OPTION_SEPARATOR)} - {""}
+    if EMPTY_SET not in {normalise(text_of(option)) for option in truth.options or ()}:
+        # An empty answer is no answer: only the word for it says that the set is empty.
+        if not wanted:
+            return 100.0 * (given == {EMPTY_SET})
+        given -= {EMPTY_SET}
+    return _f1(len(given & wanted), len(given), len(wanted))
+
+
+def _f1(matches: int, given: int, wanted: int) -> float:
+    """F1 in 0 … 100 from counts; two empty sets agree."""
+    return 200.0 * matches / (given + wanted) if given + wanted else 100.0

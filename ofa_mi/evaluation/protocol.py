@@ -1,0 +1,122 @@
+"""From scores per instruction to the numbers of the paper's tables.
+
+Every task is run once per instruction. Its *mean*, *max* and *deviation* are over instructions; the
+deviation is the sample deviation (n - 1), since the paper's cells exceed what a population
+deviation could reach. *Sensitivity* (MultiInstruct, arXiv 2212.10773) is 100 times the mean over tasks of
+deviation / mean; *aggregated* performance is the mean of the task means.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ofa_mi.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskScores:
+    """A task's score over instructions, from 0 to 100.
+
+    Attributes:
+        mean: Mean over instructions.
+        deviation: Sample deviation over instructions; None for a single instruction, which has none.
+        max: Best instruction; None where only mean and deviation are known.
+    """
+
+    mean: float
+    deviation: float | None
+    max: float | None = None
+
+    @classmethod
+    def of(cls, scores: Sequence[float]) -> TaskScores:
+        """Summary of one score per instruction.
+
+        Raises:
+            ConfigError: There is no score, or one is not a finite number.
+        """
+        if not len(scores):
+            raise ConfigError("a task has no score; it needs one per instruction")
+        scores = [float(score) for score in scores]
+        if not all(map(math.isfinite, scores)):
+            raise ConfigError(f"a score is not a finite number: {scores}")
+        deviation = statistics.stdev(scores) if len(scores) > 1 else None
+        return cls(statistics.fmean(scores), deviation, max(scores))
+
+
+@dataclass(frozen=True, slots=True)
+class SensitivityReport:
+    """Sensitivity and what went into it.
+
+    Attributes:
+        value: ``100 x mean over tasks of deviation / mean``; NaN if no task is left.
+        tasks: Sensitivity of every task that counts.
+        left_out: Tasks that do not count, each with the reason.
+    """
+
+    value: float
+    tasks: dict[str, float]
+    left_out: dict[str, str]
+
+
+def sensitivity(scores: Mapping[str, Sequence[float] | TaskScores]) -> float:
+    """Sensitivity to the wording of instructions; lower is better.
+
+    Args:
+        scores: For every task one score per instruction, or a :class:`TaskScores` where only its
+            mean and deviation are known. A plain sequence always holds scores, whatever its length.
+
+    Returns:
+        ``100 x mean over tasks of (sample deviation / mean)``. Tasks with mean 0 or with a single
+        instruction have no such ratio: they are left out and named in a warning
+        (:func:`sensitivity_report` returns them). NaN if no task is left.
+    """
+    report = sensitivity_report(scores)
+    for task, reason in report.left_out.items():
+        logger.warning("sensitivity leaves out %s: %s", task, reason)
+    return report.value
+
+
+def sensitivity_report(scores: Mapping[str, Sequence[float] | TaskScores]) -> SensitivityReport:
+    """As :func:`sensitivity`, with the tasks that count and those that are left out."""
+    tasks: dict[str, float] = {}
+    left_out: dict[str, str] = {}
+    for task, value in scores.items():
+        summary = _summary(task, value)
+        if summary.deviation is None:
+            left_out[task] = "it has one instruction only"
+        elif summary.mean == 0:
+            left_out[task] = "its mean is 0"
+        else:
+            tasks[task] = 100.0 * summary.deviation / summary.mean
+    return SensitivityReport(statistics.fmean(tasks.values()) if tasks else math.nan, tasks, left_out)
+
+
+def aggregated(means: Mapping[str, float]) -> float:
+    """Aggregated performance: the mean of the task means.
+
+    The paper's is over its nine evaluation tasks (commonsense VQA by ROUGE-L) and, where Natural
+    Instructions was evaluated, its ROUGE-L as one further entry.
+
+    Raises:
+        ConfigError: ``means`` is empty.
+    """
+    if not means:
+        raise ConfigError("no task to aggregate")
+    return statistics.fmean(means.values())
+
+
+def _summary(task: str, value: Sequence[float] | TaskScores) -> TaskScores:
+    if isinstance(value, TaskScores):
+        return value
+    if isinstance(value, str | Mapping) or not hasattr(value, "__len__"):
+        raise ConfigError(f"{task}: expected one score per instruction or TaskScores(mean, deviation), found {value!r}")
+    try:
+        return TaskScores.of(value)
+    except ConfigError as error:
+        raise ConfigError(f"{task}: {error}") from None

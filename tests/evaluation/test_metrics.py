@@ -1,0 +1,197 @@
+"""Metrics against the packages they come from and against cases worked out by hand."""
+
+import pytest
+import sacrebleu
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
+
+from ofa_mi.data.instance import Instance
+from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.evaluation.boxes import box_iou, closest, count_matches
+from ofa_mi.evaluation.metrics import METRICS, Answer, Truth, normalise, score_answer, score_prediction
+from ofa_mi.instructions import registry
+from ofa_mi.instructions.registry import TaskSpec
+
+coordinate = st.integers(-20, 120)
+boxes = st.tuples(coordinate, coordinate, coordinate, coordinate)
+
+
+def spec(output, *metrics):
+    return TaskSpec("task", "group", "eval", (), None, (), output, metrics, 1, (), False, "")
+
+
+def text_score(name, text, *references):
+    return score_answer(name, Answer(text), Truth(references))
+
+
+def test_registry_of_tasks_and_registry_of_metrics_know_the_same_names():
+    assert set(METRICS) == set(registry.METRICS)
+    assert all(metric.description for metric in METRICS.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "reference", "right"),
+    [
+        ("Yes.", "yes", True),
+        ("  not \n sure", "Not sure!", True),
+        ("red", "dark red", False),
+        ("", "yes", False),
+        ("it's", "its", False),
+        ("?", "!", False),
+        ("c++", "c", False),
+        ("50%", "50", False),
+        ("cat . .", "cat", True),
+    ],
+)
+def test_accuracy_is_exact_match_after_normalising(text, reference, right):
+    assert text_score("accuracy", text, reference) == 100.0 * right
+
+
+def test_accuracy_takes_any_reference():
+    assert text_score("accuracy", "sofa", "couch", "sofa") == 100.0
+
+
+def test_accuracy_of_an_option_that_mentions_regions_compares_its_boxes_too():
+    target = ("because ", (0, 0, 50, 50), "'s hat is red")
+    truth = Truth.of(Instance("1", "t", "i.png", (100, 100), target=target, options=(target, ("no",))))
+    assert score_answer("accuracy", Answer("because's hat is red", ((1, 0, 50, 50),)), truth) == 100.0
+    assert score_answer("accuracy", Answer("because 's hat is red", ((0, 0, 50, 50),)), truth) == 100.0
+    assert score_answer("accuracy", Answer("because 's hat is red", ((50, 50, 90, 90),)), truth) == 0.0
+    assert score_answer("accuracy", Answer("because 's hat is red"), truth) == 0.0
+    assert score_answer("accuracy", Answer("because 's cap is red", ((0, 0, 50, 50),)), truth) == 0.0
+
+
+@given(st.text(alphabet="aB .,!?\n", max_size=12))
+@settings(max_examples=100, deadline=None)
+def test_normalising_twice_changes_nothing(text):
+    assert normalise(normalise(text)) == normalise(text)
+
+
+def test_rouge_l_is_the_best_over_references_with_stemming():
+    scorer = RougeScorer(["rougeL"], use_stemmer=True)
+    text, references = "two dogs are running", ("a dog runs on grass", "two dogs ran", "cats")
+    expected = 100 * max(scorer.score(reference, text)["rougeL"].fmeasure for reference in references)
+    assert text_score("rouge_l", text, *references) == pytest.approx(expected)
+    # By hand: "running dogs" stems to the "run dog" of the reference: precision 1, recall 2 / 3.
+    assert text_score("rouge_l", "running dogs", "run dog fast") == pytest.approx(100 * 0.8)
+    assert text_score("rouge_l", "", "anything") == 0.0
+
+
+def test_bleu_and_chrf_over_a_corpus_are_sacrebleus_whatever_the_number_of_references():
+    texts = ["the cat sat on the mat today", "a dog"]
+    references = [["The cat sat on the mat", "a cat is on the mat now"], ["the dog"]]
+    streams = [["The cat sat on the mat", "the dog"], ["a cat is on the mat now", None]]
+    bleu = sacrebleu.corpus_bleu(texts, streams, lowercase=True).score
+    assert METRICS["bleu"].corpus(texts, references) == pytest.approx(bleu)
+    assert 0 < bleu < 100
+    chrf = sacrebleu.metrics.CHRF(lowercase=True).corpus_score(texts, streams).score
+    assert METRICS["chrf"].corpus(texts, references) == pytest.approx(chrf)
+
+
+def test_bleu_and_chrf_of_one_instance_are_sacrebleus():
+    text, reference = "the small cat sat down", "the cat sat down"
+    assert text_score("bleu", text, reference) == pytest.approx(sacrebleu.sentence_bleu(text, [reference]).score)
+    assert text_score("chrf", text, reference) == pytest.approx(sacrebleu.sentence_chrf(text, [reference]).score)
+    assert text_score("bleu", "the cat", "The Cat") == pytest.approx(100.0)
+    assert text_score("chrf", "THE CAT", "the cat") == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize(("matches", "score"), [(0, 0), (1, 30), (2, 60), (3, 90), (4, 100), (10, 100)])
+def test_vqa_accuracy_by_its_formula(matches, score):
+    """Three of ten: seven subsets keep three matches (1), three keep two (2/3): (7 + 2) / 10."""
+    truth = Truth(("red", *["Red."] * matches, *["blue"] * (10 - matches)))
+    assert score_answer("vqa_accuracy", Answer("red"), truth) == pytest.approx(score)
+
+
+def test_vqa_accuracy_without_enough_annotators_is_an_error():
+    with pytest.raises(DataError, match="annotators' answers"):
+        text_score("vqa_accuracy", "red", "red", "red", "red", "red")
+
+
+OPTIONS = (((0, 0, 10, 10),), ((20, 20, 40, 40),), ((22, 22, 42, 42),))
+
+
+@pytest.mark.parametrize(
+    ("generated", "right"),
+    [
+        (((21, 20, 40, 40),), True),
+        (((22, 22, 42, 42),), False),  # nearer to another option
+        (((60, 60, 90, 90),), False),  # near to none
+        (((10, 10, 20, 20),), False),  # touches two, overlaps none
+        (((40, 40, 20, 20),), False),  # reversed
+        ((), False),
+        (((20, 20, 40, 40), (0, 0, 10, 10)), True),  # the first counts
+    ],
+)
+def test_region_accuracy_takes_the_option_that_overlaps_most(generated, right):
+    truth = Truth((), ((20, 20, 40, 40),), OPTIONS)
+    assert score_answer("region_accuracy", Answer("", generated), truth) == 100.0 * right
+
+
+def test_iou_by_hand():
+    # 10 x 10 boxes shifted by 5: overlap 50, union 150.
+    assert box_iou((0, 0, 10, 10), (5, 0, 15, 10)) == pytest.approx(1 / 3)
+    assert box_iou((0, 0, 10, 10), (0, 0, 10, 5)) == 0.5
+    truth = Truth((), ((0, 0, 10, 10),))
+    assert score_answer("iou", Answer("", ((0, 0, 10, 5),)), truth) == 100.0
+    assert score_answer("iou", Answer("", ((5, 0, 15, 10),)), truth) == 0.0
+    assert score_answer("mean_iou", Answer("", ((5, 0, 15, 10),)), truth) == pytest.approx(100 / 3)
+    assert score_answer("iou", Answer("left"), truth) == score_answer("mean_iou", Answer("left"), truth) == 0.0
+
+
+@given(boxes, boxes)
+@settings(max_examples=200, deadline=None)
+def test_iou_is_symmetric_bounded_and_agrees_with_counting_pixels(first, second):
+    def pixels(box):
+        return {(x, y) for x in range(box[0], box[2]) for y in range(box[1], box[3])}
+
+    one, two = pixels(first), pixels(second)
+    expected = len(one & two) / len(one | two) if one and two else 0.0
+    assert box_iou(first, second) == box_iou(second, first) == pytest.approx(expected)
+    assert closest(first, [second]) == (0 if expected else None)
+
+
+def test_region_f1_matches_optimally():
+    left, right, both = (0, 0, 10, 10), (9, 0, 19, 10), (2, 0, 12, 10)
+    # `both` overlaps left (IoU 2/3) and `left` overlaps only itself: taking the best pair first still gives 2.
+    assert count_matches([both, left], [left, (3, 0, 13, 10)], 0.5) == 2
+    truth = Truth((), (left, right))
+    assert score_answer("region_f1", Answer("", (left, right)), truth) == 100.0
+    assert score_answer("region_f1", Answer("", (left,)), truth) == pytest.approx(100 * 2 / 3)
+    assert score_answer("region_f1", Answer("", (left, left)), truth) == 50.0
+    assert score_answer("region_f1", Answer("", ()), truth) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "score"),
+    [
+        ("cat||||dog", ("dog", "cat"), 100),
+        ("cat |||| Dog.", ("cat", "dog"), 100),
+        ("cat||||cat", ("cat", "dog"), 100 * 2 / 3),
+        ("cat||||tree", ("cat", "dog"), 50),
+        ("none", (), 100),
+        ("", (), 0),
+        ("cat", (), 0),
+        ("none", ("cat",), 0),
+        ("", ("cat",), 0),
+    ],
+)
+def test_set_f1(text, wanted, score):
+    truth = Truth((), target_set=tuple((w,) for w in wanted), options=(("cat",), ("dog",), ("tree",)))
+    assert score_answer("set_f1", Answer(text), truth) == pytest.approx(score)
+
+
+def test_score_prediction_of_an_instance():
+    instance = Instance("7", "t", "i.png", (100, 100), target=((0, 0, 10, 10),), where="d.jsonl:3")
+    assert score_prediction("iou", "", [(0, 0, 10, 9)], instance, spec("region", "iou")) == 100.0
+    with pytest.raises(ConfigError, match=r"task task: metric accuracy scores .*, not region"):
+        score_prediction("accuracy", "a", [], instance, spec("region", "accuracy"))
+    with pytest.raises(ConfigError, match="unknown metric 'acuracy'"):
+        score_prediction("acuracy", "a", [], instance, spec("region", "iou"))
+
+
+@pytest.mark.parametrize("name", sorted(METRICS))
+def test_a_truth_without_what_the_metric_compares_with_is_an_error_that_names_it(name):
+    with pytest.raises(DataError, match=r"d\.jsonl:3"):
+        score_answer(name, Answer("a", ((0, 0, 1, 1),)), Truth((), name="d.jsonl:3"))

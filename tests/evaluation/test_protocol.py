@@ -1,0 +1,80 @@
+"""The protocol's arithmetic, against the paper's published numbers and against cases worked out by hand."""
+
+import logging
+import math
+
+import pytest
+
+from ofa_mi.errors import ConfigError
+from ofa_mi.evaluation import TaskScores, aggregated, sensitivity, sensitivity_report
+from ofa_mi.evaluation.published import (
+    AGGREGATED,
+    COMMONSENSE_ACCURACY,
+    MODELS,
+    NATURAL_INSTRUCTIONS,
+    SENSITIVITY,
+)
+
+
+@pytest.mark.parametrize(("model", "expected"), AGGREGATED.items())
+def test_published_aggregated_scores(model, expected):
+    means = {task: cell.mean for task, cell in MODELS[model].items()}
+    means["natural_instructions"] = NATURAL_INSTRUCTIONS[model]
+    assert round(aggregated(means), 2) == expected
+
+
+@pytest.mark.parametrize(("model", "expected"), SENSITIVITY.items())
+def test_published_sensitivity(model, expected):
+    assert round(sensitivity(MODELS[model]), 2) == expected
+
+
+def test_published_cells_need_the_sample_deviation():
+    """No scores from 0 to max have a population deviation above sqrt(mean x (max - mean)); a cell exceeds it."""
+    cell = MODELS["NaturalInstruct"]["visual_text_extraction"]
+    largest = math.sqrt(cell.mean * (cell.max - cell.mean))
+    assert largest < cell.deviation < largest * math.sqrt(5 / 4)
+
+
+def test_max_is_never_below_mean():
+    cells = [cell for row in MODELS.values() for cell in row.values()] + list(COMMONSENSE_ACCURACY.values())
+    assert all(cell.max >= cell.mean for cell in cells)
+
+
+def test_summary_by_hand():
+    summary = TaskScores.of([10, 20, 30])
+    assert (summary.mean, summary.max, summary.deviation) == (20, 30, 10)
+    assert TaskScores.of([7]) == TaskScores(7, None, 7)
+
+
+def test_sensitivity_of_scores_by_hand():
+    # deviations 10 and 0 over means 20 and 5: (50 + 0) / 2
+    assert sensitivity({"a": [10, 20, 30], "b": [5, 5]}) == pytest.approx(25)
+    assert sensitivity({"a": TaskScores(20, 10), "b": [5, 5]}) == pytest.approx(25)
+
+
+def test_two_scores_are_scores_and_not_mean_and_deviation():
+    assert sensitivity({"a": (20.0, 10.0)}) == pytest.approx(100 * math.sqrt(50) / 15)
+
+
+def test_tasks_without_a_ratio_are_left_out_and_named(caplog):
+    scores = {"a": [10, 20, 30], "zero": [0, 0, 0], "single": [50]}
+    with caplog.at_level(logging.WARNING):
+        assert sensitivity(scores) == pytest.approx(50)
+    assert "zero: its mean is 0" in caplog.text
+    assert "single: it has one instruction only" in caplog.text
+    report = sensitivity_report(scores)
+    assert report.tasks == {"a": pytest.approx(50)}
+    assert set(report.left_out) == {"zero", "single"}
+    assert math.isnan(sensitivity({"zero": [0, 0]}))
+
+
+@pytest.mark.parametrize("value", [[], [1.0, math.nan], 3.0, {"mean": 1.0}])
+def test_what_is_not_a_list_of_scores_is_an_error_naming_the_task(value):
+    with pytest.raises(ConfigError, match=r"^bad: "):
+        sensitivity({"bad": value})
+
+
+def test_aggregated_of_nothing_is_an_error():
+    assert aggregated({"a": 1.0, "b": 2.0}) == 1.5
+    with pytest.raises(ConfigError):
+        aggregated({})
