@@ -1,0 +1,113 @@
+"""Image tower: a ResNet without its fourth stage (He et al., arXiv 1512.03385), of timm's bottleneck blocks."""
+
+from contextlib import contextmanager, nullcontext
+from functools import partial
+
+import torch
+from timm.layers import DropPath
+from timm.models.resnet import Bottleneck, make_blocks
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from ofa_mi.errors import ConfigError
+
+# name -> (blocks, channels) of the three stages; a stage puts out four times its channels
+RESNETS = {
+    "resnet_nano": ((1, 1, 1), (16, 32, 64)),
+    "resnet50": ((3, 4, 6), (64, 128, 256)),
+    "resnet101": ((3, 4, 23), (64, 128, 256)),
+    "resnet152": ((3, 8, 36), (64, 128, 256)),
+}
+
+
+class FrozenBatchNorm2d(nn.BatchNorm2d):
+    """BatchNorm with frozen statistics and a frozen affine map, under BatchNorm's own names."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__(num_features)
+        self.weight.requires_grad_(False)
+        self.bias.requires_grad_(False)
+        self.train(False)
+
+    def train(self, mode: bool = True) -> "FrozenBatchNorm2d":
+        return super().train(False)
+
+
+class ImageTower(nn.Module):
+    """ResNet trunk of stride 16; the stride lies in the 3x3 convolution of a block.
+
+    Args:
+        resnet_type: a key of ``RESNETS``.
+        drop_path_rate: stochastic depth; in each stage the rate rises linearly from 0 to this.
+        freeze: freeze the statistics and affine maps of all BatchNorm layers.
+        checkpoint_activations: recompute every block in backward.
+    """
+
+    stride = 16
+
+    def __init__(
+        self,
+        resnet_type: str,
+        *,
+        drop_path_rate: float = 0.0,
+        freeze: bool = False,
+        checkpoint_activations: bool = False,
+    ) -> None:
+        super().__init__()
+        if resnet_type not in RESNETS:
+            raise ConfigError(f"--resnet-type {resnet_type!r} is not one of {', '.join(RESNETS)}")
+        depths, channels = RESNETS[resnet_type]
+        norm_layer = FrozenBatchNorm2d if freeze else nn.BatchNorm2d
+        self.checkpoint_activations = checkpoint_activations
+        self.out_channels = channels[-1] * Bottleneck.expansion
+
+        self.conv1 = nn.Conv2d(3, channels[0], kernel_size=7, stride=2, padding=3, bias=False)
+        self.bn1 = norm_layer(channels[0])
+        self.act1 = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        stages, _ = make_blocks(
+            (Bottleneck,) * len(channels), channels, depths, channels[0], norm_layer=norm_layer, act_layer=nn.ReLU
+        )
+        for name, stage in stages:  # layer1, layer2, layer3
+            _set_drop_path(stage, drop_path_rate)
+            self.add_module(name, stage)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, out_channels, H / 16, W / 16)."""
+        x = self.maxpool(self.act1(self.bn1(self.conv1(images))))  # N, C, H / 4, W / 4
+        for stage in (self.layer1, self.layer2, self.layer3):
+            for block in stage:
+                x = self._checkpointed(block, x) if self.checkpoint_activations and self.training else block(x)
+        return x
+
+    @staticmethod
+    def _checkpointed(block: nn.Module, x: Tensor) -> Tensor:
+        contexts = partial(_checkpoint_contexts, block)
+        return checkpoint(block, x, use_reentrant=False, context_fn=contexts)
+
+
+def _set_drop_path(stage: nn.Sequential, rate: float) -> None:
+    """OFA's schedule: linear within the stage, not over the whole network as in timm."""
+    rates = torch.linspace(0, rate, len(stage), device="cpu").tolist()
+    for block, block_rate in zip(stage, rates, strict=True):
+        block.drop_path = DropPath(block_rate) if block_rate > 0 else None
+
+
+def _checkpoint_contexts(block: nn.Module):
+    """Contexts of the first pass and of the recomputation, which must not update the running statistics again."""
+    return nullcontext(), _statistics_untouched(block)
+
+
+@contextmanager
+def _statistics_untouched(block: nn.Module):
+    norms = [m for m in block.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True

@@ -1,0 +1,121 @@
+"""OFA as a fairseq model: registration, command line, construction and checkpoints."""
+
+import argparse
+from dataclasses import fields
+from functools import partial
+
+from fairseq.models import FairseqEncoderDecoderModel, register_model, register_model_architecture
+from torch import Tensor, nn
+
+from ofa_mi.models.decoder import Decoder
+from ofa_mi.models.encoder import Encoder
+from ofa_mi.models.image_tower import RESNETS
+from ofa_mi.models.sizes import ALWAYS_ON, SIZES, Config, complete
+
+
+@register_model("ofa")
+class OFAModel(FairseqEncoderDecoderModel):
+    """OFA (Wang et al., arXiv 2202.03052): one encoder-decoder for text, images and regions.
+
+    State-dict names, shapes and numbers equal those of the released checkpoints.
+    """
+
+    def __init__(self, config: Config, encoder: Encoder, decoder: Decoder) -> None:
+        super().__init__(encoder, decoder)
+        self.config = config
+        self.supported_targets = {"self"}
+
+    @classmethod
+    def add_args(cls, parser: argparse.ArgumentParser) -> None:
+        """One option per field of :class:`Config`; an option that is not given takes the architecture's value."""
+        for f in fields(Config):
+            names = ("--" + f.name.replace("_", "-"), *f.metadata["aliases"])
+            kind = {"action": argparse.BooleanOptionalAction} if f.type is bool else {"type": f.type}
+            if f.name == "resnet_type":
+                kind["choices"] = tuple(RESNETS)
+            parser.add_argument(*names, dest=f.name, default=argparse.SUPPRESS, help=f.metadata["help"], **kind)
+        for name in ALWAYS_ON:
+            parser.add_argument(
+                "--" + name.replace("_", "-"),
+                action="store_true",
+                default=argparse.SUPPRESS,
+                help="always on; accepted for OFA's command lines",
+            )
+
+    @classmethod
+    def build_model(cls, args: argparse.Namespace, task) -> "OFAModel":
+        """Build the model for ``args``, which the architecture function has completed, and the task's dictionary."""
+        config = Config.from_args(args)
+        dictionary = task.source_dictionary
+        embed_tokens = nn.Embedding(len(dictionary), config.encoder_embed_dim, padding_idx=dictionary.pad())
+        model = cls(
+            config, Encoder(config, dictionary, embed_tokens), Decoder(config, task.target_dictionary, embed_tokens)
+        )
+        model.apply(_init_weights)
+        nn.init.zeros_(embed_tokens.weight[embed_tokens.padding_idx])  # last: the output projection shares it
+        if config.freeze_encoder_embedding or config.freeze_decoder_embedding:
+            embed_tokens.weight.requires_grad_(False)
+        return model
+
+    def forward(
+        self,
+        src_tokens: Tensor,
+        src_lengths: Tensor | None,
+        prev_output_tokens: Tensor,
+        patch_images: Tensor | None = None,
+        patch_masks: Tensor | None = None,
+        features_only: bool = False,
+        return_all_hiddens: bool = False,
+    ) -> tuple[Tensor, dict[str, list]]:
+        """Teacher forcing.
+
+        Args:
+            src_tokens: (B, S) int64.
+            src_lengths: (B,) unused, part of fairseq's interface.
+            prev_output_tokens: (B, T) int64, the target shifted to the right.
+            patch_images: (B, 3, H, W), or only the rows (N, 3, H, W) whose ``patch_masks`` is True.
+            patch_masks: (B,) bool, True for samples that have an image; ``None`` means all of them.
+            features_only: return the decoder's features (B, T, C) instead of the logits.
+            return_all_hiddens: also return what lies between the layers.
+
+        Returns:
+            (B, T, V) logits, and the decoder's dictionary with the encoder's under ``encoder_out``.
+        """
+        encoder_out = self.encoder(
+            src_tokens,
+            src_lengths,
+            patch_images=patch_images,
+            patch_masks=patch_masks,
+            return_all_hiddens=return_all_hiddens,
+        )
+        x, extra = self.decoder(
+            prev_output_tokens,
+            encoder_out=encoder_out,
+            features_only=features_only,
+            return_all_hiddens=return_all_hiddens,
+        )
+        return x, extra | {"encoder_out": encoder_out}
+
+    def extract_features(self, *args, **kwargs) -> tuple[Tensor, dict[str, list]]:
+        """As :meth:`forward`, without the output projection."""
+        return self(*args, **kwargs, features_only=True)
+
+    def load_state_dict(self, state_dict: dict, strict: bool = True, model_cfg=None, args=None):
+        """Load a checkpoint of this or a smaller vocabulary or position table; see ``checkpoint.fit_state_dict``."""
+        from ofa_mi.checkpoint import fit_state_dict  # it imports the models
+
+        state_dict = dict(state_dict)
+        fit_state_dict(state_dict, self)
+        return super().load_state_dict(state_dict, strict, model_cfg, args)
+
+
+def _init_weights(module: nn.Module) -> None:
+    """BERT's initialisation (arXiv 1810.04805); the ResNet keeps its own."""
+    if isinstance(module, (nn.Linear, nn.Embedding)):
+        nn.init.normal_(module.weight, std=0.02)
+    if isinstance(module, nn.Linear) and module.bias is not None:
+        nn.init.zeros_(module.bias)
+
+
+for _arch in SIZES:
+    register_model_architecture("ofa", _arch)(partial(complete, arch=_arch))
