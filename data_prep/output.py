@@ -64,15 +64,24 @@ class OutputDirectory:
         lines = []
         for instance in instances:
             counts[instance.task_name] += 1
-            lines.append(json.dumps(instance.to_record(), ensure_ascii=False, separators=(",", ":")))
-        write_atomically(self.path / f"{split}.jsonl", "".join(f"{line}\n" for line in lines).encode())
+            lines.append(instance_line(instance))
+        self.write_lines(split, lines)
         return dict(sorted(counts.items()))
+
+    def write_lines(self, split: str, lines: Iterable[str]) -> None:
+        """Write ``split.jsonl`` from lines made by :func:`instance_line`."""
+        write_atomically(self.path / f"{split}.jsonl", "".join(f"{line}\n" for line in lines).encode())
 
     def finish(self, counts: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
         """Write the final manifest with the number of instances (split → task → number) and return it."""
         manifest = {**self.made_from, "complete": True, "counts": dict(counts)}
         write_atomically(self.path / MANIFEST, _dump(manifest))
         return manifest
+
+
+def instance_line(instance: Instance) -> str:
+    """The JSON line of an instance, without the line break."""
+    return json.dumps(instance.to_record(), ensure_ascii=False, separators=(",", ":"))
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -1,0 +1,118 @@
+"""What a task's builder returns, the table of builders, and what the builders share."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ofa_mi.data.instance import Box, Text
+from ofa_mi.data_prep.scenes.world import Scene
+
+YES_NO = ("yes", "no")
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """How an instance is counted when answers are balanced.
+
+    Within a task and a stratum every label is kept equally often. A stratum holds instances whose
+    texts are equally likely for every label, e.g. all questions of one form.
+
+    Attributes:
+        label: What is balanced, mostly the answer.
+        labels: All labels.
+        stratum: Anything that the text gives away.
+    """
+
+    label: str
+    labels: tuple[str, ...]
+    stratum: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An instance without its image; fields as in :class:`ofa_mi.data.instance.Instance`."""
+
+    target: Text = ()
+    regions: tuple[Box, ...] = ()
+    options: tuple[Text, ...] | None = None
+    question: Text = ()
+    text: Text = ()
+    context: tuple[Text, ...] = ()
+    target_set: tuple[Text, ...] | None = None
+    references: tuple[str, ...] = ()
+    balance: Balance | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """One task.
+
+    Attributes:
+        task: Its name in the registry.
+        evaluation: True for a task that is never trained.
+        modes: The modes of scene that it can use.
+        build: Makes an instance from a scene; None if the scene does not suit it.
+    """
+
+    task: str
+    evaluation: bool
+    modes: tuple[str, ...]
+    build: Callable[[Scene, random.Random], Draft | None]
+
+
+BUILDERS: dict[str, Builder] = {}
+
+
+def builds(*, modes: Iterable[str] = ("shapes",), evaluation: bool = False) -> Callable[[Any], Any]:
+    """Decorator: the function builds the task of its name."""
+
+    def register(function: Callable[[Scene, random.Random], Draft | None]):
+        task = function.__name__
+        BUILDERS[task] = Builder(task, evaluation, tuple(modes), function)
+        return function
+
+    return register
+
+
+def text(value: object) -> Text:
+    """Rich text without regions."""
+    return (str(value),)
+
+
+def choice_of(
+    answer: Text, others: Iterable[Text], rng: random.Random, *, number: int = 4, **fields: Any
+) -> Draft | None:
+    """A draft with ``answer`` among ``number`` options in random order.
+
+    Args:
+        answer: The right option.
+        others: Wrong options; ``number - 1`` of them are drawn.
+        rng: Source of the draw and the order.
+        number: Options in all; None is returned if there are not enough.
+        fields: The other fields of the draft.
+    """
+    pool = list(dict.fromkeys(other for other in others if other != answer))
+    if len(pool) < number - 1:
+        return None
+    options = [answer, *rng.sample(pool, number - 1)]
+    rng.shuffle(options)
+    return Draft(target=answer, options=tuple(options), **fields)
+
+
+def labelled(answer: str, labels: Sequence[str], rng: random.Random, *, stratum: object = "", **fields: Any) -> Draft:
+    """A draft whose options are fixed labels in random order, balanced over the labels."""
+    options = rng.sample([text(label) for label in labels], len(labels))
+    balance = Balance(answer, tuple(labels), str(stratum))
+    return Draft(target=text(answer), options=tuple(options), balance=balance, **fields)
+
+
+def yes_no(truth: bool, rng: random.Random, **fields: Any) -> Draft:
+    """A draft with the options yes and no."""
+    return labelled("yes" if truth else "no", YES_NO, rng, **fields)
+
+
+def coin(rng: random.Random) -> bool:
+    return rng.random() < 0.5

@@ -1,0 +1,131 @@
+"""Geometry of regions. The regions are windows around things; only their coordinates matter.
+
+Wherever overlaps are compared, the answer is the same by shared area and by intersection over
+union (IoU), and it wins by half or more in both. Two regions that *overlap* share at least
+15 percent of the smaller one; two that do not are two pixels or more apart.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from ofa_mi.data_prep.scenes.language import intersection
+from ofa_mi.data_prep.scenes.tasks.draft import Draft, builds, coin, text, yes_no
+from ofa_mi.data_prep.scenes.world import PixelBox, Scene
+
+OPTIONS = 4
+TRIES = 40
+CLEAR_OVERLAP = 0.15  # least share of the smaller region
+CLEAR_GAP = 2  # pixels
+MARGIN = 1.5  # ratio between the best overlap and the next
+
+
+@builds()
+def most_overlapping_region_selection(scene: Scene, rng: random.Random) -> Draft | None:
+    """A region, regions → the one that overlaps most with it."""
+    return _select(scene, rng, lambda region, options: _winner(region, options, most=True))
+
+
+@builds()
+def least_overlapping_region_selection(scene: Scene, rng: random.Random) -> Draft | None:
+    """A region, regions that all overlap with it → the one that overlaps least."""
+    return _select(scene, rng, lambda region, options: _winner(region, options, most=False))
+
+
+@builds()
+def overlapping_region_selection(scene: Scene, rng: random.Random) -> Draft | None:
+    """A region, regions → the only one that overlaps with it."""
+    return _select(scene, rng, lambda region, options: _only(region, options, overlapping=True))
+
+
+@builds()
+def non_overlapping_region_selection(scene: Scene, rng: random.Random) -> Draft | None:
+    """A region, regions → the only one that does not overlap with it."""
+    return _select(scene, rng, lambda region, options: _only(region, options, overlapping=False))
+
+
+@builds()
+def region_overlap_detection(scene: Scene, rng: random.Random) -> Draft | None:
+    """Two regions → whether they overlap."""
+    overlapping = coin(rng)
+    test = overlaps if overlapping else apart
+    for _ in range(TRIES):
+        regions = (window(scene, rng), window(scene, rng))
+        if test(*regions):
+            return yes_no(overlapping, rng, regions=regions)
+    return None
+
+
+@builds()
+def region_area(scene: Scene, rng: random.Random) -> Draft | None:
+    """A region → its area in square pixels of the original image."""
+    x0, y0, x1, y1 = region = window(scene, rng)
+    return Draft(regions=(region,), target=text((x1 - x0) * (y1 - y0)))
+
+
+def window(scene: Scene, rng: random.Random) -> PixelBox:
+    """A random box of 20 to 60 percent of the image's sides, around a random thing."""
+    center = rng.choice(scene.things).center
+    spans = []
+    for middle, side in zip(center, (scene.width, scene.height), strict=True):
+        length = rng.uniform(0.2, 0.6) * side
+        start = min(max(middle + rng.uniform(-0.2, 0.2) * side - length / 2, 0), side - length)
+        spans.append((int(start), int(start + length)))
+    (x0, x1), (y0, y1) = spans
+    return x0, y0, x1, y1
+
+
+def iou(p: PixelBox, q: PixelBox) -> float:
+    shared = intersection(p, q)
+    return shared / (_area(p) + _area(q) - shared)
+
+
+def overlaps(p: PixelBox, q: PixelBox) -> bool:
+    return intersection(p, q) >= CLEAR_OVERLAP * min(_area(p), _area(q))
+
+
+def apart(p: PixelBox, q: PixelBox) -> bool:
+    grown = (p[0] - CLEAR_GAP, p[1] - CLEAR_GAP, p[2] + CLEAR_GAP, p[3] + CLEAR_GAP)
+    return intersection(grown, q) == 0
+
+
+def _area(box: PixelBox) -> int:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _select(
+    scene: Scene, rng: random.Random, find: Callable[[PixelBox, list[PixelBox]], PixelBox | None]
+) -> Draft | None:
+    """Draw a region and options until ``find`` names an answer among them."""
+    for _ in range(TRIES):
+        region, *options = (window(scene, rng) for _ in range(OPTIONS + 1))
+        answer = find(region, options)
+        if answer is not None:
+            return Draft(regions=(region,), options=tuple((option,) for option in options), target=(answer,))
+    return None
+
+
+def _winner(region: PixelBox, options: list[PixelBox], *, most: bool) -> PixelBox | None:
+    """The option that overlaps most (or least, if all do) by :data:`MARGIN`, by area and by IoU; else None."""
+    if most:
+        best, *others = sorted(options, key=lambda option: -iou(region, option))
+        return best if overlaps(region, best) and all(_exceeds(region, best, other) for other in others) else None
+    best, *others = sorted(options, key=lambda option: iou(region, option))
+    if intersection(region, best) == 0 or not all(overlaps(region, other) for other in others):
+        return None
+    return best if all(_exceeds(region, other, best) for other in others) else None
+
+
+def _exceeds(region: PixelBox, more: PixelBox, less: PixelBox) -> bool:
+    return intersection(region, more) >= MARGIN * intersection(region, less) and (
+        iou(region, more) >= MARGIN * iou(region, less)
+    )
+
+
+def _only(region: PixelBox, options: list[PixelBox], *, overlapping: bool) -> PixelBox | None:
+    """The one option that overlaps (or does not) while all others clearly do the opposite; else None."""
+    inside = [option for option in options if overlaps(region, option)]
+    outside = [option for option in options if apart(region, option)]
+    chosen = inside if overlapping else outside
+    return chosen[0] if len(chosen) == 1 and len(inside) + len(outside) == len(options) else None
