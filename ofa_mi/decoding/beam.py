@@ -24,6 +24,7 @@ from ofa_mi.decoding.trie import Automaton, TrieTable
 from ofa_mi.errors import ConfigError, OfaMiError
 
 BOS, PAD, EOS = 0, 1, 2
+ENCODER_INPUTS = ("src_tokens", "src_lengths", "patch_images", "patch_masks")
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,8 @@ class Hypothesis:
 
 
 def encode(model, net_input: dict) -> dict:
-    """Run the model's encoder on a batch; ``prev_output_tokens``, if there, is ignored."""
-    return model.encoder(**{name: value for name, value in net_input.items() if name != "prev_output_tokens"})
+    """Run the model's encoder on a batch; what else ``net_input`` holds, for training, is ignored."""
+    return model.encoder(**{name: net_input[name] for name in ENCODER_INPUTS if name in net_input})
 
 
 @torch.no_grad()
@@ -96,7 +97,7 @@ def generate(
     Args:
         model: Model in evaluation mode with the decoding interface (`encoder`, `decoder.start`, `decoder.step`,
             `decoder.output_layer`).
-        net_input: Arguments of the encoder: ``src_tokens`` (B, S), ``src_lengths`` (B,), ``patch_images``, …
+        net_input: ``src_tokens`` (B, S), ``src_lengths`` (B,), and ``patch_images``, ``patch_masks`` if there are any.
         config: Settings of the search.
         allowed: One automaton or None per sentence.
 

@@ -104,13 +104,21 @@ class OptionSetGrammar(Automaton):
     Args:
         first: Token ids of every option as it begins an answer, without ``</s>``.
         following: Token ids of every option with the separator before it, without ``</s>``.
+        empty: Token ids that stand for the empty set, without ``</s>``.
         eos: Id of ``</s>``.
     """
 
-    def __init__(self, first: Sequence[Sequence[int]], following: Sequence[Sequence[int]], *, eos: int = 2) -> None:
-        places = [first] + [following] * (len(first) - 1)
+    def __init__(
+        self,
+        first: Sequence[Sequence[int]],
+        following: Sequence[Sequence[int]],
+        empty: Sequence[int],
+        *,
+        eos: int = 2,
+    ) -> None:
+        places = [first] + [following] * (len(first) - 1) + [[empty]]
         # Subset construction: a node is the set of all (place, option, position) that explain the tokens so far.
-        start = frozenset((0, option, 0) for option in range(len(first)))
+        start = frozenset([*((0, option, 0) for option in range(len(first))), (len(first), 0, 0)])
         node_of, queue = {start: 0}, [start]
         self.tokens, self.children = [], []
         for items in queue:  # grows while it is read
@@ -128,7 +136,7 @@ class OptionSetGrammar(Automaton):
                     queue.append(target)
             self.tokens.append(sorted(targets))
             self.children.append([node_of[targets[token]] for token in sorted(targets)])
-        self.max_len = sum(max(map(len, options)) for options in places) + 1
+        self.max_len = max(sum(max(map(len, options)) for options in places[:-1]), len(empty)) + 1
 
     @staticmethod
     def _close(items: set[tuple[int, int, int]], places: Sequence[Sequence[Sequence[int]]]) -> frozenset:
@@ -140,7 +148,7 @@ class OptionSetGrammar(Automaton):
                 continue
             # Which option has ended no longer matters: one item for all keeps the nodes few.
             closed.add((place, 0, len(places[place][0])))
-            if place + 1 < len(places):
+            if place + 2 < len(places):  # the last place is the empty set's
                 closed.update((place + 1, following, 0) for following in range(len(places[place + 1])))
         return frozenset(closed)
 

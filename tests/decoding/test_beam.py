@@ -175,9 +175,9 @@ def test_several_regions_are_complete():
 
 def test_sets_of_options():
     model, config = FakeModel(12), GenerationConfig(beam=200)
-    grammar = OptionSetGrammar([[5], [5, 6], [7]], [[9, 5], [9, 5, 6], [9, 7]])
+    grammar = OptionSetGrammar([[5], [5, 6], [7]], [[9, 5], [9, 5, 6], [9, 7]], [8])
     (found,) = generate(model, net_input([3]), config, allowed=[grammar])
-    assert len(found) == 3 + 9 + 27
+    assert len(found) == 3 + 9 + 27 + 1
     assert [5, 6, 9, 7, EOS] in [h.tokens for h in found]
 
 

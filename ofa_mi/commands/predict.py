@@ -1,0 +1,248 @@
+"""``ofa-mi predict``: ask a model one question.
+
+    ofa-mi predict --checkpoint C.pt --image street.jpg --instruction "what is in the region {region}?" \
+        --region 10 20 200 180
+    ofa-mi predict --checkpoint C.pt --image street.jpg --instruction "is it day or night?" --options day night
+    ofa-mi predict --checkpoint C.pt --image street.jpg --instruction "which region does the text describe? {text}" \
+        --text "a red car" --output region --mode constrained --draw answer.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+from pathlib import Path
+
+from ofa_mi.data.instance import Instance, Text, check_box, plain, text_from_json
+from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.instructions.registry import OUTPUTS, TaskSpec, split_template
+from ofa_mi.instructions.rendering import render
+
+HELP = "answer an instruction about an image, and draw the boxes of the answer"
+NAME = "the question"  # what error messages call it
+MODES = ("generate", "constrained", "rank")  # those of the predictor, which is imported only when it is needed
+PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+REGION_PLACEHOLDERS = {"region": 1, "region_1": 2, "region_2": 2}  # regions that each of them needs
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("--checkpoint", required=True, metavar="C", help="checkpoint of the model")
+    parser.add_argument(
+        "--bpe-dir", metavar="DIR", help="vocabulary files, for a checkpoint without its own vocabulary"
+    )
+    parser.add_argument("--device", help="where to compute, e.g. cpu or cuda:1; default: a GPU if there is one")
+
+    question = parser.add_argument_group("the question")
+    question.add_argument("--image", metavar="FILE", help="image that the question is about")
+    question.add_argument(
+        "--instruction",
+        required=True,
+        metavar="TEXT",
+        help="what to do; {region}, {region_1}, {region_2}, {regions}, {options}, {text}, {question} and {context} "
+        "stand for what the other options give",
+    )
+    question.add_argument(
+        "--options",
+        nargs="+",
+        metavar="OPTION",
+        help="answers to choose from; '[x0, y0, x1, y1]' is a region. Without {options} in the instruction they are "
+        "appended to it",
+    )
+    question.add_argument(
+        "--region",
+        nargs=4,
+        type=float,
+        action="append",
+        metavar=("X0", "Y0", "X1", "Y1"),
+        help="region in pixels of the image; repeat it for several",
+    )
+    for name in ("text", "question", "context"):
+        question.add_argument(f"--{name}", help=f"what {{{name}}} stands for")
+
+    answer = parser.add_argument_group("the answer")
+    answer.add_argument("--output", choices=OUTPUTS, help="kind of answer; default: option with --options, else text")
+    answer.add_argument(
+        "--mode",
+        choices=MODES,
+        default="generate",
+        help="generate: anything; constrained: only options, or complete regions; rank: score every option",
+    )
+    answer.add_argument("--beam", type=int, default=5, help="beams of the search")
+    answer.add_argument("--max-len", type=int, default=64, help="longest answer in tokens")
+    answer.add_argument("--draw", metavar="FILE", help="draw the boxes of question and answer on the image")
+    answer.add_argument("--json", action="store_true", help="print the answer as one JSON object")
+    answer.add_argument("--verbose", action="store_true", help="also print the prompt and the scores")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Answer, print and draw; the exit status."""
+    check_arguments(args)
+    from ofa_mi.data.images import load_image
+    from ofa_mi.decoding.beam import GenerationConfig
+    from ofa_mi.decoding.predictor import Predictor, Query
+
+    generation = GenerationConfig(beam=args.beam, max_len=args.max_len)
+    image = load_image(Path(args.image), name="--image") if args.image else None
+    instance = question_instance(args, image.size if image else None)
+    predictor = Predictor.from_checkpoint(
+        args.checkpoint, bpe_dir=args.bpe_dir, device=args.device, generation=generation
+    )
+    prompt = build_prompt(args.instruction, instance, option_markers=predictor.option_markers)
+    output = args.output or ("option" if args.options else "text")
+    query = Query(prompt, image, instance.image_size, instance.options, output, NAME)
+    (prediction,) = predictor.predict([query], args.mode)
+
+    print("\n".join(report(prediction, predictor.encoder.describe(prompt), instance, args)))
+    if args.draw:
+        draw_answer(image, instance, prediction, Path(args.draw))
+    return 0
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Refuse combinations that cannot work, before anything is loaded.
+
+    Raises:
+        ConfigError: Names the option and what to do.
+    """
+    used = placeholders(args.instruction)
+    if args.draw and Path(args.draw).suffix.lower() not in PICTURES:
+        raise ConfigError(f"--draw {args.draw}: the name must end in {', '.join(PICTURES)}")
+    regions = args.region or []
+    if (args.region or args.draw) and not args.image:
+        raise ConfigError(f"{'--region' if args.region else '--draw'} needs an image; give --image")
+    if regions and not any(name.startswith("region") for name in used):
+        raise ConfigError(
+            "--region is given, but the instruction does not say where it goes; "
+            "write {region}, {region_1} and {region_2}, or {regions} into it"
+        )
+    for name in sorted(used):
+        if name.startswith("region"):
+            _check_regions(name, used, len(regions))
+        elif getattr(args, name) is None:
+            raise ConfigError(f"the instruction mentions {{{name}}}; give --{name}")
+    for name in ("text", "question", "context"):
+        if getattr(args, name) is not None and name not in used:
+            raise ConfigError(f"--{name} is given, but the instruction does not mention {{{name}}}")
+    if args.mode == "rank" and not args.options:
+        raise ConfigError("--mode rank needs answers to choose from; give --options")
+    if args.output in ("option", "options") and not args.options:
+        raise ConfigError(f"--output {args.output} needs answers to choose from; give --options")
+    if args.output in ("region", "regions") and not args.image:
+        raise ConfigError(f"--output {args.output} needs an image; give --image")
+
+
+def _check_regions(name: str, used: set[str], count: int) -> None:
+    needed = REGION_PLACEHOLDERS.get(name)
+    if not count or needed not in (None, count):
+        times = "at least once" if needed is None else "once" if needed == 1 else "twice"
+        raise ConfigError(f"the instruction mentions {{{name}}}, so --region must be given {times}; found {count}")
+    if needed == 2 and not {"region_1", "region_2"} <= used:
+        raise ConfigError("two regions are given, but the instruction mentions only one of {region_1} and {region_2}")
+
+
+def placeholders(instruction: str) -> set[str]:
+    """Names of the placeholders in an instruction; ConfigError for an unknown one."""
+    return set(split_template(instruction)[1::2])
+
+
+def question_instance(args: argparse.Namespace, image_size: tuple[int, int] | None) -> Instance:
+    """The command line's inputs as an instance.
+
+    Raises:
+        DataError: A box is not inside the image, or an option is not what it should be.
+    """
+    instance = Instance(
+        unique_id=NAME,
+        task_name="predict",
+        image_path=args.image,
+        image_size=image_size,
+        regions=tuple(map(tuple, args.region or ())),
+        options=tuple(map(parse_option, args.options)) if args.options else None,
+        question=(args.question,) if args.question else (),
+        text=(args.text,) if args.text else (),
+        context=((args.context,),) if args.context else (),
+    )
+    boxes = [
+        ("--options", piece) for option in instance.options or () for piece in option if not isinstance(piece, str)
+    ]
+    for flag, box in [*(("--region", box) for box in instance.regions), *boxes]:
+        if image_size is None:
+            raise DataError(f"{flag}: box {list(box)} without an image; give --image")
+        check_box(box, image_size, flag)
+    return instance
+
+
+def parse_option(text: str) -> Text:
+    """An option as rich text: a JSON list is a region or a mixture of text and regions, all else is text."""
+    if text.startswith("["):
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            return (text,)
+        return text_from_json(value, _bad_option)
+    if not text.strip():
+        raise DataError("--options: an option is empty")
+    return (text,)
+
+
+def _bad_option(message: str):
+    raise DataError(f"--options: {message}")
+
+
+def build_prompt(instruction: str, instance: Instance, *, option_markers: bool):
+    """Fill the instruction; options that it does not mention are appended."""
+    used = placeholders(instruction)
+    if instance.options and "options" not in used:
+        instruction += " {options}"
+    spec = TaskSpec(
+        name="predict",
+        group="predict",
+        split="eval",
+        sources=(),
+        release=None,
+        inputs=tuple(sorted(used)),
+        output="text",
+        metrics=(),
+        version=1,
+        instructions=(instruction,),
+        benchmark=False,
+        description="A question on the command line.",
+    )
+    return render(spec, instruction, instance, option_markers=option_markers)
+
+
+def report(prediction, prompt: str, instance: Instance, args: argparse.Namespace) -> list[str]:
+    """Lines to print: the text, then one box per line; with ``--verbose`` what led to it; or one JSON object."""
+    options = list(map(plain, instance.options or ()))
+    if args.json:
+        record = {
+            "text": prediction.text,
+            "boxes": [[round(c, 2) for c in box] for box in prediction.boxes],
+            "score": prediction.score,
+            "option_scores": prediction.option_scores,
+            "options": options or None,
+            "prompt": prompt,
+            "mode": args.mode,
+        }
+        return [json.dumps(record, ensure_ascii=False)]
+    lines = [prediction.text] if prediction.text or not prediction.boxes else []
+    lines += ["[" + ", ".join(f"{c:.1f}" for c in box) + "]" for box in prediction.boxes]
+    if args.verbose:
+        lines += [f"prompt: {prompt}", f"score: {prediction.score:.4f}"]
+        ranked = sorted(zip(prediction.option_scores or (), options, strict=False), key=lambda pair: -pair[0])
+        lines += [f"  {score:9.4f}  {option}" for score, option in ranked]
+    return lines
+
+
+def draw_answer(image, instance: Instance, prediction, path: Path) -> None:
+    """Write the image with the boxes of question and answer, in the format that the file's name says."""
+    from ofa_mi.data.files import atomic_write
+    from ofa_mi.decoding.draw import draw_boxes
+
+    buffer = io.BytesIO()
+    draw_boxes(image, {"region": instance.regions, "predicted": prediction.boxes}).save(
+        buffer, PICTURES[path.suffix.lower()]
+    )
+    atomic_write(path, buffer.getvalue())

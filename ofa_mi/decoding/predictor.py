@@ -1,0 +1,252 @@
+"""From a question about an image to an answer: everything between a `Prompt` and a `Prediction`.
+
+Three modes:
+
+- ``generate``: free decoding over the whole vocabulary, as the MultiInstruct paper evaluates.
+- ``constrained``: only what can be an answer: one of the options, a set of them, or complete regions. A task whose
+  answer is free text has nothing to be constrained to and is decoded freely.
+- ``rank``: every option is scored by its log-probability, and the best one is the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ofa_mi import checkpoint
+from ofa_mi.data.collation import pad_right
+from ofa_mi.data.encoding import PromptEncoder
+from ofa_mi.data.images import ImageTransform
+from ofa_mi.data.instance import Box, Text
+from ofa_mi.data.regions import RegionCodec
+from ofa_mi.decoding.beam import GenerationConfig, generate
+from ofa_mi.decoding.ranking import rank_options
+from ofa_mi.decoding.trie import Automaton, OptionSetGrammar, RegionGrammar, Trie
+from ofa_mi.errors import ConfigError
+from ofa_mi.instructions.prompt import OPTION_SEPARATOR, Prompt, TextSegment, text_segments
+from ofa_mi.instructions.rendering import EMPTY_SET
+
+DEFAULT_PATCH_IMAGE_SIZE, DEFAULT_MAX_IMAGE_SIZE = 480, 512  # of checkpoints that do not say; the released ones
+MODES = ("generate", "constrained", "rank")
+REGION_TOKENS = 4
+
+
+@dataclass(frozen=True)
+class Query:
+    """One question to the model.
+
+    Attributes:
+        prompt: The rendered instruction.
+        image: RGB image, None for text only.
+        image_size: (width, height) in pixels that boxes refer to; None for text only.
+        options: Answers to choose from, None if there are none.
+        output: Kind of answer: ``text``, ``option``, ``options``, ``region`` or ``regions``.
+        name: How an error message names the question.
+    """
+
+    prompt: Prompt
+    image: Image.Image | None = None
+    image_size: tuple[int, int] | None = None
+    options: tuple[Text, ...] | None = None
+    output: str = "text"
+    name: str = "the question"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One answer.
+
+    Attributes:
+        text: The words of the answer.
+        boxes: The regions of the answer, (x0, y0, x1, y1) in pixels of the original image.
+        tokens: Token ids with ``</s>``.
+        score: Of the best hypothesis, as :class:`~ofa_mi.decoding.beam.Hypothesis`; in mode ``rank`` the score of
+            the best option.
+        option_scores: In mode ``rank`` one score per option, otherwise None.
+    """
+
+    text: str
+    boxes: tuple[Box, ...]
+    tokens: tuple[int, ...]
+    score: float
+    option_scores: tuple[float, ...] | None = None
+
+
+class Predictor:
+    """A model with all it takes to ask it questions.
+
+    Args:
+        model: OFA model; it is moved to ``device`` and put into evaluation mode.
+        encoder: Prompts to tokens and back.
+        transform: Images to pixels.
+        generation: Settings of the search. Its length limits and ``no_repeat_ngram`` are for text: a region is
+            always four tokens. ``normalize`` holds for ranking, too.
+        device: Where to compute.
+        black_image: Give a question without an image a black one, for models trained like that.
+        option_markers: How the model was taught to read options; for whoever renders its prompts.
+    """
+
+    def __init__(
+        self,
+        model,
+        encoder: PromptEncoder,
+        transform: ImageTransform,
+        *,
+        generation: GenerationConfig | None = None,
+        device: str | torch.device = "cpu",
+        black_image: bool = False,
+        option_markers: bool = True,
+    ) -> None:
+        self.model = model.to(device).eval()
+        self.encoder, self.transform = encoder, transform
+        self.generation = generation or GenerationConfig()
+        self.device = torch.device(device)
+        self.black_image, self.option_markers = black_image, option_markers
+        self.dtype = next(model.parameters()).dtype
+        bins = self._bins()
+        self._region = RegionGrammar(bins)
+        self._regions = RegionGrammar(bins, max_regions=max(1, self.generation.max_len // REGION_TOKENS))
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        path: str | Path,
+        *,
+        bpe_dir: str | Path | None = None,
+        device: str | torch.device | None = None,
+        generation: GenerationConfig | None = None,
+    ) -> Predictor:
+        """Load a checkpoint with the vocabulary, image size and lengths that it was trained with.
+
+        Args:
+            path: Checkpoint of fairseq-train, or of the released format.
+            bpe_dir: Folder of the vocabulary's files, for a checkpoint without a vocabulary of its own.
+            device: Where to compute; None takes a GPU if there is one.
+            generation: Settings of the search.
+
+        Raises:
+            CheckpointError: The checkpoint cannot be read or does not fit.
+        """
+        loaded = checkpoint.load(path, bpe_dir=bpe_dir)
+        task = loaded.task_config
+        size = task.get("patch_image_size", DEFAULT_PATCH_IMAGE_SIZE)
+        encoder = PromptEncoder(
+            loaded.vocabulary,
+            RegionCodec(
+                num_bins=loaded.vocabulary.num_bins,
+                max_image_size=task.get("max_image_size", DEFAULT_MAX_IMAGE_SIZE),
+                patch_image_size=size,
+            ),
+            **{name: task[name] for name in ("max_src_length", "max_tgt_length", "text_case") if name in task},
+        )
+        return cls(
+            loaded.model,
+            encoder,
+            ImageTransform(size),
+            generation=generation,
+            device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+            black_image=task.get("black_image", False),
+            option_markers=task.get("option_markers", "on") == "on",
+        )
+
+    @torch.no_grad()
+    def predict(self, queries: Sequence[Query], mode: str = "generate") -> list[Prediction]:
+        """Answer ``queries`` as one batch, in their order.
+
+        Raises:
+            ConfigError: Unknown mode, or ``rank`` for a question without options.
+            DataError: A prompt or an option cannot be encoded; the message names the question.
+        """
+        if mode not in MODES:
+            raise ConfigError(f"unknown mode {mode!r}; choose one of {', '.join(MODES)}")
+        predictions: list[Prediction | None] = [None] * len(queries)
+        if mode == "rank":
+            return self._rank(queries) if queries else []
+        for rows, config in self._groups(queries):
+            for row, prediction in zip(rows, self._search([queries[row] for row in rows], mode, config), strict=True):
+                predictions[row] = prediction
+        return predictions
+
+    def _groups(self, queries: Sequence[Query]) -> Iterator[tuple[list[int], GenerationConfig]]:
+        """Rows of the queries that are decoded with the same settings, and these settings."""
+        region = replace(self.generation, min_len=REGION_TOKENS, max_len=REGION_TOKENS, no_repeat_ngram=0)
+        for wants_region, config in ((True, region), (False, self.generation)):
+            rows = [row for row, query in enumerate(queries) if (query.output == "region") == wants_region]
+            if rows:
+                yield rows, config
+
+    def _search(self, queries: Sequence[Query], mode: str, config: GenerationConfig) -> list[Prediction]:
+        allowed = [self._automaton(query) for query in queries] if mode == "constrained" else None
+        results = generate(self.model, self._net_input(queries), config, allowed=allowed)
+        return [
+            self._prediction(query, best.tokens, best.score) for query, (best, *_) in zip(queries, results, strict=True)
+        ]
+
+    def _rank(self, queries: Sequence[Query]) -> list[Prediction]:
+        for query in queries:
+            if not query.options:
+                raise ConfigError(f"{query.name}: mode rank needs options to choose from, and there are none")
+        options = [[self.encoder.option(option, query.image_size) for option in query.options] for query in queries]
+        scores = rank_options(self.model, self._net_input(queries), options, normalize=self.generation.normalize)
+        predictions = []
+        for query, choices, row in zip(queries, options, scores, strict=True):
+            best = max(range(len(row)), key=row.__getitem__)
+            prediction = self._prediction(query, choices[best], row[best])
+            predictions.append(replace(prediction, option_scores=tuple(row)))
+        return predictions
+
+    def _prediction(self, query: Query, tokens: Sequence[int], score: float) -> Prediction:
+        answer = self.encoder.decode(tokens, query.image_size)
+        return Prediction(answer.text, answer.boxes, tuple(tokens), score)
+
+    def _automaton(self, query: Query) -> Automaton | None:
+        """What can be an answer to ``query``; None if anything can."""
+        if query.options and query.output == "options":
+            return self._option_sets(query)
+        if query.options:
+            return Trie(self.encoder.option(option, query.image_size) for option in query.options)
+        if query.output == "region":
+            return self._region
+        return self._regions if query.output == "regions" else None
+
+    def _bins(self) -> range:
+        """Location tokens that lie inside the image; below ``max_image_size`` the highest ones do not."""
+        regions = self.encoder.regions
+        last = round(regions.patch_image_size / regions.max_image_size * (regions.num_bins - 1))
+        first = self.encoder.vocabulary.first_bin
+        return range(first, first + last + 1)
+
+    def _option_sets(self, query: Query) -> OptionSetGrammar:
+        """Sets of the options as targets write them."""
+
+        def encode(*segments) -> list[int]:
+            return self.encoder.target(segments, query.image_size, name=query.name)[:-1]
+
+        options = [text_segments(option, truncatable=False) for option in query.options]
+        first = [encode(*option) for option in options]
+        following = [encode(*options[0], TextSegment(OPTION_SEPARATOR), *option)[len(first[0]) :] for option in options]
+        return OptionSetGrammar(first, following, encode(TextSegment(EMPTY_SET)))
+
+    def _net_input(self, queries: Sequence[Query]) -> dict[str, Tensor | None]:
+        """Batch of the queries; images only of those that have one."""
+        sources = [self.encoder.source(query.prompt, query.image_size, name=query.name) for query in queries]
+        images = [self._image(query) for query in queries]
+        present = [image for image in images if image is not None]
+        return {
+            "src_tokens": pad_right(sources).to(self.device),
+            "src_lengths": torch.tensor([len(source) for source in sources], device=self.device),
+            "patch_images": torch.stack(present).to(self.device, self.dtype) if present else None,
+            "patch_masks": torch.tensor([image is not None for image in images], device=self.device),
+        }
+
+    def _image(self, query: Query) -> Tensor | None:
+        if query.image is not None:
+            return self.transform(query.image)
+        if self.black_image:
+            return self.transform(Image.new("RGB", (self.transform.patch_image_size,) * 2))
+        return None
