@@ -7,8 +7,6 @@ searched, so braces, markers or anything else in it stay what they are.
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 from ofa_mi.data.instance import Instance, Text
 from ofa_mi.errors import DataError
 from ofa_mi.instructions.prompt import (
@@ -41,11 +39,11 @@ def render(spec: TaskSpec, instruction: str, instance: Instance, *, option_marke
     """
     segments: list[Segment] = []
     for place, part in enumerate(split_template(instruction)):
-        if place % 2 == 0:
-            segments.append(TextSegment(part))
-        else:
+        if place % 2:
             segments += _input(part, spec, instance, option_markers)
-    return _tidy(segments)
+        elif part:
+            segments.append(TextSegment(part))
+    return tuple(segments)
 
 
 def render_task_name(spec: TaskSpec, instance: Instance, *, option_markers: bool = True) -> Prompt:
@@ -134,17 +132,3 @@ def _strip(text: Text) -> Text:
     if isinstance(pieces[-1], str):
         pieces[-1] = pieces[-1].rstrip()
     return tuple(pieces)
-
-
-def _tidy(segments: list[Segment]) -> Prompt:
-    """Move white space between two texts to the front of the second, and drop empty texts.
-
-    A word and the space before it are one token, so the space has to travel with its word.
-    """
-    segments = [segment for segment in segments if segment != TextSegment("")]
-    for place, (first, second) in enumerate(pairwise(segments)):
-        if isinstance(first, TextSegment) and isinstance(second, TextSegment):
-            kept = first.text.rstrip()
-            segments[place] = TextSegment(kept, first.truncatable)
-            segments[place + 1] = TextSegment(first.text[len(kept) :] + second.text, second.truncatable)
-    return tuple(segment for segment in segments if not isinstance(segment, TextSegment) or segment.text)

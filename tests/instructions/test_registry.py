@@ -1,0 +1,213 @@
+"""The registry's schema and selections, users' own YAML, and the command that prints it."""
+
+import argparse
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ofa_mi.commands import tasks as command
+from ofa_mi.data.instance import Instance
+from ofa_mi.errors import ConfigError
+from ofa_mi.instructions.registry import default_registry, load_registry
+from ofa_mi.instructions.rendering import render
+from tests.instructions.examples import show
+
+DOCS = Path(__file__).parents[2] / "docs" / "instructions.md"
+INSTRUCTIONS = [f"{word} the animal in {{region}}. {{options}}" for word in ("Name", "Tell", "Give", "Find", "Pick")]
+
+
+def animals(**changes):
+    """The content of a file with one task; a change to None leaves the key out."""
+    task = {
+        "description": "Name the animal in a region.",
+        "split": "train",
+        "sources": ["My Zoo"],
+        "inputs": ["region", "options"],
+        "output": "option",
+        "metrics": ["accuracy"],
+        "version": 1,
+        "instructions": INSTRUCTIONS,
+    }
+    task = {key: value for key, value in (task | changes).items() if value is not None}
+    return {"group": "animals", "tasks": {"animal_naming": task}}
+
+
+def write(directory, content, name="animals.yaml"):
+    text = content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False)
+    (directory / name).write_text(text, encoding="utf-8")
+    return directory
+
+
+def test_users_add_a_task_without_python(tmp_path):
+    registry = load_registry(write(tmp_path, animals()))
+    task = registry["animal_naming"]
+    assert len(registry) == len(default_registry()) + 1
+    assert registry.groups()[-1] == task.group == "animals"
+    assert not task.benchmark and task.release is None
+    assert task.instruction_ids[0] == "animal_naming/1" and len(task.instruction_ids) == 5
+    assert registry.select(["animals"]) == ("animal_naming",)
+    assert "animal_naming" not in default_registry()
+
+
+def test_a_task_may_wait_for_its_instructions(tmp_path):
+    assert load_registry(write(tmp_path, animals(instructions=None)))["animal_naming"].instructions == ()
+
+
+def test_users_replace_the_instructions_of_a_task(tmp_path):
+    texts = [f"{word} {{text}} {{options}}" for word in ("Is", "Was", "Does", "Did", "Can")]
+    content = {"replace": {"nlvr": {"version": 2, "instructions": texts}}}
+    task = load_registry(write(tmp_path, content))["nlvr"]
+    assert (task.version, task.instructions, task.benchmark) == (2, tuple(texts), True)
+    assert task.metrics == default_registry()["nlvr"].metrics
+
+
+def test_the_examples_of_the_documentation_load(tmp_path):
+    text = DOCS.read_text(encoding="utf-8")
+    for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)):
+        write(tmp_path, block, f"{number}.yaml")
+    registry = load_registry(tmp_path)
+    assert registry["visual_spatial_reasoning"].version == 2
+    task = registry["animal_naming"]
+    instance = Instance.from_json(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1], "docs")
+    prompt = re.search(r"```text\n(.*?)\n```", text, re.DOTALL)[1]
+    assert show(render(task, task.instructions[0], instance)).lower() == prompt.lower()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"colour": 1}, "unknown key 'colour'"),
+        ({"instruction": []}, r"unknown key 'instruction' \(did you mean instructions\?\)"),
+        ({"split": "test"}, "split: must be one of train, eval, found 'test'"),
+        ({"split": None}, "split: is missing"),
+        ({"description": 3}, "description: must be text"),
+        ({"sources": []}, "sources: must be a list with at least one entry"),
+        ({"release": 7}, "release: must be text"),
+        ({"inputs": ["region", "option"]}, r"inputs: unknown name 'option' \(did you mean options"),
+        ({"inputs": ["region", "options", "options"]}, "inputs: names something twice"),
+        ({"inputs": ["region", "region_1", "options"]}, "inputs: regions are either"),
+        ({"inputs": ["region"]}, "inputs: must contain options, because output is option"),
+        ({"inputs": ["region", "options", "text"]}, r"instructions: number 1 uses the input \{text\} 0 times"),
+        ({"inputs": ["options"]}, r"instructions: number 1 uses \{region\}, which is not one of the task's inputs"),
+        ({"output": "number"}, "output: must be one of text, option"),
+        ({"output": ["text"]}, "output: must be one of text, option"),
+        ({"metrics": ["acuracy"]}, r"metrics: unknown name 'acuracy' \(did you mean accuracy"),
+        ({"metrics": []}, "metrics: must be a list with at least one entry"),
+        ({"version": 0}, "version: must be a whole number from 1, found 0"),
+        ({"version": True}, "version: must be a whole number"),
+        ({"instructions": INSTRUCTIONS[:4]}, "instructions: has 4, the evaluation protocol needs 5"),
+        ({"instructions": [*INSTRUCTIONS, 3]}, "instructions: number 6: must be text"),
+        ({"instructions": [*INSTRUCTIONS, INSTRUCTIONS[0].upper().lower()]}, "instructions: number 6 repeats number 1"),
+        ({"instructions": [*INSTRUCTIONS, "{place} {region} {options}"]}, r"number 6: unknown placeholder \{place\}"),
+        ({"instructions": [*INSTRUCTIONS, "In { {region} {options}"]}, "number 6: a brace that is not part"),
+        ({"instructions": [*INSTRUCTIONS, "{region} {region} {options}"]}, r"uses the input \{region\} 2 times"),
+        ({"instructions": "Name it."}, "instructions: must be a list"),
+    ],
+)  # fmt: skip
+def test_an_error_names_file_task_and_key(tmp_path, changes, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        load_registry(write(tmp_path, animals(**changes)))
+    assert str(error.value).startswith(f"{tmp_path / 'animals.yaml'}: task animal_naming: ")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "the file: must be a mapping"),
+        ("group: animals\n", "has neither tasks nor replace"),
+        ("group: animals\ntasks: [a]\n", "tasks: must be a mapping"),
+        ("groups: animals\n", "unknown key 'groups'"),
+        ("tasks: {a: {}}\n", "group: must be lower-case"),
+        ("group: train\ntasks: {a: {}}\n", "group: train is a reserved word"),
+        ("group: animals\ntasks: {Big Cat: {}}\n", "task Big Cat: name: must be lower-case"),
+        ("group: animals\nbenchmark: true\ntasks: {a: {}}\n", "benchmark: only the packaged tasks"),
+        ("group: animals\ntasks: {nlvr: {}}\n", "task nlvr: duplicate"),
+        ("group: animals\ntasks: {a: {}, a: {}}\n", "animals.yaml:2: not valid YAML: duplicate key 'a'"),
+        ("group: 'animals\n", "not valid YAML"),
+        ("replace: {nlvrr: {}}\n", r"task nlvrr: replace: no such task \(did you mean nlvr\?\)"),
+        ("replace: {nlvr: {version: 1, instructions: []}}\n", "task nlvr: version: must be above 1"),
+        ("replace: {nlvr: {version: 2}}\n", "task nlvr: instructions: is missing"),
+        ("!!python/object/apply:os.getcwd []\n", "not valid YAML"),
+    ],
+)
+def test_a_malformed_file_is_an_error_that_names_it(tmp_path, content, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        load_registry(write(tmp_path, content))
+    assert str(error.value).startswith(str(tmp_path / "animals.yaml"))
+
+
+def test_a_file_that_is_not_utf8_and_an_empty_or_missing_directory_are_errors(tmp_path):
+    with pytest.raises(ConfigError, match="holds no"):
+        load_registry(tmp_path)
+    with pytest.raises(ConfigError, match="does not exist"):
+        load_registry(tmp_path / "nowhere")
+    (tmp_path / "bad.yaml").write_bytes(b"group: \xff")
+    with pytest.raises(ConfigError, match=r"bad\.yaml: not UTF-8"):
+        load_registry(tmp_path)
+
+
+def test_select_takes_tasks_groups_and_splits_in_the_order_of_the_registry():
+    registry = default_registry()
+    evaluation = registry.select(["eval"])
+    assert len(evaluation) == 9
+    assert registry.select(["all"]) == tuple(registry)
+    assert set(registry.select(["train"])) == set(registry) - set(evaluation)
+    assert registry.select(["nlvr", "counting", "nlvr"]) == tuple(n for n in registry if n in ("nlvr", "counting"))
+    assert registry.select(["vqa"], exclude=["eval"]) == (
+        "open_domain_vqa", "visual7w_vqa", "compositional_vqa", "outside_knowledge_vqa",
+    )  # fmt: skip
+
+
+def test_a_name_of_both_a_task_and_its_group_means_the_task():
+    registry = default_registry()
+    assert registry.select(["image_text_matching"]) == ("image_text_matching",)
+    assert len(registry.select(["group:image_text_matching"])) == 3
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "message"),
+    [
+        (["nlvrr"], [], r"unknown task or group 'nlvrr' \(did you mean nlvr\?\)"),
+        (["group:comonsense"], [], "did you mean commonsense"),
+        (["all"], ["visual_dialog"], "did you mean visual_dialogue"),
+        (["group:nlvr"], [], "unknown task or group"),
+        (["nlvr"], ["eval"], "no task is selected by nlvr without eval"),
+        ([], [], "no task is selected by an empty list"),
+    ],
+)
+def test_select_explains_what_is_wrong(include, exclude, message):
+    with pytest.raises(ConfigError, match=message):
+        default_registry().select(include, exclude)
+
+
+def test_an_unknown_task_is_an_error_with_close_matches():
+    with pytest.raises(ConfigError, match=r"unknown task 'grounded_vqaa' \(did you mean grounded_vqa"):
+        default_registry()["grounded_vqaa"]
+    assert default_registry().get("grounded_vqaa") is None
+
+
+def run_command(*arguments):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return command.run(parser.parse_args(arguments))
+
+
+def test_the_command_lists_every_task(capsys):
+    assert run_command() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["group", "task", "split", "inputs", "output", "metric", "instructions"]
+    assert [line.split()[1] for line in lines[1:-2]] == list(default_registry())
+    assert lines[-1] == "63 tasks, 9 of them for evaluation only"
+
+
+def test_the_command_lists_groups_and_shows_one_task(capsys, tmp_path):
+    run_command("--group", "commonsense", "extra")
+    assert "5 tasks, 4 of them" in capsys.readouterr().out
+    run_command("--show", "animal_naming", "--instruction-dir", str(write(tmp_path, animals())))
+    shown = capsys.readouterr().out
+    assert shown.startswith("animal_naming\n") and all(text in shown for text in INSTRUCTIONS)
+    with pytest.raises(ConfigError, match="did you mean commonsense"):
+        run_command("--group", "comonsense")
