@@ -75,10 +75,17 @@ class Instance:
                 malformed, or a box lies outside the image.
         """
         try:
-            record = json.loads(line)
+            text = line if isinstance(line, str) else line.decode("utf-8")  # json.loads is laxer with bytes
+            record = json.loads(text)
+            if "\\ud" in text.lower():  # an escape for half of a surrogate pair could be read but not written again
+                json.dumps(record, ensure_ascii=False).encode("utf-8")
         except UnicodeDecodeError as error:
             raise DataError(f"{where}: not UTF-8 (byte {error.start}: {error.reason})") from None
-        except json.JSONDecodeError as error:
+        except UnicodeEncodeError:
+            raise DataError(
+                f"{where}: holds half of a surrogate pair (\\ud800 to \\udfff), which is no character"
+            ) from None
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{where}: not valid JSON, perhaps a truncated line ({error})") from None
         return cls.from_record(record, where)
 
@@ -191,7 +198,9 @@ def plain(text: Text) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) < 2**53  # beyond that a float cannot hold it
+    return isinstance(value, float)
 
 
 def _is_box(value: Any) -> bool:
@@ -248,9 +257,7 @@ class _Parser:
         return () if value is None else text_from_json(value, lambda message: self.fail(f"{key}: {message}"))
 
     def texts(self, key: str) -> tuple[Text, ...]:
-        return tuple(
-            text_from_json(value, lambda message: self.fail(f"{key}: {message}")) for value in self.list(key)
-        )
+        return tuple(text_from_json(value, lambda message: self.fail(f"{key}: {message}")) for value in self.list(key))
 
     def context(self) -> tuple[Text, ...]:
         value = self.record.get("context")

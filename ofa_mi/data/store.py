@@ -1,0 +1,379 @@
+"""Random access to the instances of a file, one per line, with everything checked in advance.
+
+The first time a file is opened every line is read once: parsed, checked, and its position noted in
+a memory-mapped index. From then on opening is immediate, memory use does not grow with the file, and
+a bad line cannot turn up in the middle of a training run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from ofa_mi.data.images import load_image
+from ofa_mi.data.instance import Instance, Text
+from ofa_mi.data.sidecar import LARGE_FILE, Sidecar, choose_workers, ordered_map
+from ofa_mi.data.vocabulary import Vocabulary
+from ofa_mi.errors import DataError
+from ofa_mi.instructions.prompt import OPTION_SEPARATOR, OPTIONS_MARKER
+
+INDEX_VERSION = 1  # raised when the index changes, or when what counts as a good line does
+CHUNK_BYTES = 1 << 24  # of the file, read by one worker at a time
+CHUNK_ROWS = 1 << 14  # instances whose tokens are counted by one worker at a time
+
+# One instance: where its line lies, its number (from 1), its task (a number in task_names) and the
+# size of its image in pixels, 0 for text only.
+ROW = np.dtype(
+    [("offset", "<i8"), ("length", "<i4"), ("line", "<i4"), ("task", "<i4"), ("width", "<i4"), ("height", "<i4")]
+)
+
+
+class MissingImageError(DataError):
+    """An instance's image does not exist.
+
+    Attributes:
+        image_path: The image, relative to the data directory.
+    """
+
+    def __init__(self, name: str, root: Path, image_path: str) -> None:
+        super().__init__(f"{name}: image {root / image_path} does not exist")
+        self.image_path = image_path
+
+
+class LineStore(ABC):
+    """A file of one instance per line; :class:`InstanceStore` and ``TsvStore`` say what a line looks like.
+
+    It can be pickled, and used in several processes at once.
+
+    Args:
+        path: The file.
+        skip_bad: Leave out bad lines and list them in :attr:`skipped`, instead of raising an error.
+        workers: Processes that read a file for the first time; 0 for all cores if it is large.
+
+    Attributes:
+        path: The file.
+        root: Its folder, which image paths are relative to.
+        task_names: Names of the tasks that occur, in order of appearance.
+        skipped: ``file:line: reason`` of each line left out.
+
+    Raises:
+        DataError: The file cannot be read, or a line is bad; names file and line.
+    """
+
+    def __init__(self, path: str | Path, *, skip_bad: bool = False, workers: int = 0) -> None:
+        self.path = Path(path)
+        self.root = self.path.parent
+        self._workers = workers
+        self._file: int | None = None
+        self._sidecar = Sidecar(self.path, "index", [INDEX_VERSION, type(self).__name__, self._format()])
+        self._open_index(skip_bad)
+
+    # -- what a subclass provides
+
+    def _format(self) -> str:
+        """Whatever else the meaning of a line depends on."""
+        return ""
+
+    @abstractmethod
+    def _parse(self, line: bytes, where: str, offset: int, image_size: tuple[int, int] | None = None) -> Instance:
+        """The instance on the line at ``offset``; ``image_size`` is what the index says, None while it is built."""
+
+    @abstractmethod
+    def _check_image(self, instance: Instance) -> None:
+        """Raise :class:`MissingImageError` or another DataError if the instance's image cannot be found."""
+
+    @abstractmethod
+    def load_image(self, instance: Instance) -> Image.Image:
+        """The RGB image of an instance that has one.
+
+        Raises:
+            DataError: It is missing, corrupt, or of another size than the instance says.
+        """
+
+    # -- instances
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Instance:
+        row = self._rows[index]
+        size = (int(row["width"]), int(row["height"])) if row["width"] else None
+        offset = int(row["offset"])
+        return self._parse(self._read(offset, row["length"]), self._where(row["line"]), offset, size)
+
+    def __iter__(self) -> Iterator[Instance]:
+        return (self[i] for i in range(len(self)))
+
+    @cached_property
+    def task_ids(self) -> np.ndarray:
+        """Number of each instance's task in :attr:`task_names`, int32 ``(len,)``."""
+        return np.ascontiguousarray(self._rows["task"])
+
+    @cached_property
+    def has_image(self) -> np.ndarray:
+        """True for instances with an image, bool ``(len,)``."""
+        return self._rows["width"] > 0
+
+    def token_lengths(self, vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens of each instance's source fields and of its target with ``</s>``, int32 ``(len,)`` each.
+
+        All fields that an instruction can mention are counted, in lower case, without the instruction
+        itself. Computed once for each vocabulary.
+        """
+        skipped = hashlib.sha256("\n".join(self.skipped).encode()).hexdigest()
+        sidecar = Sidecar(self.path, f"lengths-{vocabulary.key[:16]}", [self._sidecar.key, vocabulary.key, skipped])
+        (source, target), _ = sidecar.read_or_make(lambda: (self._count_tokens(vocabulary), {}))
+        return source, target
+
+    # -- files
+
+    def _read(self, offset: int, length: int) -> bytes:
+        if self._file is None:
+            self._file = os.open(self.path, os.O_RDONLY)
+            weakref.finalize(self, os.close, self._file)
+        # Reading at a position, not seeking, so that processes that share the open file cannot disturb each other.
+        return os.pread(self._file, int(length), int(offset))
+
+    def _where(self, line: int) -> str:
+        return f"{self.path}:{line}"
+
+    def __getstate__(self) -> dict:
+        computed = ("_rows", "task_ids", "has_image")
+        return {key: value for key, value in self.__dict__.items() if key not in computed} | {"_file": None}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        if (stored := self._sidecar.read()) is None:
+            raise DataError(f"{self.path}: changed while it was in use; start again")
+        self._rows = stored[0]
+
+    # -- index
+
+    def _open_index(self, skip_bad: bool) -> None:
+        def is_current(content: dict) -> bool:
+            """False if the index skips a line that is an error now, or whose image has appeared since."""
+            appeared = any(os.path.exists(self.root / image) for image in content["missing_images"])
+            return not appeared and (skip_bad or not content["skipped"])
+
+        self._rows, content = self._sidecar.read_or_make(lambda: self._build_index(skip_bad), is_current)
+        self.task_names, self.skipped = tuple(content["task_names"]), tuple(content["skipped"])
+
+    def _build_index(self, skip_bad: bool) -> tuple[np.ndarray, dict]:
+        """Read and check every line; the rows of the index, and what else is kept with them."""
+        found = _Found(self, skip_bad)
+        size = self.path.stat().st_size
+        chunks = [(start, min(start + CHUNK_BYTES, size)) for start in range(0, size, CHUNK_BYTES)]
+        results = ordered_map(self._scan, chunks, choose_workers(self.path, self._workers))
+        with tqdm(total=size, unit="B", unit_scale=True, desc=f"index {self.path}", disable=size < LARGE_FILE) as bar:
+            for (start, end), chunk in zip(chunks, results, strict=True):
+                found.add(chunk)
+                bar.update(end - start)
+        found.drop_duplicates()
+        return found.rows(), {
+            "task_names": list(found.tasks),
+            "skipped": [found.skipped[line] for line in sorted(found.skipped)],
+            "missing_images": found.missing_images,
+        }
+
+    def _scan(self, chunk: tuple[int, int]) -> _Chunk:
+        """Parse the lines that begin in a range of bytes; runs in a worker process."""
+        start, end = chunk
+        result = _Chunk()
+        with self.path.open("rb") as file:
+            if start:
+                file.seek(start - 1)
+                file.readline()  # the rest of a line that begins in the chunk before
+            while (offset := file.tell()) < end:
+                line = file.readline()
+                result.lines += 1
+                try:
+                    instance = self._checked(line, "", offset)
+                except DataError:
+                    result.bad.append((offset, len(line), result.lines))
+                    continue
+                task = result.tasks.setdefault(instance.task_name, len(result.tasks))
+                size = instance.image_size if instance.image_path is not None else (0, 0)
+                result.rows.append((offset, len(line), result.lines, task, *size))
+                result.ids.append(_hash(instance.unique_id))
+        result.rows = np.array(result.rows, dtype=ROW)
+        return result
+
+    def _checked(self, line: bytes, where: str, offset: int) -> Instance:
+        instance = self._parse(line, where, offset)
+        if instance.image_path is not None:
+            self._check_image(instance)
+        return instance
+
+    # -- lengths
+
+    def _count_tokens(self, vocabulary: Vocabulary) -> np.ndarray:
+        """Source and target tokens, int32 ``(2, len)``."""
+
+        def count(start: int) -> np.ndarray:
+            instances = (self[i] for i in range(start, min(start + CHUNK_ROWS, len(self))))
+            return np.array([count_tokens(instance, vocabulary) for instance in instances], dtype=np.int32)
+
+        starts = range(0, len(self), CHUNK_ROWS)
+        counts = ordered_map(count, starts, choose_workers(self.path, self._workers))
+        large = self.path.stat().st_size >= LARGE_FILE
+        parts = list(tqdm(counts, total=len(starts), desc=f"count tokens of {self.path}", disable=not large))
+        return np.concatenate([np.empty((0, 2), dtype=np.int32), *parts]).T.copy()  # len, 2 -> 2, len
+
+
+class InstanceStore(LineStore):
+    """JSON lines, as :meth:`Instance.from_json` reads them, with images as files beside them."""
+
+    def _parse(self, line: bytes, where: str, offset: int, image_size: tuple[int, int] | None = None) -> Instance:
+        return Instance.from_json(line, where)
+
+    def _check_image(self, instance: Instance) -> None:
+        if not self.image_file(instance).is_file():
+            raise MissingImageError(instance.name, self.root, instance.image_path)
+
+    def image_file(self, instance: Instance) -> Path:
+        """Where the image of an instance lies, all links resolved.
+
+        Raises:
+            DataError: It lies outside the data directory, be it by an absolute path, ``..`` or a link.
+        """
+        path = _resolve(str(self.root), instance.image_path)
+        if path is None:
+            raise DataError(
+                f"{instance.name}: image {instance.image_path!r} lies outside the data directory {self.root}; "
+                "copy it there, or link the whole directory"
+            )
+        return path
+
+    def load_image(self, instance: Instance) -> Image.Image:
+        return load_image(self.image_file(instance), name=instance.name, size=instance.image_size)
+
+
+def open_store(directory: Path, split: str, *, skip_bad: bool = False) -> LineStore | None:
+    """The store of one split of a data directory; None if the directory does not have that split.
+
+    It is ``DIR/<split>.jsonl`` or, in a folder of OFA's own files, ``DIR/<kind>…_<split>.tsv``.
+
+    Raises:
+        DataError: There are several such files, or the file is bad.
+    """
+    from ofa_mi.data.tsv import TsvStore, find_tsv
+
+    path = Path(directory) / f"{split}.jsonl"
+    if path.exists():
+        return InstanceStore(path, skip_bad=skip_bad)
+    found = find_tsv(Path(directory), split)
+    return None if found is None else TsvStore(*found, skip_bad=skip_bad)
+
+
+def count_tokens(instance: Instance, vocabulary: Vocabulary) -> tuple[int, int]:
+    """Tokens of an instance's source fields, and of its target with ``</s>``."""
+    source = _text_tokens([instance.question, instance.text, *instance.context, instance.regions], vocabulary)
+    if instance.options is not None:
+        separators = len(vocabulary.encode(OPTION_SEPARATOR)) * max(len(instance.options) - 1, 0)
+        source += len(vocabulary.encode(f" {OPTIONS_MARKER}")) + separators + _text_tokens(instance.options, vocabulary)
+    if instance.target_set is None:
+        return source, _text_tokens([instance.target], vocabulary) + 1
+    separators = len(vocabulary.encode(OPTION_SEPARATOR)) * max(len(instance.target_set) - 1, 0)
+    return source, _text_tokens(instance.target_set, vocabulary) + separators + 1
+
+
+def _text_tokens(texts: Iterable[Text], vocabulary: Vocabulary) -> int:
+    return sum(
+        len(vocabulary.encode(" " + " ".join(piece.lower().split()))) if isinstance(piece, str) else 4
+        for text in texts
+        for piece in text
+    )
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """What a worker found in its part of the file; lines are counted from the start of the part."""
+
+    lines: int = 0
+    rows: list | np.ndarray = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)
+    tasks: dict[str, int] = field(default_factory=dict)
+    bad: list[tuple[int, int, int]] = field(default_factory=list)  # offset, length, line
+
+
+class _Found:
+    """Collects the chunks of a file, in order."""
+
+    def __init__(self, store: LineStore, skip_bad: bool) -> None:
+        self.store, self.skip_bad = store, skip_bad
+        self.lines = 0
+        self.parts: list[np.ndarray] = [np.empty(0, dtype=ROW)]
+        self.ids: list[np.ndarray] = [np.empty(0, dtype=np.uint64)]
+        self.tasks: dict[str, int] = {}
+        self.skipped: dict[int, str] = {}
+        self.missing_images: list[str] = []
+
+    def rows(self) -> np.ndarray:
+        return np.concatenate(self.parts)
+
+    def add(self, chunk: _Chunk) -> None:
+        for offset, length, line in chunk.bad:
+            self._reject(offset, length, self.lines + line)
+        numbers = np.array([self.tasks.setdefault(name, len(self.tasks)) for name in chunk.tasks], dtype=np.int32)
+        if len(chunk.rows):
+            chunk.rows["line"] += self.lines
+            chunk.rows["task"] = numbers[chunk.rows["task"]]
+            self.parts.append(chunk.rows)
+            self.ids.append(np.array(chunk.ids, dtype=np.uint64))
+        self.lines += chunk.lines
+
+    def drop_duplicates(self) -> None:
+        """Reject instances whose id an earlier line has."""
+        rows, ids = self.rows(), np.concatenate(self.ids)
+        order = np.argsort(ids, kind="stable")
+        repeated = np.flatnonzero(ids[order][1:] == ids[order][:-1])
+        keep = np.ones(len(rows), dtype=bool)
+        first: dict[str, int] = {}  # line of each id that may be repeated
+        for i in np.unique(np.concatenate([order[repeated], order[repeated + 1]])):  # in the order of the file
+            offset, length, line = rows[i][["offset", "length", "line"]].item()
+            instance = self.store._parse(self.store._read(offset, length), self.store._where(line), offset)
+            earlier = first.setdefault(instance.unique_id, line)
+            if earlier != line:
+                self._skip(line, DataError(f"{instance.name}: line {earlier} has the same unique_id"))
+                keep[i] = False
+        self.parts = [rows[keep]]
+
+    def _reject(self, offset: int, length: int, line: int) -> None:
+        """Check a bad line again, now that its number is known, for the message."""
+        try:
+            self.store._checked(self.store._read(offset, length), self.store._where(line), offset)
+        except MissingImageError as error:
+            self._skip(line, error)
+            self.missing_images.append(error.image_path)
+        except DataError as error:
+            self._skip(line, error)
+
+    def _skip(self, line: int, error: DataError) -> None:
+        if not self.skip_bad:
+            raise error
+        self.skipped[line] = str(error)
+
+
+@lru_cache(1 << 16)
+def _resolve(root: str, image_path: str) -> Path | None:
+    """Real path of an image; None if it is not inside the real ``root``."""
+    try:
+        path = Path(os.path.realpath(os.path.join(root, image_path)))
+    except ValueError:  # a null byte in the name
+        return None
+    return path if path.is_relative_to(os.path.realpath(root)) else None
+
+
+def _hash(unique_id: str) -> int:
+    """64 bits that tell ids apart; equal ones are compared in full later."""
+    return int.from_bytes(hashlib.blake2b(unique_id.encode("utf-8", "replace"), digest_size=8).digest(), "little")

@@ -1,0 +1,206 @@
+"""OFA's own data files: tab-separated lines that carry their image in base64.
+
+They are described in OFA's README, section "Finetuning & Inference". A file is used where it lies,
+without conversion; its rows become instances of the benchmark's tasks.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ofa_mi.data.images import load_image, open_image
+from ofa_mi.data.instance import Instance
+from ofa_mi.data.store import LineStore
+from ofa_mi.errors import ConfigError, DataError
+
+SEPARATOR = "&&"  # between several captions or answers
+SPLITS = {"valid": ("valid", "val", "dev")}  # what else OFA calls a split
+ENTAILMENT = {"entailment": "yes", "neutral": "not sure", "contradiction": "no"}
+BOX_TOLERANCE = 1.0  # pixels by which rounding may carry RefCOCO's boxes over the edge of the image
+
+
+@dataclass(frozen=True)
+class TsvKind:
+    """One kind of file.
+
+    Attributes:
+        task_name: The task that its rows are instances of.
+        columns: Number of each column that is read, from 0.
+        fields: The instance's fields, from the row's texts by column name and the image's size.
+    """
+
+    task_name: str
+    columns: Mapping[str, int]
+    fields: Callable[[dict[str, str], tuple[int, int]], dict[str, Any]]
+
+
+def _caption(row: dict[str, str], image_size: tuple[int, int]) -> dict[str, Any]:
+    target, *references = row["caption"].split(SEPARATOR)
+    return {"target_txt": target, "references": references}
+
+
+def _refcoco(row: dict[str, str], image_size: tuple[int, int]) -> dict[str, Any]:
+    box = [float(coordinate) for coordinate in row["region"].split(",")]
+    if len(box) != 4:
+        raise ValueError(f"expected a region x0,y0,x1,y1, found {row['region']!r}")
+    return {"text": row["text"], "target_txt": [_pull_inside(c, image_size[i % 2]) for i, c in enumerate(box)]}
+
+
+def _vqa(row: dict[str, str], image_size: tuple[int, int]) -> dict[str, Any]:
+    answers = {}
+    for item in row["answer"].split(SEPARATOR):
+        confidence, _, answer = item.partition("|!+")
+        answers[answer] = float(confidence)
+    target = max(answers, key=answers.__getitem__)
+    others = [answer for answer in answers if answer != target]
+    return {
+        "question": row["question"],
+        "target_txt": target,
+        "references": others,
+        "meta_data": {"confidence": answers[target]},
+    }
+
+
+def _snli_ve(row: dict[str, str], image_size: tuple[int, int]) -> dict[str, Any]:
+    if row["label"] not in ENTAILMENT:
+        raise ValueError(f"expected a label among {', '.join(ENTAILMENT)}, found {row['label']!r}")
+    return {
+        "text": row["hypothesis"],
+        "options": list(ENTAILMENT.values()),
+        "target_txt": ENTAILMENT[row["label"]],
+        "meta_data": {"caption": row["caption"]},
+    }
+
+
+KINDS = {
+    "caption": TsvKind("image_captioning", {"id": 0, "caption": 2, "image": 4}, _caption),
+    "refcoco": TsvKind("referring_expression_grounding", {"id": 0, "text": 2, "region": 3, "image": 4}, _refcoco),
+    "vqa": TsvKind("open_domain_vqa", {"id": 0, "question": 2, "answer": 3, "image": 5}, _vqa),
+    "snli_ve": TsvKind("visual_entailment", {"id": 0, "image": 2, "hypothesis": 3, "caption": 4, "label": 5}, _snli_ve),
+}
+
+
+class TsvStore(LineStore):
+    """Instances of one of OFA's files.
+
+    OFA repeats a row's id where a question has several answers, so an instance's ``unique_id`` is the
+    row's id and the position of its line. ``image_path`` is ``<file>@<position>``: it is read by
+    :meth:`load_image` only.
+
+    Args:
+        path: The file.
+        kind: A key of :data:`KINDS`.
+        columns: Numbers of columns that are elsewhere than in OFA's files, by name.
+        skip_bad, workers: As in :class:`~ofa_mi.data.store.LineStore`.
+
+    Raises:
+        ConfigError: The kind or a column name is unknown.
+        DataError: The file cannot be read, or a line is bad; names file and line.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        kind: str,
+        columns: Mapping[str, int] | None = None,
+        *,
+        skip_bad: bool = False,
+        workers: int = 0,
+    ) -> None:
+        if kind not in KINDS:
+            raise ConfigError(f"{path}: unknown kind of TSV file {kind!r}; known kinds are {', '.join(KINDS)}")
+        known = KINDS[kind].columns
+        unknown = sorted(set(columns or {}) - set(known))
+        if unknown:
+            raise ConfigError(f"{path}: {kind} files have no column {unknown[0]!r}; they have {', '.join(known)}")
+        self.kind = kind
+        self.columns = {**known, **(columns or {})}
+        super().__init__(path, skip_bad=skip_bad, workers=workers)
+
+    def load_image(self, instance: Instance) -> Image.Image:
+        offset = int(instance.image_path.rpartition("@")[2])
+        row = self._rows[bisect_left(self._rows["offset"], offset)]
+        cells = self._cells(self._read(offset, row["length"]), instance.name)
+        data = self._decode(cells[self.columns["image"]], instance.name)
+        return load_image(BytesIO(data), name=instance.name, size=instance.image_size)
+
+    def _format(self) -> str:
+        return f"{self.kind} {sorted(self.columns.items())}"
+
+    def _parse(self, line: bytes, where: str, offset: int, image_size: tuple[int, int] | None = None) -> Instance:
+        cells = self._cells(line, where)
+        try:
+            row = {name: cells[i].decode("utf-8").strip() for name, i in self.columns.items() if name != "image"}
+        except UnicodeDecodeError as error:
+            raise DataError(f"{where}: not UTF-8 (byte {error.start}: {error.reason})") from None
+        kind, size = KINDS[self.kind], image_size or self._image_size(cells[self.columns["image"]], where)
+        try:
+            fields = kind.fields(row, size)
+        except ValueError as error:
+            raise DataError(f"{where}: {error}") from None
+        record = {
+            "unique_id": f"{row['id']}@{offset}",
+            "task_name": kind.task_name,
+            "image_path": f"{self.path.name}@{offset}",
+            "image_size": list(size),
+        }
+        return Instance.from_record({**record, **fields}, where)
+
+    def _check_image(self, instance: Instance) -> None:
+        """Nothing: the image lies on the line, and parsing has read its size."""
+
+    def _cells(self, line: bytes, where: str) -> list[bytes]:
+        cells = line.rstrip(b"\r\n").split(b"\t")
+        if len(cells) <= max(self.columns.values()):
+            raise DataError(
+                f"{where}: expected at least {max(self.columns.values()) + 1} columns, found {len(cells)}; "
+                f"is it a {self.kind} file?"
+            )
+        return cells
+
+    def _image_size(self, cell: bytes, where: str) -> tuple[int, int]:
+        try:
+            with open_image(BytesIO(self._decode(cell, where))) as image:
+                return image.size
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise DataError(f"{where}: its image cannot be read ({error})") from None
+
+    def _decode(self, cell: bytes, where: str) -> bytes:
+        """Bytes of the image, from either alphabet of base64."""
+        try:
+            return base64.b64decode(cell.translate(bytes.maketrans(b"-_", b"+/")), validate=True)
+        except binascii.Error as error:
+            raise DataError(f"{where}: its image is not valid base64 ({error})") from None
+
+
+def find_tsv(directory: Path, split: str) -> tuple[Path, str] | None:
+    """The file ``<kind>…_<split>.tsv`` of a folder, as OFA names them, and its kind; None if there is none.
+
+    Raises:
+        DataError: There are several.
+    """
+    names = SPLITS.get(split, (split,))
+    found = [
+        (path, kind)
+        for path in sorted(directory.glob("*.tsv"))
+        for kind in KINDS
+        if path.stem.startswith(kind) and path.stem.rpartition("_")[2] in names
+    ]
+    if len(found) > 1:
+        files = ", ".join(path.name for path, _ in found)
+        raise DataError(f"{directory}: several files hold the split {split}: {files}; give each a directory of its own")
+    return found[0] if found else None
+
+
+def _pull_inside(coordinate: float, side: int) -> float:
+    """``coordinate``, or the edge of the image if it is beyond it by rounding only."""
+    return min(max(coordinate, 0), side) if -BOX_TOLERANCE <= coordinate <= side + BOX_TOLERANCE else coordinate
