@@ -1,0 +1,124 @@
+"""`ofa-mi predict`."""
+
+import argparse
+import json
+
+import pytest
+from PIL import Image
+
+from ofa_mi.commands import predict
+from ofa_mi.decoding.predictor import Predictor
+from ofa_mi.errors import ConfigError, DataError, OfaMiError
+from ofa_mi.instructions.prompt import OptionsSegment, RegionSegment, TextSegment
+
+
+@pytest.fixture
+def ask(predictor, image, tmp_path, monkeypatch, capsys):
+    """Run the command on a picture of 100 x 80 pixels; gives its output and the arguments of the model's loader."""
+    image.save(tmp_path / "image.png")
+    loaded = {}
+
+    def load(path, **kinds):
+        loaded.update(path=path, **kinds)
+        return Predictor(predictor.model, predictor.encoder, predictor.transform, generation=kinds["generation"])
+
+    monkeypatch.setattr(Predictor, "from_checkpoint", load)
+
+    def run(*arguments, with_image=True):
+        parser = argparse.ArgumentParser()
+        predict.add_arguments(parser)
+        given = ["--image", str(tmp_path / "image.png")] if with_image else []
+        args = parser.parse_args(["--checkpoint", "c.pt", *given, *arguments])
+        assert predict.run(args) == 0
+        return capsys.readouterr().out, loaded
+
+    return run
+
+
+def test_a_region_is_found_and_drawn(ask, tmp_path):
+    out, loaded = ask(
+        *("--instruction", "which region shows {text}?", "--text", "a red circle", "--output", "region"),
+        *("--mode", "constrained", "--beam", "2", "--draw", str(tmp_path / "new" / "answer.png")),
+    )
+    box = json.loads(out)
+    assert len(box) == 4 and loaded["path"] == "c.pt" and loaded["generation"].beam == 2
+    assert Image.open(tmp_path / "new" / "answer.png").size == (480, 384)
+
+
+def test_options_are_ranked(ask):
+    out, _ = ask(
+        *("--instruction", "what is in {region}?", "--region", "10", "10", "40", "40", "--mode", "rank", "--verbose"),
+        *("--options", "Red circle", "[10, 10, 40, 40]"),
+    )
+    lines = out.splitlines()
+    assert "prompt: what is in [10, 10, 40, 40]? [Options]: red circle||||[10, 10, 40, 40]" in lines
+    scores = [float(line.split()[0]) for line in lines[-2:]]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_json(ask):
+    out, _ = ask("--instruction", "is it red? {options}", "--options", "yes", "no", "--mode", "constrained", "--json")
+    record = json.loads(out)
+    assert record["text"] in ("yes", "no") and record["boxes"] == [] and record["options"] == ["yes", "no"]
+    assert record["prompt"].count("[Options]") == 1
+
+
+def test_without_an_image(ask):
+    out, _ = ask("--instruction", "what is red?", with_image=False)
+    assert out.endswith("\n")
+
+
+def test_options_that_the_instruction_does_not_mention_are_appended():
+    parser = argparse.ArgumentParser()
+    predict.add_arguments(parser)
+    args = parser.parse_args(["--checkpoint", "c", "--instruction", "red?", "--options", "yes", "no"])
+    instance = predict.question_instance(args, None)
+    prompt = predict.build_prompt("red?", instance, option_markers=False)
+    assert OptionsSegment((("yes",), ("no",)), False) in prompt
+    assert isinstance(prompt[0], TextSegment) and not any(isinstance(s, RegionSegment) for s in prompt)
+
+
+REGION = ("--region", "10", "10", "40", "40")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--instruction", "what?", *REGION), "does not say where it goes"),
+        (("--instruction", "what is in {region}?"), "--region must be given once; found 0"),
+        (("--instruction", "what is in {region}?", *REGION, *REGION), "given once; found 2"),
+        (("--instruction", "{region_1} or {region_2}?", *REGION), "given twice; found 1"),
+        (("--instruction", "{region_1}?", *REGION, *REGION), "only one of"),
+        (("--instruction", "what is in {regions}?"), "at least once"),
+        (("--instruction", "{text}?"), "give --text"),
+        (("--instruction", "{options}?"), "give --options"),
+        (("--instruction", "what?", "--text", "a"), "does not mention {text}"),
+        (("--instruction", "{what}?"), "unknown placeholder"),
+        (("--instruction", "what?", "--mode", "rank"), "rank needs"),
+        (("--instruction", "what?", "--output", "option"), "--output option needs"),
+        (("--instruction", "what?", "--draw", "answer.txt"), "must end in .png"),
+        (("--instruction", "what?", "--beam", "0"), "beam must be at least 1"),
+        (("--instruction", "what?", "--options", "a", " "), "an option is empty"),
+        (("--instruction", "what?", "--options", "[1, 2]"), "--options: expected text"),
+        (("--instruction", "what?", "--options", "[0, 0, 500, 5]"), "--options: box .* outside the 100x80 image"),
+        (("--instruction", "{region}?", "--region", "40", "10", "10", "40"), "--region: box .* reversed"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_bad_input_is_one_clear_line(ask, arguments, message):
+    with pytest.raises(OfaMiError, match=message) as error:
+        ask(*arguments)
+    assert "\n" not in str(error.value)
+
+
+def test_what_needs_an_image_says_so(ask):
+    for arguments in (("{region}?", *REGION), ("a?", "--draw", "b.png"), ("where?", "--output", "region")):
+        with pytest.raises(ConfigError, match="give --image"):
+            ask("--instruction", *arguments, with_image=False)
+    with pytest.raises(DataError, match="give --image"):
+        ask("--instruction", "which?", "--options", "[1, 2, 3, 4]", "no", with_image=False)
+
+
+def test_a_missing_image_is_named(ask):
+    with pytest.raises(DataError, match=r"nowhere\.png"):
+        ask("--instruction", "what?", "--image", "nowhere.png", with_image=False)
