@@ -128,7 +128,7 @@ def test_an_instruction_does_not_name_an_answer(task, instruction):
         "image_quality": "blur blurry dark bright rotated rotation obscured framing",
         "disaster_type_classification": "earthquake fire flood hurricane landslide",
         "text_type_classification": "handwritten printed",
-        "text_legibility": "clear unclear illegible",
+        "text_legibility": "clear unclear legible illegible",
         "color_understanding": "red green blue yellow black white brown orange pink gray purple",
         "counting": "zero two three four five six seven eight nine ten",
         "sport_understanding": "surfing baseball soccer tennis skiing skateboarding",
