@@ -10,7 +10,7 @@ import io
 import multiprocessing
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,8 +30,8 @@ ATTEMPTS = 3  # draws until a scene is given up for a task
 CHUNK = 32  # scenes per job of a worker
 # Share of the scenes of each mode. The test split also has the modes that only evaluation tasks use.
 MODE_SHARES = {
-    "train": {"shapes": 0.66, "writing": 0.22, "degraded": 0.12},
-    "valid": {"shapes": 0.66, "writing": 0.22, "degraded": 0.12},
+    "train": {"shapes": 0.6, "writing": 0.27, "degraded": 0.13},
+    "valid": {"shapes": 0.6, "writing": 0.27, "degraded": 0.13},
     "test": {"shapes": 0.4, "writing": 0.25, "panels": 0.2, "black and white": 0.15},
 }
 
@@ -88,9 +88,13 @@ def generate(
     """
     scenes = {"train": train_scenes, "valid": valid_scenes, "test": test_scenes}
     caps = {"train": train_per_task, "valid": valid_per_task, "test": test_per_task}
-    for option, value in [*scenes.items(), *caps.items(), ("workers", workers)]:
-        if value < 1:
-            raise ConfigError(f"{option}: expected at least 1, found {value}")
+    _check_positive(
+        {
+            **{f"{split}_scenes": number for split, number in scenes.items()},
+            **{f"{split}_per_task": number for split, number in caps.items()},
+            "workers": workers,
+        }
+    )
     settings = {"scenes": scenes, "per_task": caps, "seed": seed}
     output = OutputDirectory(out_dir, converter="scenes", version=VERSION, settings=settings)
     if output.finished:
@@ -132,6 +136,12 @@ def select(candidates: Iterable[Candidate], cap: int) -> list[Candidate]:
                 room -= len(members)
     order = {task: number for number, task in enumerate(BUILDERS)}
     return sorted(kept, key=lambda candidate: (candidate.scene, order[candidate.task]))
+
+
+def _check_positive(numbers: Mapping[str, int]) -> None:
+    for option, number in numbers.items():
+        if number < 1:
+            raise ConfigError(f"{option}: expected at least 1, found {number}")
 
 
 def _balanced_sets(members: list[Candidate]) -> Iterator[tuple[Candidate, ...]]:

@@ -235,7 +235,7 @@ def _place_shape(
 
 def _add_signs(things: list[Thing], area: PixelBox, rng: random.Random, mean_side: float) -> None:
     """Add one to three signs of different colours and words; about two in five are not legible."""
-    number = rng.randint(1, 3)
+    number = rng.choice((1, 2, 2, 3))
     for word, color in zip(rng.sample(WORDS, number), rng.sample(tuple(COLORS), number), strict=True):
         height = round(rng.uniform(0.2, 0.25) * mean_side)
         box = _free_box(things, area, sign_size(word, height), rng)

@@ -85,7 +85,7 @@ def text(value: object) -> Text:
 def choice_of(
     answer: Text, others: Iterable[Text], rng: random.Random, *, number: int = 4, **fields: Any
 ) -> Draft | None:
-    """A draft with ``answer`` among ``number`` options in random order.
+    """A draft with ``answer`` among ``number`` options in random order, balanced over the answer's position.
 
     Args:
         answer: The right option.
@@ -99,7 +99,14 @@ def choice_of(
         return None
     options = [answer, *rng.sample(pool, number - 1)]
     rng.shuffle(options)
-    return Draft(target=answer, options=tuple(options), **fields)
+    return choice(answer, options, **fields)
+
+
+def choice(answer: Text, options: Sequence[Text], **fields: Any) -> Draft:
+    """A draft with these options, balanced over the position of ``answer`` among them."""
+    positions = tuple(str(position) for position in range(len(options)))
+    balance = Balance(str(options.index(answer)), positions, f"{len(options)} options")
+    return Draft(target=answer, options=tuple(options), balance=balance, **fields)
 
 
 def labelled(answer: str, labels: Sequence[str], rng: random.Random, *, stratum: object = "", **fields: Any) -> Draft:

@@ -115,11 +115,13 @@ def object_matching(scene: Scene, rng: random.Random) -> Draft | None:
 
 @builds()
 def missing_object_selection(scene: Scene, rng: random.Random) -> Draft | None:
-    """Boxes of two or three things, three categories and *none* → the categories that none of the things belongs to.
+    """Boxes of three things, three categories and *none* → the categories that none of the things belongs to.
 
     *none* is the answer if all three are there. Zero, one or two are missing, equally often.
     """
-    shown = rng.sample(scene.things, min(len(scene.things), 3))
+    if len(scene.things) < 3:
+        return None
+    shown = rng.sample(scene.things, 3)
     present = sorted({thing.shape for thing in shown})
     missing = rng.randint(0, 2)
     if len(present) < 3 - missing:

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 
 from ofa_mi.data_prep.scenes.language import intersection
-from ofa_mi.data_prep.scenes.tasks.draft import Draft, builds, coin, text, yes_no
+from ofa_mi.data_prep.scenes.tasks.draft import Draft, builds, choice, coin, text, yes_no
 from ofa_mi.data_prep.scenes.world import PixelBox, Scene
 
 OPTIONS = 4
@@ -102,7 +102,7 @@ def _select(
         region, *options = (window(scene, rng) for _ in range(OPTIONS + 1))
         answer = find(region, options)
         if answer is not None:
-            return Draft(regions=(region,), options=tuple((option,) for option in options), target=(answer,))
+            return choice((answer,), [(option,) for option in options], regions=(region,))
     return None
 
 

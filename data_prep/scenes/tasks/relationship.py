@@ -64,12 +64,13 @@ def visual_object_localization(scene: Scene, rng: random.Random) -> Draft | None
 
 @builds()
 def grounded_object_attribute_identification(scene: Scene, rng: random.Random) -> Draft | None:
-    """The box of a thing, colours and sizes → the only one of them that it has."""
+    """The box of a thing, three colours and a size → the only one of them that it has, each equally often."""
     thing = rng.choice(scene.things)
-    true = {thing.color, thing.size}
-    answer = text(rng.choice(sorted(true)))
-    false = [text(word) for word in (*COLORS, *SIZES) if word not in true]
-    return choice_of(answer, false, rng, regions=(thing.box,))
+    colors = [text(color) for color in COLORS if color != thing.color]
+    other_size = text(SIZES[1 - SIZES.index(thing.size)])
+    if rng.randrange(4) == 0:
+        return choice_of(text(thing.size), rng.sample(colors, 3), rng, regions=(thing.box,))
+    return choice_of(text(thing.color), [*rng.sample(colors, 2), other_size], rng, regions=(thing.box,))
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from ofa_mi.data_prep.scenes.language import (
 from ofa_mi.data_prep.scenes.tasks.draft import YES_NO, Balance, Draft, builds, choice_of, coin, labelled, text, yes_no
 from ofa_mi.data_prep.scenes.world import COLORS, DEGRADED_LOOKS, SIZES, Scene, Thing
 
-COUNTS = ("0", "1", "2", "3", "4")
+COUNTS = ("0", "1", "2", "3")
 CORNERS = ("top left", "top right", "bottom left", "bottom right")
 CORNER_MARGIN = 0.1  # of the image's side, between the centre of a thing and the image's centre
 
@@ -51,25 +51,28 @@ def object_detection(scene: Scene, rng: random.Random) -> Draft | None:
 
 @builds()
 def counting(scene: Scene, rng: random.Random) -> Draft | None:
-    """*How many circles are there?* → a number from 0 to 4, each equally often."""
+    """*How many circles are there?* → a number from 0 to 3, each equally often."""
     asked = _ask_count(scene, rng)
     return asked and labelled(asked[1], COUNTS, rng, question=text(asked[0]), stratum=asked[2])
 
 
 @builds()
 def position_reasoning(scene: Scene, rng: random.Random) -> Draft | None:
-    """What is on one side of a thing (nothing else is on this side at all), or in which corner a thing is."""
+    """What is on one side of a thing, or in which corner of the image a thing is.
+
+    Of the scene's things only the answer is on the side at all; the other options are things of the scene.
+    """
     if coin(rng):
         return _ask_corner(scene, rng)
     anchor, relation = rng.choice(scene.things), rng.choice(RELATIONS)
     thing = only_related(scene.things, relation, anchor)
     if thing is None or not names_are_unique(scene.things):
         return None
-    answer = text(name(thing))
     others = [text(name(other)) for other in scene.things if other not in (thing, anchor)]
-    while len(others) < 3:
-        others.append(text(absent_phrase(scene.things, "color shape", rng)))
-    return choice_of(answer, others, rng, question=text(f"what is {relation.text} the {name(anchor)}?"))
+    if len(others) < 2:
+        return None
+    question = f"what is {relation.text} the {name(anchor)}?"
+    return choice_of(text(name(thing)), others, rng, number=min(4, len(others) + 1), question=text(question))
 
 
 @builds(modes=("shapes", "degraded"))

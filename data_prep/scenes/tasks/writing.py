@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from ofa_mi.data_prep.scenes.tasks.draft import Draft, builds, coin, labelled, text, yes_no
+from ofa_mi.data_prep.scenes.tasks.draft import Draft, builds, choice, coin, labelled, text, yes_no
 from ofa_mi.data_prep.scenes.world import WORDS, Scene
 
 LEGIBILITY = ("legible", "illegible")
@@ -18,7 +18,7 @@ def text_localization(scene: Scene, rng: random.Random) -> Draft | None:
         return None
     options = [(thing.box,) for thing in rng.sample(scene.things, len(scene.things))]
     sign = rng.choice(signs)
-    return Draft(text=text(sign.word), options=tuple(options), target=(sign.box,))
+    return choice((sign.box,), options, text=text(sign.word))
 
 
 @builds(modes=("writing",))
