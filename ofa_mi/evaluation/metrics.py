@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ofa_mi.data.encoding import Answer
 from ofa_mi.data.instance import Box, Instance, Text
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation.boxes import box_iou, closest, count_matches
@@ -23,19 +24,6 @@ from ofa_mi.instructions.rendering import EMPTY_SET
 IOU_THRESHOLD = 0.5
 # VQA's formula takes an answer as fully right when three of the other annotators gave it.
 VQA_AGREEMENT = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the model generated.
-
-    Attributes:
-        text: The text without the boxes in it.
-        boxes: The boxes in it, pixels of the original image.
-    """
-
-    text: str
-    boxes: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,270 @@
+"""Predictions on disk: one JSON line per answer, with all that is needed to score it again.
+
+A run appends to ``predictions.jsonl`` as it goes. A run that was killed leaves at most one line
+that is not complete, the last; opening the file for appending cuts that line off.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from ofa_mi.data.encoding import Answer
+from ofa_mi.data.files import open_atomic
+from ofa_mi.data.instance import Box, Text, text_from_json, text_to_json
+from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.evaluation.metrics import Truth, text_of
+
+logger = logging.getLogger(__name__)
+
+Key = tuple[str, int, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One answer of a model to one instance under one instruction.
+
+    Attributes:
+        unique_id: Id of the instance.
+        task: Name of its task.
+        task_version: Version of the task; scores of different versions do not compare.
+        group: Task group.
+        split: ``eval`` for a task that is held out from training, otherwise ``train``.
+        instruction: Number of the instruction, from 0.
+        instruction_id: Its id in the registry.
+        prompt: The prompt for people.
+        mode: How the answer was decoded.
+        data_dir: Which of the run's data directories holds the image, from 0.
+        image_path: Image relative to the data directory; None for text only.
+        image_size: Its (width, height) in pixels.
+        regions: Boxes that the prompt mentions outside its options.
+        options: Options as rich text, None if there are none.
+        prediction: The answer.
+        references: Right answers as text, that of the target first.
+        target_boxes: Boxes of the target.
+        target_set: Right options of a task whose answer is a set, otherwise None.
+        scores: Score from 0 to 100 by metric; the task's primary metric comes first.
+        option_scores: Score of each option where options were ranked, otherwise None.
+        where: ``file:line`` it was read from, for error messages; not stored.
+    """
+
+    unique_id: str
+    task: str
+    task_version: int
+    group: str
+    split: str
+    instruction: int
+    instruction_id: str
+    prompt: str
+    mode: str
+    data_dir: int
+    image_path: str | None
+    image_size: tuple[int, int] | None
+    regions: tuple[Box, ...]
+    options: tuple[Text, ...] | None
+    prediction: Answer
+    references: tuple[str, ...]
+    target_boxes: tuple[Box, ...]
+    target_set: tuple[Text, ...] | None
+    scores: dict[str, float]
+    option_scores: tuple[float, ...] | None
+    where: str = field(default="", compare=False)
+
+    @property
+    def key(self) -> Key:
+        """What no two records of a run share, and what they are sorted by."""
+        return self.task, self.instruction, self.unique_id
+
+    @property
+    def truth(self) -> Truth:
+        """What the prediction is compared with."""
+        name = self.where or f"{self.instruction_id}: instance {self.unique_id!r}"
+        return Truth(self.references, self.target_boxes, self.options, self.target_set, name)
+
+    def to_json(self) -> bytes:
+        """The record as one line."""
+        record = asdict(self)
+        del record["where"]
+        for name in ("options", "target_set"):
+            texts = getattr(self, name)
+            record[name] = None if texts is None else [text_to_json(text) for text in texts]
+        return json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, line: bytes, where: str) -> Record:
+        """Parse a line; :class:`DataError` naming ``where`` if it is not a record."""
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{where}: not valid JSON, perhaps a truncated line ({error})") from None
+        return _parse(record, where)
+
+
+class PredictionWriter:
+    """Appends records to a predictions file, and knows those that are there already.
+
+    Use it as a context manager. Only one process at a time may write a file.
+
+    Attributes:
+        done: Keys of the records in the file.
+
+    Raises:
+        DataError: A line of the file is not a record, or two have the same key.
+        ConfigError: Another process is writing the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("a+b")
+        try:
+            _lock(self._file, path)
+            _cut_last_line(self._file, path)
+            self.done = {record.key for record in read_predictions(path)}
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> PredictionWriter:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._file.close()
+
+    def write(self, records: Iterable[Record]) -> None:
+        """Append records; they are in the file when this returns, even if the process is killed right after."""
+        records = list(records)
+        self._file.write(b"".join(record.to_json() for record in records))
+        self._file.flush()
+        self.done.update(record.key for record in records)
+
+
+def read_predictions(path: Path) -> Iterator[Record]:
+    """The records of a predictions file, in order.
+
+    Raises:
+        DataError: The file cannot be read, a line is not a record, or two records have the same key.
+    """
+    seen: dict[Key, int] = {}
+    for number, line in enumerate(_lines(path), start=1):
+        record = Record.from_json(line, f"{path}:{number}")
+        earlier = seen.setdefault(record.key, number)
+        if earlier != number:
+            raise DataError(
+                f"{path}:{number}: instance {record.unique_id!r} is answered under {record.instruction_id} "
+                f"on line {earlier} already"
+            )
+        yield record
+
+
+def write_sorted(paths: Sequence[Path], out: Path) -> None:
+    """Write the records of all ``paths`` to ``out`` in the order of their keys, whatever order they came in.
+
+    Only keys and positions are held in memory.
+    """
+    places: list[tuple[Key, Path, int, int]] = []
+    for path in paths:
+        start = 0
+        for number, line in enumerate(_lines(path), start=1):
+            places.append((Record.from_json(line, f"{path}:{number}").key, path, start, len(line)))
+            start += len(line)
+    with ExitStack() as stack:
+        files = {path: stack.enter_context(path.open("rb")) for path in paths}
+        with open_atomic(out) as file:
+            for _, path, start, length in sorted(places):
+                files[path].seek(start)
+                file.write(files[path].read(length))
+
+
+def count_complete_lines(path: Path) -> int:
+    """Number of lines that end in a newline; 0 if there is no file."""
+    if not path.exists():
+        return 0
+    with open(path, "rb") as file:
+        return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    try:
+        with open(path, "rb") as file:
+            yield from file
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _lock(file, path: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise ConfigError(f"{path}: another process is writing it; wait for it, or choose another --out") from None
+
+
+def _cut_last_line(file, path: Path) -> None:
+    """Remove what follows the last newline; a run that was killed may leave the beginning of a line."""
+    end = keep = file.seek(0, os.SEEK_END)
+    while keep:
+        start = max(keep - (1 << 16), 0)
+        file.seek(start)
+        newline = file.read(keep - start).rfind(b"\n")
+        if newline >= 0:
+            keep = start + newline + 1
+            break
+        keep = start
+    if keep != end:
+        logger.warning("%s: the last line is incomplete; it is removed and its instance answered again", path)
+        file.truncate(keep)
+
+
+_NAMES = tuple(f.name for f in fields(Record) if f.name != "where")
+_TYPES: dict[type | tuple[type, ...], tuple[str, ...]] = {
+    str: ("unique_id", "task", "group", "split", "instruction_id", "prompt", "mode"),
+    int: ("task_version", "instruction", "data_dir"),
+    list: ("regions", "references", "target_boxes"),
+    dict: ("prediction", "scores"),
+    (list, type(None)): ("options", "target_set", "image_size", "option_scores"),
+    (str, type(None)): ("image_path",),
+}
+
+
+def _parse(record: Any, where: str) -> Record:
+    def fail(message: str):
+        raise DataError(f"{where}: {message}")
+
+    if not isinstance(record, dict):
+        fail("expected a JSON object")
+    if set(record) != set(_NAMES):
+        fail(f"not a prediction: missing or unknown fields {', '.join(sorted(set(record) ^ set(_NAMES)))}")
+    for kinds, names in _TYPES.items():
+        for name in names:
+            if not isinstance(record[name], kinds):
+                fail(f"{name} has the wrong type: {record[name]!r}")
+    prediction = record["prediction"]
+    if set(prediction) != {"text", "boxes"} or not isinstance(prediction["text"], str):
+        fail("prediction must have text and boxes")
+    if not record["scores"]:
+        fail("scores is empty; it must name the metrics of the task")
+
+    def boxes(value: Any, name: str) -> tuple[Box, ...]:
+        text = text_from_json(value, lambda message: fail(f"{name}: {message}"))
+        return fail(f"{name}: must hold boxes only") if text_of(text) else text
+
+    def texts(name: str) -> tuple[Text, ...] | None:
+        if record[name] is None:
+            return None
+        return tuple(text_from_json(value, lambda message: fail(f"{name}: {message}")) for value in record[name])
+
+    def numbers(name: str) -> tuple | None:
+        return None if record[name] is None else tuple(record[name])
+
+    parsed = {name: record[name] for name in _NAMES}
+    parsed |= {"prediction": Answer(prediction["text"], boxes(prediction["boxes"], "prediction"))}
+    parsed |= {name: boxes(record[name], name) for name in ("regions", "target_boxes")}
+    parsed |= {name: texts(name) for name in ("options", "target_set")}
+    parsed |= {name: numbers(name) for name in ("image_size", "option_scores")}
+    return Record(**parsed | {"references": tuple(record["references"]), "where": where})

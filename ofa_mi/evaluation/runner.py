@@ -1,0 +1,444 @@
+"""Running a model over evaluation instances, once per instruction.
+
+A run has a directory of its own: ``run.json`` says what is run, ``predictions.jsonl`` grows with
+every batch and is put in order at the end. A run that was stopped goes on where it was; a directory
+whose ``run.json`` says something else is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import platform
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+import ofa_mi
+from ofa_mi.data.encoding import Answer
+from ofa_mi.data.files import atomic_write
+from ofa_mi.data.instance import Box, Instance
+from ofa_mi.data.seeding import generator
+from ofa_mi.data.store import InstanceStore
+from ofa_mi.decoding.predictor import MODES, Prediction, Predictor, Query
+from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.evaluation.metrics import Truth, boxes_of, check_metric, score_answer
+from ofa_mi.evaluation.predictions import PredictionWriter, Record, count_complete_lines, write_sorted
+from ofa_mi.evaluation.scoring import PREDICTIONS, RUN_JSON, score_run
+from ofa_mi.instructions.prompt import OptionsSegment, Prompt, RegionSegment
+from ofa_mi.instructions.registry import Registry, TaskSpec, default_registry
+from ofa_mi.instructions.rendering import render, render_task_name
+
+logger = logging.getLogger(__name__)
+
+PROMPT_STYLES = ("instruction", "task-name")
+TASK_NAME_ID = "task-name"
+REGION_WIDTH = OPTION_WIDTH = 16  # characters of text that a region or an option's separator takes about as long as
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions:
+    """What to evaluate and how; everything here changes the scores, except batches and shards.
+
+    Attributes:
+        tasks: Names of tasks or groups, ``eval``, ``train`` or ``all``.
+        exclude_tasks: The same, to leave out.
+        instructions: Numbers of the instructions, from 0; None for all of a task.
+        mode: ``generate``, ``constrained`` or ``rank``. A task whose answer is not one of its
+            options cannot be ranked; it is decoded ``constrained`` then.
+        prompt_style: ``instruction``, or ``task-name`` for the paper's TaskName prompt (one per task).
+        option_markers: Write ``[Options]: a||||b`` (True) or ``a, b`` (False).
+        max_instances: At most so many instances per task, a fixed random choice; 0 for all.
+        seed: Seed of that choice.
+        split: Which file of the data directories: ``test`` is ``test.jsonl``.
+        batch_size: Questions per batch.
+        shard: This process answers every ``num_shards``-th instance, from this one.
+        num_shards: Number of processes that share the work and the run directory.
+    """
+
+    tasks: tuple[str, ...] = ("eval",)
+    exclude_tasks: tuple[str, ...] = ()
+    instructions: tuple[int, ...] | None = None
+    mode: str = "generate"
+    prompt_style: str = "instruction"
+    option_markers: bool = True
+    max_instances: int = 0
+    seed: int = 1
+    split: str = "test"
+    batch_size: int = 16
+    shard: int = 0
+    num_shards: int = 1
+
+    def __post_init__(self) -> None:
+        for name, known in (("mode", MODES), ("prompt_style", PROMPT_STYLES)):
+            if getattr(self, name) not in known:
+                raise ConfigError(f"{name} must be one of {', '.join(known)}, found {getattr(self, name)!r}")
+        if self.batch_size < 1 or self.max_instances < 0:
+            raise ConfigError("batch size must be at least 1 and the number of instances 0 (all) or more")
+        if not 0 <= self.shard < self.num_shards:
+            raise ConfigError(f"shard {self.shard} of {self.num_shards}: shards count from 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One instance under one instruction.
+
+    Attributes:
+        spec: The task.
+        instance: The instance.
+        store: Number of the store that it comes from.
+        instruction: Number of the instruction, from 0.
+        instruction_id: Its id.
+        prompt: The rendered instruction.
+        mode: How to decode the answer.
+    """
+
+    spec: TaskSpec
+    instance: Instance
+    store: int
+    instruction: int
+    instruction_id: str
+    prompt: Prompt
+    mode: str
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        """Key of its record."""
+        return self.spec.name, self.instruction, self.instance.unique_id
+
+    def record(self, described: str, prediction: Prediction) -> Record:
+        """The scored record of an answer.
+
+        Args:
+            described: The prompt for people.
+            prediction: The answer.
+        """
+        instance, answer = self.instance, Answer(prediction.text, tuple(prediction.boxes))
+        truth = Truth.of(instance)
+        return Record(
+            unique_id=instance.unique_id,
+            task=self.spec.name,
+            task_version=self.spec.version,
+            group=self.spec.group,
+            split=self.spec.split,
+            instruction=self.instruction,
+            instruction_id=self.instruction_id,
+            prompt=described,
+            mode=self.mode,
+            data_dir=self.store,
+            image_path=instance.image_path,
+            image_size=instance.image_size,
+            regions=_regions(self.prompt),
+            options=instance.options,
+            prediction=answer,
+            references=truth.references,
+            target_boxes=truth.boxes,
+            target_set=instance.target_set,
+            scores={name: score_answer(name, answer, truth) for name in self.spec.metrics},
+            option_scores=prediction.option_scores,
+        )
+
+
+def evaluate(
+    predictor: Predictor,
+    data_dirs: Sequence[str | Path],
+    out_dir: str | Path,
+    options: EvaluationOptions,
+    *,
+    registry: Registry | None = None,
+    checkpoint: str | Path | None = None,
+    progress: bool = True,
+) -> dict[str, Any] | None:
+    """Answer every question that ``out_dir`` does not hold an answer to, then score the run.
+
+    Args:
+        predictor: The model.
+        data_dirs: Data directories.
+        out_dir: Directory of the run; made if it does not exist.
+        options: What to evaluate and how.
+        registry: Tasks; None for the packaged ones.
+        checkpoint: The model's file, whose hash ``run.json`` records; None for a model without one.
+        progress: Show a progress bar.
+
+    Returns:
+        The scores as :func:`~ofa_mi.evaluation.scoring.score_run` gives them; None if other shards
+        have not finished (the last one puts them together).
+
+    Raises:
+        ConfigError: No instance is selected, a task has no such instruction, or ``out_dir`` holds a
+            run with other settings.
+        DataError: An instance cannot be used. All are checked before the first is answered.
+    """
+    out_dir = Path(out_dir)
+    plan = Plan(data_dirs, options, registry or default_registry())
+    total = plan.check()
+    _start_run(out_dir, plan.settings(predictor, checkpoint, total), plan.notes(checkpoint))
+    path = out_dir / _shard_file(options)
+    with PredictionWriter(path) as writer:
+        _answer(predictor, plan, writer, total, progress)
+    if options.num_shards == 1:
+        write_sorted([path], path)
+        return score_run(out_dir)
+    shards = [out_dir / _shard_file(replace(options, shard=shard)) for shard in range(options.num_shards)]
+    if sum(map(count_complete_lines, shards)) < total:
+        logger.info("shard %d of %d is finished; the last one to finish scores the run", options.shard, len(shards))
+        return None
+    write_sorted(shards, out_dir / PREDICTIONS)
+    return score_run(out_dir)
+
+
+class Plan:
+    """Which questions a run asks, in which order.
+
+    Attributes:
+        specs: The tasks that have instances, by name.
+    """
+
+    def __init__(self, data_dirs: Sequence[str | Path], options: EvaluationOptions, registry: Registry) -> None:
+        self.options = options
+        self.stores = [InstanceStore(Path(directory) / f"{options.split}.jsonl") for directory in data_dirs]
+        selected = registry.select(options.tasks, options.exclude_tasks)
+        present = {store.task_names[i] for store in self.stores for i in np.unique(store.task_ids)}
+        self.specs = {name: registry[name] for name in selected if name in present}
+        if not self.specs:
+            files = ", ".join(str(store.path) for store in self.stores)
+            raise ConfigError(
+                f"{files}: no instance of {' '.join(options.tasks)}; it holds {', '.join(sorted(present))}"
+            )
+        if missing := [name for name in options.tasks if name in registry and name in selected and name not in present]:
+            raise ConfigError(f"no data directory holds an instance of {', '.join(missing)}")
+
+    def check(self) -> int:
+        """Render every prompt and try every metric, so that what cannot work fails now; number of questions."""
+        total = 0
+        for spec in self.specs.values():
+            for name in spec.metrics:
+                check_metric(name, spec)
+            seen: dict[str, str] = {}
+            for store, index in self._chosen(spec):
+                instance = self.stores[store][index]
+                if instance.unique_id in seen:
+                    raise DataError(f"{instance.name}: has the same unique_id as {seen[instance.unique_id]}")
+                seen[instance.unique_id] = instance.where
+                total += len(self._prompts(spec, instance))
+                for name in spec.metrics:
+                    score_answer(name, Answer(""), Truth.of(instance))
+        return total
+
+    def questions(self, spec: TaskSpec) -> list[Question]:
+        """This shard's questions of a task: long ones first, those about one instance together.
+
+        Similar lengths make batches without much padding, and the longest first means that a batch
+        that does not fit in memory is met at once. One instance's image is read once.
+        """
+        options = self.options
+        groups = []
+        for store, index in list(self._chosen(spec))[options.shard :: options.num_shards]:
+            instance = self.stores[store][index]
+            mode = "constrained" if options.mode == "rank" and spec.output != "option" else options.mode
+            prompts = self._prompts(spec, instance)
+            groups.append([Question(spec, instance, store, *prompt, mode) for prompt in prompts])
+        groups.sort(key=lambda group: -max(_length(question.prompt) for question in group))
+        return [question for group in groups for question in group]
+
+    def settings(self, predictor: Predictor, checkpoint: str | Path | None, total: int) -> dict[str, Any]:
+        """What a directory's run must agree about before it may go on."""
+        options = asdict(self.options)
+        for name in ("batch_size", "shard", "num_shards"):
+            del options[name]
+        tasks = {
+            name: {"version": spec.version, "instructions": dict(self._instructions(spec))}
+            for name, spec in self.specs.items()
+        }
+        return {
+            "checkpoint": None if checkpoint is None else file_hash(Path(checkpoint)),
+            "data": [file_hash(store.path) for store in self.stores],
+            "options": options,
+            "generation": asdict(predictor.generation),
+            "tasks": tasks,
+            "records": total,
+        }
+
+    def notes(self, checkpoint: str | Path | None) -> dict[str, Any]:
+        """What is good to know of a run, but may change while it is under way."""
+        return {
+            "checkpoint": None if checkpoint is None else str(checkpoint),
+            "data": [str(store.root.resolve()) for store in self.stores],
+            "ofa_mi": ofa_mi.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        }
+
+    def _chosen(self, spec: TaskSpec) -> Iterator[tuple[int, int]]:
+        """(store, index) of the task's instances, in the order of the files."""
+        places = self._places[spec.name]
+        if 0 < self.options.max_instances < len(places):
+            # A task's choice must not depend on which other tasks are evaluated.
+            rng = generator(self.options.seed, 0, zlib.crc32(spec.name.encode()))
+            places = places[np.sort(rng.permutation(len(places))[: self.options.max_instances])]
+        yield from map(tuple, places.tolist())
+
+    @cached_property
+    def _places(self) -> dict[str, np.ndarray]:
+        """Per task the (store, index) of all its instances, ``(n, 2)``."""
+        places: dict[str, list[np.ndarray]] = {name: [] for name in self.specs}
+        for number, store in enumerate(self.stores):
+            for task, name in enumerate(store.task_names):
+                if name in places:
+                    indices = np.flatnonzero(store.task_ids == task)
+                    places[name].append(np.stack([np.full_like(indices, number), indices], axis=1))
+        return {name: np.concatenate(parts) for name, parts in places.items()}
+
+    def _prompts(self, spec: TaskSpec, instance: Instance) -> list[tuple[int, str, Prompt]]:
+        """Number, id and rendering of each instruction."""
+        markers = self.options.option_markers
+        if self.options.prompt_style == "task-name":
+            return [(0, f"{spec.name}/{TASK_NAME_ID}", render_task_name(spec, instance, option_markers=markers))]
+        return [
+            (number, spec.instruction_ids[number], render(spec, text, instance, option_markers=markers))
+            for number, text in self._instructions(spec)
+        ]
+
+    def _instructions(self, spec: TaskSpec) -> list[tuple[int, str]]:
+        """Number and text of the instructions to run a task under."""
+        if self.options.prompt_style == "task-name":
+            return []
+        if not spec.instructions:
+            raise ConfigError(f"task {spec.name} has no instruction; write some in a YAML file of your own")
+        numbers = range(len(spec.instructions)) if self.options.instructions is None else self.options.instructions
+        for number in numbers:
+            if not 0 <= number < len(spec.instructions):
+                raise ConfigError(f"task {spec.name} has {len(spec.instructions)} instructions, no number {number + 1}")
+        return [(number, spec.instructions[number]) for number in sorted(set(numbers))]
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def read_run(run_dir: Path) -> dict[str, Any]:
+    """The content of a run's ``run.json``: ``settings`` and ``notes``."""
+    path = run_dir / RUN_JSON
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ConfigError(f"{run_dir} is not the directory of a run: it has no {RUN_JSON}") from None
+    except ValueError as error:
+        raise DataError(f"{path}: not valid JSON ({error})") from None
+
+
+def _answer(predictor: Predictor, plan: Plan, writer: PredictionWriter, total: int, progress: bool) -> None:
+    """Answer what has no answer yet, batch by batch."""
+    share = -(-total // plan.options.num_shards)
+    with tqdm(total=share, unit="answers", desc="evaluate", disable=not progress) as bar:
+        bar.update(len(writer.done))
+        for spec in plan.specs.values():
+            bar.set_description(spec.name)
+            images = _LastImage(plan.stores)
+            left = [question for question in plan.questions(spec) if question.key not in writer.done]
+            for start in range(0, len(left), plan.options.batch_size):
+                batch = left[start : start + plan.options.batch_size]
+                writer.write(_predict(predictor, batch, images))
+                bar.update(len(batch))
+
+
+def _predict(predictor: Predictor, batch: Sequence[Question], images: _LastImage) -> list[Record]:
+    """Records of a batch of questions of one task."""
+    queries = [
+        Query(
+            question.prompt,
+            images.load(question),
+            question.instance.image_size,
+            question.instance.options,
+            question.spec.output,
+            f"{question.instance.name} under {question.instruction_id}",
+        )
+        for question in batch
+    ]
+    predictions = predictor.predict(queries, batch[0].mode)
+    return [
+        question.record(predictor.encoder.describe(question.prompt), prediction)
+        for question, prediction in zip(batch, predictions, strict=True)
+    ]
+
+
+class _LastImage:
+    """Loads images; the questions about one instance come together and share it."""
+
+    def __init__(self, stores: Sequence[InstanceStore]) -> None:
+        self.stores = stores
+        self.place, self.image = None, None
+
+    def load(self, question: Question) -> Image.Image | None:
+        """The image of a question, None for text only."""
+        if question.instance.image_path is None:
+            return None
+        place = question.store, question.instance.image_path
+        if place != self.place:
+            self.image = self.stores[question.store].load_image(question.instance)
+            self.place = place
+        return self.image
+
+
+def _start_run(out_dir: Path, settings: dict[str, Any], notes: dict[str, Any]) -> None:
+    """Write ``run.json``, or check that the one that is there says the same."""
+    settings = json.loads(json.dumps(settings))  # tuples become lists and numbers keys, as they are read back
+    if (out_dir / RUN_JSON).exists():
+        for place, there, here in _differences(read_run(out_dir).get("settings"), settings, ""):
+            raise ConfigError(
+                f"{out_dir} holds a run with other settings: {place} is {there!r} there and {here!r} now; "
+                "choose another --out, or remove the directory"
+            )
+    elif (out_dir / PREDICTIONS).exists():
+        raise ConfigError(f"{out_dir} holds {PREDICTIONS} but no {RUN_JSON}; choose another --out")
+    content = json.dumps({"settings": settings, "notes": notes}, indent=1, ensure_ascii=False)
+    atomic_write(out_dir / RUN_JSON, (content + "\n").encode())
+
+
+def _differences(there: Any, here: Any, place: str) -> Iterator[tuple[str, Any, Any]]:
+    """Where two decoded JSON values differ: (place, one, other)."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        for key in [*there, *(key for key in here if key not in there)]:
+            yield from _differences(there.get(key), here.get(key), f"{place}.{key}" if place else key)
+    elif there != here:
+        yield place, there, here
+
+
+def _shard_file(options: EvaluationOptions) -> str:
+    if options.num_shards == 1:
+        return PREDICTIONS
+    return f"predictions.{options.shard}-of-{options.num_shards}.jsonl"
+
+
+def _regions(prompt: Prompt) -> tuple[Box, ...]:
+    return tuple(segment.box for segment in prompt if isinstance(segment, RegionSegment))
+
+
+def _length(prompt: Prompt) -> int:
+    """About how long a prompt is, in characters."""
+    length = 0
+    for segment in prompt:
+        if isinstance(segment, RegionSegment):
+            length += REGION_WIDTH
+        elif isinstance(segment, OptionsSegment):
+            length += sum(
+                OPTION_WIDTH + REGION_WIDTH * len(boxes_of(option)) + sum(len(p) for p in option if isinstance(p, str))
+                for option in segment.options
+            )
+        else:
+            length += len(segment.text)
+    return length

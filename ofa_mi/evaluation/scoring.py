@@ -1,0 +1,210 @@
+"""From ``predictions.jsonl`` to ``scores.json`` and ``scores.csv``, without the model or the data.
+
+Every score of every answer is computed again, so that a run scored twice gives the same bytes, and
+a run scored by a newer metric gives what the newer metric says.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from ofa_mi.data.encoding import Answer
+from ofa_mi.data.files import atomic_write, open_atomic
+from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.evaluation.metrics import Truth, get_metric, score_answer
+from ofa_mi.evaluation.predictions import Record, read_predictions
+from ofa_mi.evaluation.protocol import TaskScores, aggregated, sensitivity_report
+
+logger = logging.getLogger(__name__)
+
+PREDICTIONS, SCORES_JSON, SCORES_CSV, RUN_JSON = "predictions.jsonl", "scores.json", "scores.csv", "run.json"
+ZERO_SHOT, TRAINED = "zero_shot", "trained"
+SECTION_OF_SPLIT = {"eval": ZERO_SHOT, "train": TRAINED}
+
+
+def score_run(run_dir: Path) -> dict[str, Any]:
+    """Score a run again; rewrites the scores in its predictions, and its score files.
+
+    Returns:
+        The content of ``scores.json``: ``tasks`` by name (group, split, version, primary metric,
+        chance level, majority answer, and per metric one score per instruction with mean, max and
+        deviation), and for the ``zero_shot`` and the ``trained`` tasks apart the aggregated
+        performance and the sensitivity, by primary metric.
+
+    Raises:
+        DataError: The predictions cannot be read, contradict each other or are empty.
+    """
+    path = run_dir / PREDICTIONS
+    tasks: dict[str, _Task] = {}
+    with open_atomic(path) as file:
+        for record in read_predictions(path):
+            record = replace(record, scores={name: _score(name, record) for name in record.scores})
+            file.write(record.to_json())
+            tasks.setdefault(record.task, _Task(record)).add(record)
+        if not tasks:
+            raise DataError(f"{path}: holds no prediction")
+    summaries = {name: tasks[name].summary() for name in sorted(tasks)}
+    scores = {"tasks": summaries}
+    for split, section in SECTION_OF_SPLIT.items():
+        chosen = {name: task for name, task in summaries.items() if task["split"] == split}
+        if chosen:
+            scores[section] = summarise(chosen)
+    atomic_write(run_dir / SCORES_JSON, (json.dumps(scores, indent=1, ensure_ascii=False) + "\n").encode())
+    atomic_write(run_dir / SCORES_CSV, _csv(summaries).encode())
+    return scores
+
+
+def read_scores(run_dir: Path) -> dict[str, Any]:
+    """The content of a run's ``scores.json``; :class:`ConfigError` if it was not scored."""
+    path = run_dir / SCORES_JSON
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist; run `ofa-mi score {run_dir}` first") from None
+    except ValueError as error:
+        raise DataError(f"{path}: not valid JSON ({error})") from None
+
+
+def summarise(tasks: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Aggregated performance and sensitivity of tasks by their primary metrics.
+
+    Args:
+        tasks: Entries of ``scores["tasks"]``.
+
+    Returns:
+        ``tasks`` (names), ``aggregated``, ``sensitivity`` (None if no task has one) and
+        ``left_out`` (task to the reason why it does not count for sensitivity).
+    """
+    primary = {name: task["metrics"][task["metric"]] for name, task in tasks.items()}
+    report = sensitivity_report(
+        {name: TaskScores(scores["mean"], scores["deviation"], scores["max"]) for name, scores in primary.items()}
+    )
+    return {
+        "tasks": list(tasks),
+        "aggregated": aggregated({name: scores["mean"] for name, scores in primary.items()}),
+        "sensitivity": None if math.isnan(report.value) else report.value,
+        "left_out": report.left_out,
+    }
+
+
+@dataclass
+class _Task:
+    """What is collected of one task while its records pass by."""
+
+    first: Record
+    scores: dict[int, dict[str, list[float]]] = field(default_factory=dict)  # instruction, metric
+    texts: dict[int, list[str]] = field(default_factory=dict)  # instruction; kept where a metric is over the corpus
+    truths: dict[int, list[Truth]] = field(default_factory=dict)  # as texts, and those of the first instruction
+
+    def add(self, record: Record) -> None:
+        """Collect a record; it must agree with the first one about the task."""
+        for name in ("task_version", "group", "split"):
+            if getattr(record, name) != getattr(self.first, name):
+                raise DataError(f"{record.where}: {name} of {record.task} differs from that of earlier lines")
+        if list(record.scores) != list(self.first.scores):
+            raise DataError(f"{record.where}: scores of {record.task} name other metrics than earlier lines")
+        by_metric = self.scores.setdefault(record.instruction, {name: [] for name in record.scores})
+        for name, score in record.scores.items():
+            by_metric[name].append(score)
+        over_corpus = any(get_metric(name).corpus for name in record.scores)
+        if over_corpus:
+            self.texts.setdefault(record.instruction, []).append(record.prediction.text)
+        if over_corpus or record.instruction == self.first.instruction:
+            self.truths.setdefault(record.instruction, []).append(record.truth)
+
+    def summary(self) -> dict[str, Any]:
+        """The task's entry of ``scores.json``."""
+        instructions = sorted(self.scores)
+        primary = next(iter(self.first.scores))
+        counts = {len(self.scores[instruction][primary]) for instruction in instructions}
+        if len(counts) > 1:
+            logger.warning(
+                "%s: instructions were answered on %d to %d instances; the run is not complete, and its means "
+                "over instructions do not compare like with like",
+                *(self.first.task, min(counts), max(counts)),
+            )
+        truths = self.truths[self.first.instruction]
+        return {
+            "group": self.first.group,
+            "split": self.first.split,
+            "version": self.first.task_version,
+            "metric": primary,
+            "instances": max(counts),
+            "instructions": instructions,
+            "chance": chance_level(primary, truths),
+            "majority": majority_level(primary, truths),
+            "metrics": {name: self._metric(name, instructions) for name in self.first.scores},
+        }
+
+    def _metric(self, name: str, instructions: Sequence[int]) -> dict[str, Any]:
+        corpus = get_metric(name).corpus
+        scores = [
+            corpus(self.texts[i], [truth.references for truth in self.truths[i]])
+            if corpus
+            else fmean(self.scores[i][name])
+            for i in instructions
+        ]
+        summary = TaskScores.of(scores)
+        return {"scores": scores, "mean": summary.mean, "max": summary.max, "deviation": summary.deviation}
+
+
+def chance_level(metric: str, truths: Sequence[Truth]) -> float | None:
+    """What choosing among the options blindly is worth: 100 x mean of 1 / number of options.
+
+    None for metrics that do not score a choice, and for tasks without options.
+    """
+    if metric not in ("accuracy", "region_accuracy") or not all(truth.options for truth in truths):
+        return None
+    return 100.0 * fmean(1 / len(truth.options) for truth in truths)
+
+
+def majority_level(metric: str, truths: Sequence[Truth]) -> float | None:
+    """Score of giving the commonest right answer of these instances to all of them; None where answers are boxes.
+
+    It knows the answers, so it is what a model can reach that looks at nothing, not a model to beat easily.
+    """
+    answers = Counter(truth.references[0] for truth in truths if truth.references and not truth.boxes)
+    if not answers:
+        return None
+    ((text, _),) = answers.most_common(1)
+    if (corpus := get_metric(metric).corpus) is not None:
+        return corpus([text] * len(truths), [truth.references for truth in truths])
+    return fmean(score_answer(metric, Answer(text), truth) for truth in truths)
+
+
+def _score(name: str, record: Record) -> float:
+    try:
+        return score_answer(name, record.prediction, record.truth)
+    except ConfigError as error:
+        raise DataError(f"{record.where}: {error}") from None
+
+
+def _csv(summaries: dict[str, dict[str, Any]]) -> str:
+    """One line per task and metric; instructions count from 1, as in their ids."""
+    numbers = sorted({number for task in summaries.values() for number in task["instructions"]})
+    columns = ["task", "group", "split", "metric", "instances", "mean", "max", "deviation", "chance", "majority"]
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([*columns, *(f"instruction_{number + 1}" for number in numbers)])
+    for name, task in summaries.items():
+        for metric, scores in task["metrics"].items():
+            by_number = dict(zip(task["instructions"], scores["scores"], strict=True))
+            baselines = [task["chance"], task["majority"]] if metric == task["metric"] else [None, None]
+            values = [scores["mean"], scores["max"], scores["deviation"], *baselines, *map(by_number.get, numbers)]
+            cells = [name, task["group"], task["split"], metric, task["instances"]]
+            writer.writerow(cells + _rounded(values))
+    return file.getvalue()
+
+
+def _rounded(values: Iterable[float | None]) -> list[str]:
+    return ["" if value is None else f"{value:.4f}" for value in values]

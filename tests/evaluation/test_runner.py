@@ -1,0 +1,210 @@
+"""Runs: every question once, the same file however the run went, and scores from that file alone."""
+
+import csv
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.evaluation import sensitivity
+from ofa_mi.evaluation.predictions import read_predictions
+from ofa_mi.evaluation.runner import EvaluationOptions, evaluate
+from ofa_mi.evaluation.scoring import score_run
+from tests.evaluation.fake import FakePredictor, make_data
+
+ALL = EvaluationOptions(tasks=("all",), batch_size=7)
+
+
+def run(data_dir, out, options=ALL, predictor=None, **others):
+    return evaluate(predictor or FakePredictor(), [data_dir], out, options, progress=False, **others)
+
+
+def content(out):
+    return {path.name: path.read_bytes() for path in out.iterdir() if path.name != "run.json"}
+
+
+@pytest.fixture(scope="module")
+def finished(data_dir, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "finished"
+    run(data_dir, out)
+    return out
+
+
+def test_every_instance_is_answered_once_under_every_instruction(finished):
+    records = list(read_predictions(finished / "predictions.jsonl"))
+    assert len(records) == 6 * 8 * 5
+    assert [record.key for record in records] == sorted({record.key for record in records})
+    assert {record.instruction_id for record in records if record.task == "nlvr"} == {f"nlvr/{i}" for i in range(1, 6)}
+
+
+def test_scores_are_the_protocols(finished):
+    scores = json.loads((finished / "scores.json").read_text())
+    assert scores["zero_shot"]["tasks"] == ["grounded_vqa", "nlvr", "visual_entailment", "visual_text_extraction"]
+    assert scores["trained"]["tasks"] == ["color_understanding", "visual_grounding"]
+    nlvr = scores["tasks"]["nlvr"]
+    records = [r for r in read_predictions(finished / "predictions.jsonl") if r.task == "nlvr"]
+    right = [sum(r.prediction.text == r.references[0] for r in records if r.instruction == i) for i in range(5)]
+    assert nlvr["metrics"]["accuracy"]["scores"] == pytest.approx([100 * count / 8 for count in right])
+    primary = {t: scores["tasks"][t]["metrics"][scores["tasks"][t]["metric"]] for t in scores["zero_shot"]["tasks"]}
+    assert scores["zero_shot"]["sensitivity"] == pytest.approx(
+        sensitivity({t: m["scores"] for t, m in primary.items()})
+    )
+    assert scores["zero_shot"]["aggregated"] == pytest.approx(sum(m["mean"] for m in primary.values()) / 4)
+
+
+def test_chance_and_majority(finished):
+    tasks = json.loads((finished / "scores.json").read_text())["tasks"]
+    assert tasks["nlvr"]["chance"] == 50
+    assert tasks["visual_entailment"]["chance"] == pytest.approx(100 / 3)
+    assert tasks["grounded_vqa"]["chance"] == pytest.approx(100 / 3)
+    assert tasks["visual_grounding"]["chance"] is tasks["visual_grounding"]["majority"] is None
+    truths = [r.references[0] for r in read_predictions(finished / "predictions.jsonl") if r.task == "nlvr"]
+    assert tasks["nlvr"]["majority"] == pytest.approx(100 * max(map(truths.count, ("yes", "no"))) / len(truths))
+
+
+def test_csv_has_a_line_per_task_and_metric(finished):
+    rows = list(csv.DictReader((finished / "scores.csv").open()))
+    tasks = json.loads((finished / "scores.json").read_text())["tasks"]
+    assert [(row["task"], row["metric"]) for row in rows] == [(t, m) for t in tasks for m in tasks[t]["metrics"]]
+    assert float(rows[0]["instruction_5"]) == pytest.approx(
+        tasks[rows[0]["task"]]["metrics"][rows[0]["metric"]]["scores"][4], abs=1e-4
+    )
+
+
+def test_scoring_again_gives_the_same_bytes(finished, tmp_path):
+    out = shutil.copytree(finished, tmp_path / "copy")
+    (out / "scores.json").unlink()
+    score_run(out)
+    assert content(out) == content(finished)
+
+
+def test_scores_come_from_the_predictions_and_not_from_what_was_stored(finished, tmp_path):
+    (tmp_path / "predictions.jsonl").write_bytes(
+        b"".join(
+            replace(record, scores=dict.fromkeys(record.scores, 1.0)).to_json()
+            for record in read_predictions(finished / "predictions.jsonl")
+        )
+    )
+    score_run(tmp_path)
+    assert content(tmp_path) == content(finished)
+
+
+@pytest.mark.parametrize("fail_after", [0, 1, 50, 200])
+def test_a_stopped_run_goes_on_and_gives_the_same_files(data_dir, finished, tmp_path, fail_after):
+    with pytest.raises(KeyboardInterrupt):
+        run(data_dir, tmp_path / "run", predictor=FakePredictor(fail_after=fail_after))
+    path = tmp_path / "run" / "predictions.jsonl"
+    there = path.read_bytes().count(b"\n")
+    with path.open("ab") as file:
+        file.write(b'{"unique_id": "nl')
+    predictor = FakePredictor()
+    run(data_dir, tmp_path / "run", predictor=predictor)
+    assert predictor.asked == 240 - there
+    assert content(tmp_path / "run") == content(finished)
+
+
+def test_a_finished_run_asks_nothing(data_dir, finished, tmp_path):
+    out = shutil.copytree(finished, tmp_path / "copy")
+    run(data_dir, out, predictor=FakePredictor(fail_after=0))
+    assert content(out) == content(finished)
+
+
+def test_shards_give_what_one_process_gives(data_dir, finished, tmp_path):
+    shards = [replace(ALL, shard=i, num_shards=3) for i in range(3)]
+    predictors = [FakePredictor() for _ in shards]
+    results = [run(data_dir, tmp_path / "run", s, p) for s, p in zip(shards, predictors, strict=True)]
+    assert results[0] is results[1] is None
+    assert results[2] == json.loads((finished / "scores.json").read_text())
+    assert sum(predictor.asked for predictor in predictors) == 240
+    for name, expected in content(finished).items():
+        assert (tmp_path / "run" / name).read_bytes() == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mode": "rank"}, r"options\.mode is 'generate' there and 'rank' now"),
+        ({"tasks": ("eval",)}, r"options\.tasks"),
+        ({"instructions": (0,)}, r"options\.instructions"),
+    ],
+)
+def test_another_run_in_the_same_directory_is_refused(data_dir, finished, change, message):
+    with pytest.raises(ConfigError, match=message):
+        run(data_dir, finished, replace(ALL, **change))
+
+
+def test_another_checkpoint_in_the_same_directory_is_refused(data_dir, tmp_path):
+    options = EvaluationOptions(tasks=("nlvr",))
+    for name in "ab":
+        (tmp_path / name).write_text(name)
+    run(data_dir, tmp_path / "run", options, checkpoint=tmp_path / "a")
+    with pytest.raises(ConfigError, match="checkpoint is"):
+        run(data_dir, tmp_path / "run", options, checkpoint=tmp_path / "b")
+
+
+def test_questions_about_one_instance_come_together_and_batches_are_full(data_dir, tmp_path):
+    predictor = FakePredictor()
+    run(data_dir, tmp_path, EvaluationOptions(tasks=("nlvr",), batch_size=10), predictor)
+    assert list(map(len, predictor.batches)) == [10] * 4
+    assert all(len({name.split(" under ")[0] for name in batch}) == 2 for batch in predictor.batches)
+
+
+def test_a_subset_of_instances_is_the_same_whatever_else_is_evaluated(data_dir, tmp_path):
+    def ids(out, task):
+        return {r.unique_id for r in read_predictions(out / "predictions.jsonl") if r.task == task}
+
+    run(data_dir, tmp_path / "one", EvaluationOptions(tasks=("nlvr",), max_instances=3))
+    run(data_dir, tmp_path / "all", EvaluationOptions(tasks=("all",), max_instances=3))
+    run(data_dir, tmp_path / "more", EvaluationOptions(tasks=("nlvr",), max_instances=5))
+    assert len(ids(tmp_path / "one", "nlvr")) == 3
+    assert ids(tmp_path / "one", "nlvr") == ids(tmp_path / "all", "nlvr") < ids(tmp_path / "more", "nlvr")
+
+
+def test_ranking_ranks_what_has_one_option_as_its_answer(data_dir, tmp_path):
+    run(data_dir, tmp_path, EvaluationOptions(tasks=("nlvr", "visual_grounding"), mode="rank"))
+    records = list(read_predictions(tmp_path / "predictions.jsonl"))
+    assert {(r.task, r.mode, r.option_scores is None) for r in records} == {
+        ("nlvr", "rank", False),
+        ("visual_grounding", "constrained", True),
+    }
+
+
+def test_task_name_prompts(data_dir, tmp_path):
+    scores = run(data_dir, tmp_path, EvaluationOptions(tasks=("nlvr",), prompt_style="task-name"))
+    records = list(read_predictions(tmp_path / "predictions.jsonl"))
+    assert len(records) == 8
+    assert records[0].prompt.startswith("nlvr ;")
+    assert scores["zero_shot"]["sensitivity"] is None
+    assert "nlvr" in scores["zero_shot"]["left_out"]
+
+
+def test_choice_of_instructions(data_dir, tmp_path):
+    run(data_dir, tmp_path / "run", EvaluationOptions(tasks=("nlvr",), instructions=(4, 1)))
+    assert {r.instruction_id for r in read_predictions(tmp_path / "run" / "predictions.jsonl")} == {"nlvr/2", "nlvr/5"}
+    with pytest.raises(ConfigError, match="nlvr has 5 instructions, no number 6"):
+        run(data_dir, tmp_path / "other", EvaluationOptions(tasks=("nlvr",), instructions=(5,)))
+
+
+def test_tasks_without_instances_are_an_error_if_they_are_named(data_dir, tmp_path):
+    with pytest.raises(ConfigError, match="no data directory holds an instance of text_vqa"):
+        run(data_dir, tmp_path, EvaluationOptions(tasks=("nlvr", "text_vqa")))
+    with pytest.raises(ConfigError, match="no instance of temporal_ordering"):
+        run(data_dir, tmp_path, EvaluationOptions(tasks=("temporal_ordering",)))
+
+
+def test_bad_instances_are_found_before_the_first_question(tmp_path):
+    data = make_data(tmp_path / "data", per_task=2, tasks=("nlvr", "visual_grounding"))
+    lines = (data / "test.jsonl").read_text().splitlines()
+    bad = json.loads(lines[3]) | {"target_txt": "left"}
+    (data / "test.jsonl").write_text("\n".join([*lines[:3], json.dumps(bad)]) + "\n")
+    predictor = FakePredictor()
+    with pytest.raises(DataError, match=r"test\.jsonl:4: .*target has none"):
+        run(data, tmp_path / "run", predictor=predictor)
+    assert predictor.asked == 0
+
+
+def test_one_instance_in_two_data_directories_is_an_error(data_dir, tmp_path):
+    with pytest.raises(DataError, match="has the same unique_id as"):
+        evaluate(FakePredictor(), [data_dir, data_dir], tmp_path, ALL, progress=False)
