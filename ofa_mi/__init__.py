@@ -6,8 +6,13 @@ Importing the package registers the model, the task and the criterion with fairs
 
 from pathlib import Path
 
+from ofa_mi import fairseq_compat
 from ofa_mi.source_tree import install_finder
 
 __version__ = "0.1.0"
 
 install_finder(Path(__file__).parent)
+fairseq_compat.apply()
+
+# Registers with fairseq, which has to be ready by now.
+from ofa_mi import criterions, models, tasks  # noqa: E402, F401

@@ -1,0 +1,417 @@
+"""Checkpoints: reading them safely, fitting them to a model, and writing them.
+
+Three formats hold the same things, `{"model": …, "cfg" or "args": …, "task_state": …}`:
+
+- fairseq's own, which `fairseq-train` writes (with the optimizer's state);
+- the released OFA's, which is an older fairseq's (weights and settings, no vocabulary);
+- safetensors, with the settings and the vocabulary as JSON in its metadata.
+
+A file is never trusted: `torch.load` reads weights only, so that a pickle that would run code is refused
+(`fairseq_compat.ALLOWED_TYPES` lists what else a file may hold).
+"""
+
+import json
+import logging
+import pickle
+import re
+import zlib
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import safetensors
+import torch
+from omegaconf import OmegaConf
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ofa_mi.data.files import open_atomic
+from ofa_mi.data.vocabulary import Vocabulary
+from ofa_mi.errors import CheckpointError, DataError
+
+if TYPE_CHECKING:
+    from ofa_mi.models import OFAModel
+
+logger = logging.getLogger(__name__)
+
+# -- fitting a state dict to a model
+
+# The first option whose value would make a tensor of another shape fit.
+OPTIONS = (
+    (r"embed_tokens\.weight$|output_projection\.weight$", "the vocabulary: --bpe-dir"),
+    (r"encoder\.(embed_positions\.weight|token_rp_bucket)$", "--max-source-positions"),
+    (r"decoder\.(embed_positions\.weight|token_rp_bucket)$", "--max-target-positions"),
+    (r"token_rel_pos_table_list\.", "--token-bucket-size"),
+    (r"embed_image_positions\.weight$|image_rel_pos_table_list\.|image_rp_bucket$", "--image-bucket-size"),
+    (r"embed_images\.|image_proj\.", "--resnet-type"),
+)
+# Tables whose rows stand for themselves, so that a longer table only adds rows.
+GROWING = re.compile(r"(embed_tokens|output_projection|embed_positions|embed_image_positions)\.weight$")
+# Index tables that follow from the settings; a checkpoint's copy of another size is of no use.
+COMPUTED = re.compile(r"\.(token_rp_bucket|image_rp_bucket|image_position_idx)$")
+
+
+@dataclass
+class FitReport:
+    """What happened to the entries of a state dict: each list holds their names.
+
+    Attributes:
+        missing: In the model only; they keep their initialisation.
+        unexpected: In the checkpoint only; they are not used.
+        grown: Found with fewer rows; the further rows are new.
+    """
+
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    grown: list[str] = field(default_factory=list)
+
+    def log(self) -> None:
+        """Name every entry in the log; a checkpoint that fits as it is logs nothing."""
+        for names, fate in (
+            (self.missing, "not in the checkpoint: keeps its initialisation"),
+            (self.unexpected, "in the checkpoint only: not used"),
+            (self.grown, "has fewer rows in the checkpoint: the further rows are new"),
+        ):
+            for name in names:
+                logger.warning("%s %s", name, fate)
+
+
+def fit_state_dict(state_dict: dict[str, Tensor], model: nn.Module) -> FitReport:
+    """Fit a checkpoint's entries to a model's names and shapes, in place, and log each one that did not fit.
+
+    Afterwards `state_dict` loads strictly. As in OFA, tables of tokens and positions grow by rows drawn from
+    normal(0, dim^-0.5) (the same ones on every rank and in every run), a trailing `<mask>` that the model's
+    vocabulary lacks is cut off, and index tables are the model's own. One of several tied entries is enough.
+
+    Raises:
+        CheckpointError: A shape cannot be made to fit, tied entries differ, or no entry belongs to the model.
+    """
+    own = model.state_dict()
+    if not own.keys() & state_dict.keys():
+        raise CheckpointError(f"none of the checkpoint's {len(state_dict)} entries belongs to the model")
+    report = FitReport()
+    leaders = _share_tied(state_dict, own)
+    _cut_mask(state_dict, model)
+    for name, wanted in own.items():
+        leader = leaders.get(name, name)
+        if name not in state_dict:
+            report.missing.append(name)
+            state_dict[name] = wanted
+        elif leader != name:
+            state_dict[name] = state_dict[leader]
+        elif state_dict[name].shape != wanted.shape:
+            state_dict[name] = _refit(name, state_dict[name], wanted, report)
+    report.unexpected = [name for name in state_dict if name not in own]
+    for name in report.unexpected:
+        del state_dict[name]
+    report.log()
+    return report
+
+
+def _refit(name: str, found: Tensor, wanted: Tensor, report: FitReport) -> Tensor:
+    """An entry of another shape as the model needs it: the model's own, or grown."""
+    if COMPUTED.search(name):
+        return wanted
+    if not GROWING.search(name) or found.shape[1:] != wanted.shape[1:] or len(found) > len(wanted):
+        raise CheckpointError(
+            f"{name} is {list(found.shape)} in the checkpoint and {list(wanted.shape)} in the model; "
+            f"check {_option(name, found, wanted)}"
+        )
+    report.grown.append(name)
+    generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
+    rows = torch.empty(len(wanted) - len(found), *wanted.shape[1:])
+    rows.normal_(0, wanted.shape[-1] ** -0.5, generator=generator)
+    return torch.cat([found, rows.to(found)])
+
+
+def _option(name: str, found: Tensor, wanted: Tensor) -> str:
+    """The option that most likely explains two shapes; a difference beyond the rows is one of width."""
+    if found.shape[1:] == wanted.shape[1:] or "embed_images" in name:
+        for pattern, option in OPTIONS:
+            if re.search(pattern, name):
+                return option
+    return "--arch"
+
+
+def _share_tied(state_dict: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, str]:
+    """Give names that are one parameter of the model (OFA ties its embeddings) the checkpoint's one tensor.
+
+    Returns:
+        Each tied name with the first name of its group.
+    """
+    groups: dict[tuple[int, torch.Size], list[str]] = {}
+    for name, tensor in own.items():
+        if tensor.data_ptr():  # 0 where there is no memory to share: an empty tensor, or one on the meta device
+            groups.setdefault((tensor.data_ptr(), tensor.shape), []).append(name)
+    leaders = {}
+    for names in (names for names in groups.values() if len(names) > 1):
+        leaders |= dict.fromkeys(names, names[0])
+        present = [name for name in names if name in state_dict]
+        for name in present[1:]:
+            if not torch.equal(state_dict[name], state_dict[present[0]]):
+                raise CheckpointError(f"{name} and {present[0]} differ in the checkpoint but are one in the model")
+        if present:
+            state_dict.update(dict.fromkeys(names, state_dict[present[0]]))
+    return leaders
+
+
+def _cut_mask(state_dict: dict[str, Tensor], model: nn.Module) -> None:
+    """Drop the last row of the embedding when it is that of a `<mask>` that the model's vocabulary lacks."""
+    dictionary = getattr(getattr(model, "encoder", None), "dictionary", None)
+    embedding = state_dict.get("encoder.embed_tokens.weight")
+    if (
+        dictionary is None
+        or embedding is None
+        or "<mask>" in dictionary.indices
+        or len(embedding) != len(dictionary) + 1
+    ):
+        return
+    logger.warning("the embedding's last row, <mask>, is not used: the vocabulary has no <mask>")
+    for name in ("encoder.embed_tokens", "decoder.embed_tokens", "decoder.output_projection"):
+        if f"{name}.weight" in state_dict:
+            state_dict[f"{name}.weight"] = state_dict[f"{name}.weight"][:-1]
+
+
+# -- reading
+
+
+@contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """Turn what reading a refused or damaged file raises into a `CheckpointError` of one line."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file") from None
+    except Exception as error:  # a damaged file may end in any of them
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if isinstance(error, pickle.UnpicklingError):
+            asked = re.search(r"(?:GLOBAL|class|function) ([\w.]*\.[\w.]+)", str(error))
+            if asked:
+                raise CheckpointError(
+                    f"{path}: refused: it asks for {asked[1]}, no weight and no setting, which could run code"
+                ) from None
+            reason = "its pickle is malformed"
+        raise CheckpointError(f"{path}: not a checkpoint, or damaged: {reason}") from None
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint on the CPU; the tensors stay in the file until they are used, where the format allows it.
+
+    Returns:
+        `"model"` (name to tensor), `"cfg"` or `"args"` (the settings), and what else the file holds.
+
+    Raises:
+        CheckpointError: The file is missing, damaged or not a checkpoint, or holds a type that is not allowed.
+    """
+    path = Path(path)
+    with reading(path):
+        state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
+        raise CheckpointError(f'{path}: not a checkpoint of fairseq or OFA: it has no "model"')
+    if not all(isinstance(value, Tensor) for value in state["model"].values()):
+        raise CheckpointError(f'{path}: its "model" holds something that is no tensor')
+    return state
+
+
+def _read_torch(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except RuntimeError as error:
+        if "mmap" not in str(error):
+            raise
+        return torch.load(path, map_location="cpu", weights_only=True)  # a file from before PyTorch 1.6
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    with safetensors.safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+        model = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    try:
+        settings = json.loads(metadata.get("ofa_mi", "{}"))
+        model |= {name: model[other] for name, other in settings.pop("tied", {}).items()}
+        cfg = settings.get("cfg") or {}
+        if "model" in cfg:  # as in fairseq's own files
+            cfg["model"] = Namespace(**cfg["model"])
+        return {"model": model, "args": None, "cfg": cfg, "task_state": settings.get("task_state") or {}}
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise CheckpointError(f"{path}: its metadata is damaged: {error!r}") from None
+
+
+def model_args(state: dict[str, Any], path: str | Path = "checkpoint") -> Namespace:
+    """The model's settings, `arch` among them, from `cfg["model"]` or, in older files, from `args`.
+
+    Raises:
+        CheckpointError: The checkpoint does not say which model it is.
+    """
+    settings = _plain((state.get("cfg") or {}).get("model")) or _plain(state.get("args")) or {}
+    arch = settings.get("arch") or settings.get("_name")
+    if not arch:
+        raise CheckpointError(f'{path}: neither its "cfg" nor its "args" names the architecture')
+    return Namespace(**{**settings, "arch": arch})
+
+
+def task_config(state: dict[str, Any]) -> dict[str, Any]:
+    """The settings of the task `multiinstruct` that wrote the checkpoint.
+
+    Of another task (OFA's own), only those of images and bins: its lengths, say, are limits of its data, not of
+    the model.
+    """
+    settings = _plain((state.get("cfg") or {}).get("task")) or _plain(state.get("args")) or {}
+    if "multiinstruct" in (settings.get("_name"), settings.get("task")):
+        return settings
+    return {name: settings[name] for name in ("patch_image_size", "max_image_size", "num_bins") if settings.get(name)}
+
+
+def vocabulary(state: dict[str, Any], bpe_dir: str | Path | None = None, path: str | Path = "checkpoint") -> Vocabulary:
+    """The checkpoint's own vocabulary, or that of `bpe_dir` where it has none.
+
+    Raises:
+        CheckpointError: There is neither, or there are two that differ.
+    """
+    kept = (state.get("task_state") or {}).get("vocabulary")
+    if kept is None:
+        if bpe_dir is None:
+            raise CheckpointError(f"{path}: holds no vocabulary (released models do not): give its files by --bpe-dir")
+        return Vocabulary.load(bpe_dir)
+    try:
+        own = Vocabulary.from_state(kept)
+    except DataError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    if bpe_dir is not None and Vocabulary.load(bpe_dir).key != own.key:
+        raise CheckpointError(f"{path}: holds a vocabulary that differs from --bpe-dir {bpe_dir}: leave the option out")
+    return own
+
+
+def _plain(settings: Any) -> dict[str, Any]:
+    """Settings in any of their forms (namespace, OmegaConf node, dictionary) as a new dictionary."""
+    if OmegaConf.is_config(settings):
+        settings = OmegaConf.to_container(settings, resolve=True, enum_to_str=True)
+    if isinstance(settings, Namespace):
+        settings = vars(settings)
+    return dict(settings) if isinstance(settings, dict) else {}
+
+
+@dataclass(frozen=True)
+class LoadedCheckpoint:
+    """A model ready for use and what is needed to feed it.
+
+    Attributes:
+        model: In evaluation mode, on the CPU, in single precision.
+        vocabulary: The checkpoint's own, or that of `bpe_dir`.
+        model_args: The settings that the model was built from, `arch` among them.
+        task_config: See :func:`task_config`.
+    """
+
+    model: "OFAModel"
+    vocabulary: Vocabulary
+    model_args: Namespace
+    task_config: dict[str, Any]
+
+
+# Options of OFA that say where weights came from or how they were trained, not what the model is.
+TRAINING_ONLY = ("resnet_model_path", "encoder_embed_path", "decoder_embed_path", "sync_bn")
+
+
+def load(path: str | Path, *, bpe_dir: str | Path | None = None) -> LoadedCheckpoint:
+    """Build the model of a checkpoint and load its weights.
+
+    Args:
+        path: A file of `fairseq-train`, of the released OFA, or safetensors.
+        bpe_dir: The vocabulary's files, for a checkpoint that does not hold its vocabulary.
+
+    Raises:
+        CheckpointError: The file cannot be read, does not name a known architecture, or does not fit.
+        ConfigError: Its settings ask for a model that is not supported.
+        DataError: A file of `bpe_dir` is missing or wrong.
+    """
+    from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
+
+    state = read(path)
+    args = model_args(state, path)
+    known = [arch for arch in ARCH_MODEL_REGISTRY if arch.startswith("ofa_")]
+    if args.arch not in known:
+        raise CheckpointError(f"{path}: its architecture {args.arch!r} is none of {', '.join(known)}")
+    words = vocabulary(state, bpe_dir, path)
+    for name in TRAINING_ONLY:
+        vars(args).pop(name, None)
+    ARCH_CONFIG_REGISTRY[args.arch](args)
+    task = SimpleNamespace(source_dictionary=words.dictionary, target_dictionary=words.dictionary)
+    model = ARCH_MODEL_REGISTRY[args.arch].build_model(args, task)
+    try:
+        model.load_state_dict(state["model"])
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    return LoadedCheckpoint(model.eval(), words, args, task_config(state))
+
+
+# -- writing
+
+
+def portable(state: dict[str, Any], words: Vocabulary | None = None) -> dict[str, Any]:
+    """The part of a checkpoint that is needed to use the model or to fine-tune it: weights, settings, vocabulary.
+
+    Args:
+        state: As :func:`read` returns it.
+        words: A vocabulary to keep in place of the checkpoint's own.
+    """
+    cfg = {name: _plain(settings) for name, settings in (state.get("cfg") or {}).items() if name in ("model", "task")}
+    if not cfg.get("model"):
+        settings = _plain(state.get("args"))
+        cfg = {"model": settings, "task": {**settings, "_name": settings.get("task")}}
+    kept = (state.get("task_state") or {}).get("vocabulary") if words is None else words.state()
+    return {
+        "args": None,
+        "cfg": {**cfg, "model": Namespace(**cfg["model"])},
+        "model": state["model"],
+        "task_state": {} if kept is None else {"vocabulary": kept},
+    }
+
+
+def save(state: dict[str, Any], path: str | Path) -> None:
+    """Write a checkpoint, all of it or nothing; the ending of `path` chooses safetensors or PyTorch's format.
+
+    Safetensors holds what :func:`portable` keeps; equal tables (tied parameters) are written once.
+
+    Raises:
+        CheckpointError: A setting cannot be written as JSON.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        with open_atomic(path) as file:
+            torch.save(state, file)
+        return
+    state = portable(state)
+    model, tied = _untie(state["model"])
+    cfg = {**state["cfg"], "model": vars(state["cfg"]["model"])}
+    try:
+        settings = json.dumps({"cfg": cfg, "task_state": state["task_state"], "tied": tied})
+    except TypeError as error:
+        raise CheckpointError(f"{path}: a setting cannot be written to safetensors: {error}") from None
+    with open_atomic(path) as file:
+        save_file(model, file.name, {"format": "pt", "ofa_mi": settings})
+
+
+def _untie(model: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Split a state dict into distinct contiguous tensors, and the names of further ones with their equals."""
+    kept: dict[str, Tensor] = {}
+    tied: dict[str, str] = {}
+    for name, tensor in model.items():
+        equals = (
+            other
+            for other, seen in kept.items()
+            if GROWING.search(name)
+            and GROWING.search(other)
+            and seen.shape == tensor.shape
+            and torch.equal(seen, tensor)
+        )
+        if (equal := next(equals, None)) is not None:
+            tied[name] = equal
+        else:
+            kept[name] = tensor.contiguous()
+    return kept, tied

@@ -1,0 +1,131 @@
+"""What fairseq 0.12.3 needs on today's PyTorch, NumPy and Hydra; `apply` is called when ofa_mi is imported.
+
+Every change is made from our side, is as small as it can be, and says what breaks without it:
+
+- `torch.load` reads weights only since PyTorch 2.6 and refuses fairseq's checkpoints, so that a run cannot even
+  resume: the types that they hold are allowed, and nothing else is (`ALLOWED_TYPES`).
+- A checkpoint of bare weights and settings, as models are released, lacks the training state that fairseq reads
+  first: it is completed with that of an untrained run (`complete_training_state`).
+- A refused or damaged checkpoint ends in one line that names the file and the reason (`load_checkpoint_to_cpu`).
+- Deprecation notices that fairseq causes in Hydra and PyTorch, and that its user can do nothing about, are silenced
+  one by one, by their text.
+"""
+
+import argparse
+import collections
+import functools
+import importlib
+import logging
+import typing
+import warnings
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import omegaconf
+import torch
+
+from ofa_mi import checkpoint
+
+# Text at the beginning of each notice that is silenced (regular expressions), by category.
+SILENCED: tuple[tuple[str, type[Warning]], ...] = (
+    (r"`torch\.jit\.script` is deprecated", FutureWarning),
+    (r"`torch\.cuda\.amp\.(autocast|GradScaler)\(args\.\.\.\)` is deprecated", FutureWarning),
+    (r"CUDA is not available or torch_xla is imported\. Disabling autocast", UserWarning),
+    (r"'pin_memory' argument is set as true but no accelerator is found", UserWarning),
+    (r"hydra\.experimental\.\w+\(\) is no longer experimental", UserWarning),
+    (r"\s*The version_base parameter is not specified", UserWarning),
+    (r"In 'config': Usage of deprecated keyword in package header", UserWarning),
+    (r"\s*'config' is validated against ConfigStore schema with the same name", UserWarning),
+    (r"\s*The strict flag in the compose API is deprecated", UserWarning),
+)
+
+
+def numpy_scalar(dtype: np.dtype, data: bytes) -> np.generic:
+    """Rebuild a pickled NumPy number from its bytes; any other dtype (objects above all) is refused."""
+    if dtype.kind not in "biuf":
+        raise TypeError(f"a NumPy scalar of dtype {dtype} has no place in a checkpoint")
+    return np.frombuffer(data, dtype)[0]
+
+
+# Everything that checkpoints of fairseq hold besides tensors and plain containers. None of these runs code that the
+# file brings: they are records of values.
+ALLOWED_TYPES: tuple[Any, ...] = (
+    argparse.Namespace,  # `args` of older checkpoints, `cfg["model"]` of newer ones
+    # The settings as OmegaConf nodes: in some older files, and whenever ranks share a checkpoint that one has read.
+    omegaconf.DictConfig,
+    omegaconf.ListConfig,
+    omegaconf.base.ContainerMetadata,
+    omegaconf.base.Metadata,
+    omegaconf.nodes.AnyNode,
+    omegaconf.nodes.BooleanNode,
+    omegaconf.nodes.FloatNode,
+    omegaconf.nodes.IntegerNode,
+    omegaconf.nodes.StringNode,
+    typing.Any,
+    collections.defaultdict,
+    dict,
+    list,
+    int,
+    float,
+    str,
+    bool,
+    # NumPy numbers, which metrics computed with NumPy leave among the meters. `numpy.core` is NumPy 1's name.
+    np.dtype,
+    *(type(np.dtype(code)) for code in ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")),
+    (numpy_scalar, "numpy.core.multiarray.scalar"),
+    (numpy_scalar, "numpy._core.multiarray.scalar"),
+)
+
+
+def apply() -> None:
+    """Make fairseq ready. To be called before anything else imports it; calling it again changes nothing."""
+    for message, category in SILENCED:
+        warnings.filterwarnings("ignore", message=message, category=category)
+    checkpoint_utils, distributed_utils = _import_fairseq()
+    torch.serialization.add_safe_globals([*ALLOWED_TYPES, distributed_utils._TensorPlaceholder])
+    if not hasattr(checkpoint_utils.load_checkpoint_to_cpu, "__wrapped__"):
+        _wrap_loading(checkpoint_utils)
+
+
+def _import_fairseq() -> tuple[ModuleType, ModuleType]:
+    """Import fairseq; its speech tasks come along, whose advice to install tensorboardX concerns nobody here."""
+    speech = logging.getLogger("fairseq.tasks.text_to_speech")
+    level = speech.level
+    speech.setLevel(logging.WARNING)
+    try:
+        return importlib.import_module("fairseq.checkpoint_utils"), importlib.import_module("fairseq.distributed.utils")
+    finally:
+        speech.setLevel(level)
+
+
+def complete_training_state(state: dict) -> dict:
+    """Give a checkpoint of weights and settings only the training state of a run that has not begun, in place."""
+    if "optimizer_history" not in state and "best_loss" not in state:  # the latter: fairseq's oldest format
+        state["optimizer_history"] = [
+            {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}
+        ]
+    extra_state = state.setdefault("extra_state", {})
+    extra_state.setdefault("train_iterator", {"version": 2, "epoch": 1, "iterations_in_epoch": 0, "shuffle": True})
+    return state
+
+
+def _wrap_loading(checkpoint_utils: ModuleType) -> None:
+    upgrade = checkpoint_utils._upgrade_state_dict
+    load = checkpoint_utils.load_checkpoint_to_cpu
+
+    @functools.wraps(upgrade)
+    def upgrade_state_dict(state: dict) -> dict:
+        return upgrade(complete_training_state(state))
+
+    @functools.wraps(load)
+    def load_checkpoint_to_cpu(path, arg_overrides=None, load_on_all_ranks=False):
+        if str(path).endswith(".safetensors"):
+            state = checkpoint.read(path)
+            state["cfg"] = omegaconf.OmegaConf.create(state["cfg"], flags={"allow_objects": True})
+            return upgrade_state_dict(state)
+        with checkpoint.reading(path):
+            return load(path, arg_overrides, load_on_all_ranks)
+
+    checkpoint_utils._upgrade_state_dict = upgrade_state_dict
+    checkpoint_utils.load_checkpoint_to_cpu = load_checkpoint_to_cpu
