@@ -20,8 +20,21 @@ Box = tuple[float, float, float, float]
 Text = tuple["str | Box", ...]
 
 _FIELDS = frozenset(
-    "unique_id task_name image_path image_size region options question text context target_txt "
-    "target_set references meta_data".split()
+    [
+        "unique_id",
+        "task_name",
+        "image_path",
+        "image_size",
+        "region",
+        "options",
+        "question",
+        "text",
+        "context",
+        "target_txt",
+        "target_set",
+        "references",
+        "meta_data",
+    ]
 )
 
 

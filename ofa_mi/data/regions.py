@@ -52,10 +52,8 @@ class RegionCodec:
             DataError: The box is empty, reversed or reaches outside the image.
         """
         check_box(box, image_size, name)
-        scale_x, scale_y = self._bins_per_pixel(image_size)
-        x0, y0, x1, y1 = mirror(box, image_size[0]) if flip else box
-        # Python rounds halves to even, as torch does in OFA.
-        return round(x0 * scale_x), round(y0 * scale_y), round(x1 * scale_x), round(y1 * scale_y)
+        box = mirror(box, image_size[0]) if flip else box
+        return tuple(self._bin(c, side) for c, side in zip(box, image_size * 2, strict=True))
 
     def restore(self, bins: tuple[int, int, int, int], image_size: tuple[int, int], *, flip: bool = False) -> Box:
         """The box that four bins stand for, clipped to the image.
@@ -71,15 +69,18 @@ class RegionCodec:
         Returns:
             ``(x0, y0, x1, y1)`` in pixels of the original image.
         """
-        scales = self._bins_per_pixel(image_size) * 2
-        box = tuple(min(bin / scale, side) for bin, scale, side in zip(bins, scales, image_size * 2, strict=True))
+        sides = image_size * 2
+        pixels_per_bin = (self.max_image_size / self.patch_image_size * side / (self.num_bins - 1) for side in sides)
+        box = tuple(min(k * pixels, side) for k, pixels, side in zip(bins, pixels_per_bin, sides, strict=True))
         return mirror(box, image_size[0]) if flip else box
 
-    def _bins_per_pixel(self, image_size: tuple[int, int]) -> tuple[float, float]:
-        """Bins per pixel of the original image, horizontally and vertically."""
-        width, height = image_size
-        bins = self.patch_image_size / self.max_image_size * (self.num_bins - 1)
-        return bins / width, bins / height
+    def _bin(self, coordinate: float, side: int) -> int:
+        """Bin of a coordinate of an image with this side.
+
+        In this order of operations the middle of an image is exact; halves round to even, as torch rounds in OFA.
+        """
+        resized = coordinate * self.patch_image_size / side
+        return round(resized / self.max_image_size * (self.num_bins - 1))
 
 
 def mirror(box: Box, width: float) -> Box:

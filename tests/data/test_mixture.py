@@ -85,5 +85,5 @@ def test_no_instances_make_an_empty_epoch():
 
 @pytest.mark.parametrize("options", [{"cap": -1}, {"temperature": 0}, {"temperature": float("nan")}])
 def test_impossible_settings_are_errors(options):
-    with pytest.raises(ConfigError, match="cap|temperature"):
+    with pytest.raises(ConfigError, match=r"cap|temperature"):
         mixture([0, 1], **options)
