@@ -41,6 +41,8 @@ def test_number_of_choices_may_differ_by_index():
 
 
 def test_generators_differ_by_every_number():
-    values = {generator(*numbers).integers(2**62) for numbers in ((1, 2, 3), (1, 2, 4), (1, 3, 3), (2, 2, 3), (-1, 2, 3))}
+    values = {
+        generator(*numbers).integers(2**62) for numbers in ((1, 2, 3), (1, 2, 4), (1, 3, 3), (2, 2, 3), (-1, 2, 3))
+    }
     assert len(values | {generator(1, 2, 3, stream=1).integers(2**62)}) == 6
     assert generator(1, 2, 3).integers(2**62) in values

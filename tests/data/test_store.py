@@ -1,0 +1,336 @@
+"""The store: checked once, read at random, safe in several processes."""
+
+import json
+import multiprocessing
+import os
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from ofa_mi.data import sidecar, store
+from ofa_mi.data.instance import Instance
+from ofa_mi.data.store import InstanceStore, count_tokens, open_store
+from ofa_mi.data.vocabulary import Vocabulary
+from ofa_mi.errors import DataError
+
+
+def record(number, **fields):
+    return {
+        "unique_id": f"id{number}",
+        "task_name": f"task{number % 3}",
+        "target_txt": "yes",
+        "text": "é" * number,
+    } | fields
+
+
+def write(folder, records, name="train.jsonl"):
+    """Write records, or lines as they are given in bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [r if isinstance(r, bytes) else json.dumps(r, ensure_ascii=False).encode() + b"\n" for r in records]
+    (folder / name).write_bytes(b"".join(lines))
+    return folder / name
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A data directory; the user's cache is elsewhere."""
+    monkeypatch.setenv("OFA_MI_CACHE", str(tmp_path / "cache"))
+    directory = tmp_path / "data"
+    directory.mkdir()
+    Image.new("RGB", (40, 30)).save(directory / "image.png")
+    return directory
+
+
+def with_image(number, **fields):
+    return record(number, image_path="image.png", image_size=[40, 30], region=[[1, 2, 3, 4]], **fields)
+
+
+def no_building(*args):
+    raise AssertionError("the index was built again")
+
+
+def test_instances_are_read_as_they_were_written(folder):
+    records = [with_image(i) if i % 2 else record(i) for i in range(50)]
+    instances = InstanceStore(write(folder, records))
+    assert len(instances) == 50 and instances.skipped == ()
+    for i in (49, 0, 7, -1):
+        assert instances[i] == Instance.from_record(records[i], f"{folder}/train.jsonl:{i % 50 + 1}")
+    assert list(instances) == [instances[i] for i in range(50)]
+    assert instances.task_names == ("task0", "task1", "task2")
+    assert instances.task_ids.tolist() == [i % 3 for i in range(50)] and instances.task_ids.dtype == np.int32
+    assert instances.has_image.tolist() == [bool(i % 2) for i in range(50)]
+    with pytest.raises(IndexError):
+        instances[50]
+
+
+def test_last_line_needs_no_newline_and_a_file_may_be_empty(folder):
+    assert len(InstanceStore(write(folder, [record(0), json.dumps(record(1)).encode()]))) == 2
+    empty = InstanceStore(write(folder, [], "valid.jsonl"))
+    assert len(empty) == 0 and empty.task_names == () and empty.has_image.tolist() == []
+    assert [part.tolist() for part in empty.token_lengths(Vocabulary.load())] == [[], []]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 60), max_size=40), st.integers(1, 200), st.sampled_from([1, 2]))
+def test_chunks_and_workers_change_nothing(tmp_path_factory, lengths, chunk_bytes, workers):
+    """However the file is divided among workers, every line is read once and numbered right."""
+    path = write(tmp_path_factory.mktemp("data"), [record(i, text="x" * n) for i, n in enumerate(lengths)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "CHUNK_BYTES", chunk_bytes)
+        patch.setattr(store, "choose_workers", lambda *_: workers if len(lengths) > 30 else 1)
+        instances = InstanceStore(path)
+    assert [instance.where for instance in instances] == [f"{path}:{i + 1}" for i in range(len(lengths))]
+    assert [len("".join(instance.text)) for instance in instances] == lengths
+
+
+# -- bad lines
+
+BAD_LINES = {
+    "truncated": (b'{"unique_id": "a", "task_na\n', "not valid JSON, perhaps a truncated line"),
+    "not UTF-8": (b'{"unique_id": "\xff"}\n', r"not UTF-8 \(byte 15"),
+    "UTF-16": ('{"unique_id": "a"}'.encode("utf-16-le") + b"\n", "not valid JSON|not UTF-8"),
+    "surrogate": (b'{"unique_id": "a\\uD83D", "task_name": "t", "target_txt": "x"}\n', "surrogate"),
+    "empty": (b"\n", "not valid JSON"),
+    "not an object": (b"3\n", "expected a JSON object"),
+    "deep": (b"[" * 100_000 + b"\n", "not valid JSON"),
+    "huge number": (b'{"unique_id": ' + b"9" * 5000 + b"}\n", "not valid JSON"),
+    "unknown field": (record(9, colour="red"), "unknown field 'colour'"),
+    "no target": (record(9, target_txt=""), "target_txt is missing"),
+    "box outside": (with_image(9, text=[[0, 0, 41, 3]]), "outside the 40x30 image"),
+    "box of a huge number": (with_image(9, text=[[0, 0, 10**400, 3]]), "expected text, a box"),
+    "box reversed": (with_image(9, text=[[5, 0, 3, 3]]), "empty or reversed"),
+    "missing image": (record(9, image_path="no.png", image_size=[4, 4]), r"image .*no\.png does not exist"),
+    "image above": (record(9, image_path="../image.png", image_size=[4, 4]), "outside the data directory"),
+    "absolute image": (record(9, image_path="/etc/hostname", image_size=[4, 4]), "outside the data directory"),
+    "null byte": (record(9, image_path="a\0b", image_size=[4, 4]), "outside the data directory"),
+    "same id": (record(0, text="again"), r"instance 'id0': line 1 has the same unique_id"),
+}
+
+
+@pytest.mark.parametrize("line,message", BAD_LINES.values(), ids=BAD_LINES)
+def test_a_bad_line_is_an_error_that_names_it_or_a_listed_skip(folder, line, message):
+    path = write(folder, [record(0), record(1), line, with_image(3)])
+    with pytest.raises(DataError, match=rf"^{path}:3: .*({message})") as error:
+        InstanceStore(path)
+    assert "\n" not in str(error.value)
+    kept = InstanceStore(path, skip_bad=True)
+    assert kept.skipped == (str(error.value),)
+    assert [instance.where for instance in kept] == [f"{path}:{line}" for line in (1, 2, 4)]
+    with pytest.raises(DataError, match=":3: "):  # an index that skips does not hide the error later
+        InstanceStore(path)
+
+
+def test_skips_are_listed_in_the_order_of_the_file(folder):
+    path = write(folder, [record(0), record(0), b"x\n", record(0), record(1), b"\n"])
+    skipped = InstanceStore(path, skip_bad=True).skipped
+    assert [int(line[len(str(path)) + 1 :].split(":")[0]) for line in skipped] == [2, 3, 4, 6]
+
+
+def test_equal_hashes_are_not_equal_ids(folder, monkeypatch):
+    monkeypatch.setattr(store, "_hash", lambda unique_id: 7)
+    assert len(InstanceStore(write(folder, [record(i) for i in range(20)]))) == 20
+    with pytest.raises(DataError, match=r"train\.jsonl:3: .*line 2 has the same"):
+        InstanceStore(write(folder, [record(0), record(1), record(1)]))
+
+
+def test_links_must_not_leave_the_directory_but_the_directory_may_be_one(folder, tmp_path):
+    shutil.move(folder / "image.png", tmp_path / "image.png")
+    (folder / "image.png").symlink_to(tmp_path / "image.png")
+    path = write(folder, [with_image(0)])
+    with pytest.raises(DataError, match=r"train\.jsonl:1: instance 'id0': image 'image.png' lies outside"):
+        InstanceStore(path)
+    shutil.copy(tmp_path / "image.png", folder / "real.png")
+    write(folder, [with_image(0) | {"image_path": "real.png"}])
+    (tmp_path / "link").symlink_to(folder)
+    instances = InstanceStore(tmp_path / "link" / "train.jsonl")
+    assert instances.image_file(instances[0]) == (folder / "real.png").resolve()
+
+
+def test_no_file_no_store(folder):
+    with pytest.raises(DataError, match=r"nothing\.jsonl: cannot be read"):
+        InstanceStore(folder / "nothing.jsonl")
+
+
+# -- images
+
+
+def test_images_are_checked_when_they_are_read(folder):
+    instances = InstanceStore(write(folder, [with_image(0)]))
+    assert instances.load_image(instances[0]).size == (40, 30)
+    Image.new("RGB", (41, 30)).save(folder / "image.png")
+    with pytest.raises(DataError, match=r"train\.jsonl:1: instance 'id0': image .*image\.png is 41x30, but"):
+        instances.load_image(instances[0])
+
+
+# -- sidecars
+
+
+def test_the_index_is_built_once_and_again_when_the_file_changes(folder, monkeypatch):
+    path = write(folder, [record(i) for i in range(5)])
+    InstanceStore(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(InstanceStore, "_build_index", no_building)
+        assert len(InstanceStore(path)) == len(InstanceStore(path, skip_bad=True)) == 5
+    status = path.stat()
+    write(folder, [record(i) for i in (0, 1, 2, 4, 3)])  # as many bytes, and as old
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert [instance.unique_id for instance in InstanceStore(path)] == ["id0", "id1", "id2", "id4", "id3"]
+
+
+def test_an_image_that_appears_is_no_longer_skipped(folder):
+    path = write(folder, [with_image(0), record(1, image_path="late.png", image_size=[40, 30])])
+    assert len(InstanceStore(path, skip_bad=True)) == 1
+    shutil.copy(folder / "image.png", folder / "late.png")
+    late = InstanceStore(path, skip_bad=True)
+    assert len(late) == 2 and late.skipped == ()
+
+
+@pytest.mark.parametrize("damage", [b"", b"no array", None])
+def test_a_damaged_index_is_built_again(folder, damage):
+    path = write(folder, [record(i) for i in range(5)])
+    InstanceStore(path)
+    (index,) = (folder / sidecar.FOLDER).glob("*.index.npy")
+    index.write_bytes(index.read_bytes()[:-20] if damage is None else damage)
+    assert len(InstanceStore(path)) == 5
+
+
+def test_an_index_never_holds_python_objects(folder):
+    path = write(folder, [record(0)])
+    InstanceStore(path)
+    (index,) = (folder / sidecar.FOLDER).glob("*.index.npy")
+    np.save(index, np.array([print], dtype=object), allow_pickle=True)
+    assert len(InstanceStore(path)) == 1
+
+
+def test_a_directory_that_cannot_be_written_uses_the_cache(folder, tmp_path):
+    (folder / sidecar.FOLDER).write_text("in the way")
+    path = write(folder, [record(0)])
+    assert len(InstanceStore(path)) == 1
+    assert list((tmp_path / "cache").glob("*/train.jsonl.index.npy"))
+    shutil.rmtree(tmp_path / "cache")
+    (tmp_path / "cache").write_text("in the way")
+    with pytest.raises(DataError, match="set OFA_MI_CACHE"):
+        InstanceStore(path)
+
+
+def test_interrupted_building_leaves_nothing(folder, monkeypatch):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "save", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        InstanceStore(write(folder, [record(0)]))
+    assert not list((folder / sidecar.FOLDER).glob("*.npy*"))
+
+
+# -- processes
+
+
+def test_a_store_works_in_other_processes(folder):
+    path = write(folder, [with_image(i) for i in range(200)])
+    instances = InstanceStore(path)
+    expected = [instance.unique_id for instance in instances]
+    copy = pickle.loads(pickle.dumps(instances))
+    assert copy[199] == instances[199] and copy.task_ids.tolist() == instances.task_ids.tolist()
+    assert len(pickle.dumps(instances)) < 2000  # the index is not part of it
+    with multiprocessing.get_context("fork").Pool(2) as pool:  # they share the open file
+        assert pool.map(_reader(instances), list(range(200)) * 3) == expected * 3
+
+
+class _reader:
+    def __init__(self, instances):
+        self.instances = instances
+
+    def __call__(self, i):
+        return self.instances[i].unique_id
+
+
+def test_a_copy_of_a_file_that_has_changed_is_refused(folder):
+    path = write(folder, [record(i) for i in range(3)])
+    copy = pickle.dumps(InstanceStore(path))
+    write(folder, [record(i) for i in range(4)])
+    InstanceStore(path)
+    with pytest.raises(DataError, match="changed while it was in use"):
+        pickle.loads(copy)
+
+
+def _open(path, queue):
+    queue.put(len(InstanceStore(path)))
+
+
+def test_processes_that_open_a_new_file_at_once_agree(folder):
+    path = write(folder, [record(i) for i in range(300)])
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    processes = [context.Process(target=_open, args=(path, queue)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    assert [queue.get(timeout=60) for _ in processes] == [300] * 4
+    for process in processes:
+        process.join()
+
+
+# -- lengths
+
+
+def test_token_lengths_are_counted_once_for_each_vocabulary(folder, gpt2, bytes_only, monkeypatch):
+    path = write(folder, [with_image(i, options=["a", [1, 2, 3, 4]], question="What is it?") for i in range(20)])
+    instances = InstanceStore(path)
+    source, target = instances.token_lengths(gpt2)
+    assert source.dtype == target.dtype == np.int32 and source.shape == target.shape == (20,)
+    assert list(zip(source, target, strict=True)) == [count_tokens(instance, gpt2) for instance in instances]
+    other = Vocabulary.load(bytes_only)
+    assert instances.token_lengths(other)[0].sum() > source.sum()
+    monkeypatch.setattr(InstanceStore, "_count_tokens", no_building)
+    assert InstanceStore(path).token_lengths(gpt2)[0].tolist() == source.tolist()
+
+
+def test_what_counts_as_tokens(gpt2):
+    def count(**fields):
+        return count_tokens(Instance.from_record(with_image(0, **fields), ""), gpt2)
+
+    region = 4  # of with_image
+    assert count() == (region, 2)
+    assert count(question="What is it?") == (region + 4, 2)
+    assert count(text=["a", [1, 2, 3, 4]], context=["b", "c"]) == (region + 1 + 4 + 2, 2)
+    marker, separator = len(gpt2.encode(" [Options]:")), len(gpt2.encode("||||"))
+    assert count(options=["yes", [1, 2, 3, 4]]) == (region + marker + separator + 5, 2)
+    assert count(target_txt="", target_set=["yes", "no"]) == (region, 2 + separator + 1)
+
+
+def test_opening_a_split(folder):
+    assert open_store(folder, "train") is None
+    write(folder, [record(0)])
+    assert isinstance(open_store(folder, "train"), InstanceStore)
+
+
+def test_the_public_releases_lines_say_what_they_lack(shared_data):
+    """Its regions are strings and its image sizes are missing: a converter must read it, not the store."""
+    with pytest.raises(DataError, match=r"train\.jsonl:1: instance .*unknown field 'prompt'"):
+        Instance.from_json((shared_data / "release/train.jsonl").read_bytes().splitlines()[0], "train.jsonl:1")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = ["image_path", "image_size", "region", "options", "question", "text", "context", "target_txt", "target_set"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.dictionaries(st.sampled_from([*FIELDS, "references", "meta_data", "unique_id", "task_name"]), JSON, max_size=4)
+)
+def test_any_record_is_an_instance_or_a_data_error(fields):
+    try:
+        instance = Instance.from_json(json.dumps(record(1) | fields), "here:1")
+    except DataError as error:
+        assert str(error).startswith("here:1: ")
+    else:
+        assert Instance.from_record(instance.to_record(), "here:1") == instance
