@@ -149,6 +149,11 @@ class Encoder(FairseqEncoder):
             "position_embeddings": [positions[None]],
         }
 
+    def forward_non_torchscript(self, net_input: dict[str, Tensor]) -> dict[str, list[Tensor]]:
+        """fairseq's hook of its SequenceGenerator: encode a batch's ``net_input``, whatever else is in there."""
+        names = ("src_tokens", "src_lengths", "patch_images", "patch_masks")
+        return self.forward(**{name: net_input.get(name) for name in names})
+
     def _embed_text(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """(B, S) -> embeddings (B, S, C) and padding mask (B, S)."""
         x = self.embed_tokens(tokens) + self.type_embedding.weight[TEXT]

@@ -23,8 +23,8 @@ RESNETS = {
 class FrozenBatchNorm2d(nn.BatchNorm2d):
     """BatchNorm with frozen statistics and a frozen affine map, under BatchNorm's own names."""
 
-    def __init__(self, num_features: int) -> None:
-        super().__init__(num_features)
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
         self.weight.requires_grad_(False)
         self.bias.requires_grad_(False)
         self.train(False)
@@ -77,6 +77,10 @@ class ImageTower(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, out_channels, H / 16, W / 16)."""
+        # Channels last is 1.2 to 1.5 times faster. Gradients of an evaluated model are for comparison with outside
+        # numbers, which come from the plain layout: its rounding decides which way a ReLU near zero falls.
+        if self.training or not torch.is_grad_enabled():
+            images = images.contiguous(memory_format=torch.channels_last)
         x = self.maxpool(self.act1(self.bn1(self.conv1(images))))  # N, C, H / 4, W / 4
         for stage in (self.layer1, self.layer2, self.layer3):
             for block in stage:
@@ -103,11 +107,11 @@ def _checkpoint_contexts(block: nn.Module):
 
 @contextmanager
 def _statistics_untouched(block: nn.Module):
-    norms = [m for m in block.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
-    for norm in norms:
-        norm.track_running_stats = False
+    saved = [(m, m.momentum, m.num_batches_tracked) for m in block.modules() if isinstance(m, nn.BatchNorm2d)]
+    for norm, _, _ in saved:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, momentum, count in saved:
+            norm.momentum, norm.num_batches_tracked = momentum, count

@@ -64,6 +64,7 @@ class OFAModel(FairseqEncoderDecoderModel):
         prev_output_tokens: Tensor,
         patch_images: Tensor | None = None,
         patch_masks: Tensor | None = None,
+        output_mask: Tensor | None = None,
         features_only: bool = False,
         return_all_hiddens: bool = False,
     ) -> tuple[Tensor, dict[str, list]]:
@@ -75,11 +76,13 @@ class OFAModel(FairseqEncoderDecoderModel):
             prev_output_tokens: (B, T) int64, the target shifted to the right.
             patch_images: (B, 3, H, W), or only the rows (N, 3, H, W) whose ``patch_masks`` is True.
             patch_masks: (B,) bool, True for samples that have an image; ``None`` means all of them.
-            features_only: return the decoder's features (B, T, C) instead of the logits.
+            output_mask: (B, T) bool, True at the N target positions whose logits are wanted; ``None`` means all.
+            features_only: return the decoder's features, C wide, instead of the logits.
             return_all_hiddens: also return what lies between the layers.
 
         Returns:
-            (B, T, V) logits, and the decoder's dictionary with the encoder's under ``encoder_out``.
+            (B, T, V) logits, or (N, V) with an ``output_mask``; and the decoder's dictionary, with the encoder's
+            under ``encoder_out``.
         """
         encoder_out = self.encoder(
             src_tokens,
@@ -88,13 +91,10 @@ class OFAModel(FairseqEncoderDecoderModel):
             patch_masks=patch_masks,
             return_all_hiddens=return_all_hiddens,
         )
-        x, extra = self.decoder(
-            prev_output_tokens,
-            encoder_out=encoder_out,
-            features_only=features_only,
-            return_all_hiddens=return_all_hiddens,
-        )
-        return x, extra | {"encoder_out": encoder_out}
+        x, extra = self.decoder.extract_features(prev_output_tokens, encoder_out, return_all_hiddens=return_all_hiddens)
+        if output_mask is not None:
+            x = x[output_mask]  # B, T, C -> N, C
+        return (x if features_only else self.decoder.output_layer(x)), extra | {"encoder_out": encoder_out}
 
     def extract_features(self, *args, **kwargs) -> tuple[Tensor, dict[str, list]]:
         """As :meth:`forward`, without the output projection."""

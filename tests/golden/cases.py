@@ -1,8 +1,8 @@
 """Golden cases: a model with the recipe's weights, inputs, and the numbers that the released implementation gives.
 
-    case = load_case("image_text")
-    logits, _ = case.model(**case.inputs)
-    case.expected["logits"], case.info["beam"]
+case = load_case("image_text")
+logits, _ = case.model(**case.inputs)
+case.expected["logits"], case.info["beam"]
 """
 
 import json
