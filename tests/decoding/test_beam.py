@@ -103,16 +103,36 @@ def test_scores_limits_and_independence_of_batch_mates(sources, beam, min_len, m
             assert len(set(grams)) == len(grams)
 
 
-def test_beam_one_is_greedy():
-    model, config = FakeModel(9), GenerationConfig(beam=1, max_len=10)
-    tokens = []
-    while not tokens or tokens[-1] != EOS:
-        logits = model.log_probs(4, tokens)
-        logits[PAD] = -math.inf
-        if not tokens:
-            logits[EOS] = -math.inf
-        tokens.append(EOS if len(tokens) == 10 else int(logits.argmax()))
-    assert generate(model, net_input([4]), config)[0][0].tokens == tokens
+def plain_beam_search(model, source, config, vocab):
+    """The search in plain Python: (score, tokens) of the finished hypotheses, best first."""
+    beams, finished = [(0.0, [])], []
+    for step in range(config.max_len + 1):
+        candidates = []
+        for total, tokens in beams:
+            for token, log_prob in enumerate(model.log_probs(source, tokens).tolist()):
+                allowed = token == EOS if step == config.max_len else token != EOS or step >= config.min_len
+                if allowed and token != PAD:
+                    candidates.append((total + log_prob, [*tokens, token]))
+        candidates = sorted(candidates, reverse=True)[: 2 * config.beam]
+        ended = [c for c in candidates[: config.beam] if c[1][-1] == EOS]
+        finished += ended[: config.beam - len(finished)]
+        beams = [c for c in candidates if c[1][-1] != EOS][: config.beam]
+        if len(finished) == config.beam or not beams:
+            break
+    scored = [(total / len(tokens) ** config.lenpen, tokens) for total, tokens in finished]
+    return sorted(scored, reverse=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(3, 40), st.integers(1, 4), st.integers(0, 2), st.integers(1, 6), st.integers(0, 9))
+def test_equals_the_search_in_plain_python(source, beam, min_len, more, seed):
+    config = GenerationConfig(beam=beam, min_len=min_len, max_len=min_len + more, lenpen=0.7)
+    model = FakeModel(12, seed=seed, scale=1.0)
+    model.table[:, EOS] += 1.5
+    (found,) = generate(model, net_input([source]), config)
+    expected = plain_beam_search(model, source, config, 12)
+    assert [h.tokens for h in found] == [tokens for _, tokens in expected]
+    assert [h.score for h in found] == pytest.approx([total for total, _ in expected], abs=1e-4)
 
 
 def test_finished_sentences_leave_the_batch():
@@ -182,12 +202,11 @@ def test_sets_of_options():
 
 
 def test_half_precision_logits_are_scored_in_fp32():
-    model = FakeModel(9)
-    expected = generate(model, net_input([4]), GenerationConfig(beam=1, max_len=6))[0][0]
+    model, config = FakeModel(9), GenerationConfig(beam=3, max_len=6)
     model.decoder.table = model.table.bfloat16()
-    found = generate(model, net_input([4]), GenerationConfig(beam=1, max_len=6))[0][0]
-    assert found.score == pytest.approx(expected.score, rel=0.02)
-    assert found.score != torch.tensor(found.score).bfloat16().item()
+    model.table = model.decoder.table.float()
+    for hypothesis in generate(model, net_input([4]), config)[0]:
+        assert hypothesis.score == pytest.approx(score(model, 4, hypothesis.tokens, config), abs=1e-5)
 
 
 def test_nan_is_an_error_and_not_an_answer():
