@@ -138,7 +138,7 @@ class Predictor:
         encoder = PromptEncoder(
             loaded.vocabulary,
             RegionCodec(
-                num_bins=loaded.vocabulary.num_bins,
+                num_bins=task.get("num_bins", loaded.vocabulary.num_bins),
                 max_image_size=task.get("max_image_size", DEFAULT_MAX_IMAGE_SIZE),
                 patch_image_size=size,
             ),

@@ -1,14 +1,21 @@
 """From a query to an answer."""
 
+from argparse import Namespace
 from dataclasses import replace
 
 import pytest
 import torch
 
+from ofa_mi.checkpoint import save
+from ofa_mi.data.instance import Instance
+from ofa_mi.data.regions import RegionCodec
+from ofa_mi.decoding.beam import GenerationConfig
 from ofa_mi.decoding.predictor import Predictor, Query
 from ofa_mi.decoding.ranking import rank_options
 from ofa_mi.errors import ConfigError
 from ofa_mi.instructions.prompt import OptionsSegment, RegionSegment, TextSegment
+from ofa_mi.instructions.registry import default_registry
+from ofa_mi.instructions.rendering import render_target
 
 OPTIONS = (("a red circle",), ("blue square",), ("a red",), ("green triangle",))
 BOX = (10.0, 10.0, 40.0, 40.0)
@@ -74,10 +81,6 @@ def test_location_bins_outside_the_image_are_never_said(predictor, vocabulary):
 @pytest.mark.parametrize("options", [OPTIONS, REGION_OPTIONS, (*OPTIONS[:1], REGION_OPTIONS[0])])
 def test_sets_are_written_as_targets_are(predictor, image, options):
     """Every target of a set, of one, of two and of no options, is a path of the grammar."""
-    from ofa_mi.data.instance import Instance
-    from ofa_mi.instructions.registry import default_registry
-    from ofa_mi.instructions.rendering import render_target
-
     spec = next(spec for spec in default_registry().values() if spec.output == "options")
     grammar = predictor._automaton(ask("which?", image, options=options, output="options"))
     for chosen in ((), options[:1], options[:2], options[::-1]):
@@ -133,3 +136,34 @@ def test_questions_that_cannot_be_answered(predictor, queries):
     with pytest.raises(ConfigError, match="the question: mode rank needs options"):
         predictor.predict(queries[:1], "rank")
     assert predictor.predict([], "rank") == predictor.predict([]) == []
+
+
+def test_a_checkpoint_holds_all_that_it_takes(predictor, queries, vocabulary, tmp_path):
+    """Image size, bins, text case and markers come from the task that wrote it, the vocabulary from its state."""
+    task = {
+        "_name": "multiinstruct",
+        "patch_image_size": 64,
+        "max_image_size": 256,
+        "max_src_length": 100,
+        "text_case": "keep",
+        "black_image": True,
+        "option_markers": "off",
+    }
+    state = {
+        "model": predictor.model.state_dict(),
+        "cfg": {"model": Namespace(arch="ofa_nano"), "task": task},
+        "task_state": {"vocabulary": vocabulary.state()},
+    }
+    save(state, tmp_path / "checkpoint.pt")
+    loaded = Predictor.from_checkpoint(tmp_path / "checkpoint.pt", device="cpu", generation=GenerationConfig(beam=2))
+    assert loaded.encoder.regions == RegionCodec(patch_image_size=64, max_image_size=256)
+    assert (loaded.encoder.max_src_length, loaded.encoder.text_case) == (100, "keep")
+    assert loaded.black_image and not loaded.option_markers and loaded.generation.beam == 2
+    assert not loaded.model.training
+
+    state["cfg"]["task"] = {"_name": "caption", "patch_image_size": 64}  # OFA's own
+    save(state, tmp_path / "ofa.pt")
+    loaded = Predictor.from_checkpoint(tmp_path / "ofa.pt", device="cpu", generation=predictor.generation)
+    assert loaded.option_markers and not loaded.black_image
+    for found, expected in zip(loaded.predict(queries), predictor.predict(queries), strict=True):
+        assert found.tokens == expected.tokens
