@@ -33,7 +33,7 @@ from ofa_mi.decoding.predictor import MODES, Prediction, Predictor, Query
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation.metrics import Truth, boxes_of, check_metric, score_answer
 from ofa_mi.evaluation.predictions import PredictionWriter, Record, count_complete_lines, write_sorted
-from ofa_mi.evaluation.scoring import PREDICTIONS, RUN_JSON, score_run
+from ofa_mi.evaluation.scoring import PREDICTIONS, RUN_JSON, read_run, score_run
 from ofa_mi.instructions.prompt import OptionsSegment, Prompt, RegionSegment
 from ofa_mi.instructions.registry import Registry, TaskSpec, default_registry
 from ofa_mi.instructions.rendering import render, render_task_name
@@ -328,17 +328,6 @@ def file_hash(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
-
-
-def read_run(run_dir: Path) -> dict[str, Any]:
-    """The content of a run's ``run.json``: ``settings`` and ``notes``."""
-    path = run_dir / RUN_JSON
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise ConfigError(f"{run_dir} is not the directory of a run: it has no {RUN_JSON}") from None
-    except ValueError as error:
-        raise DataError(f"{path}: not valid JSON ({error})") from None
 
 
 def _answer(predictor: Predictor, plan: Plan, writer: PredictionWriter, total: int, progress: bool) -> None:

@@ -66,13 +66,12 @@ def score_run(run_dir: Path) -> dict[str, Any]:
 
 def read_scores(run_dir: Path) -> dict[str, Any]:
     """The content of a run's ``scores.json``; :class:`ConfigError` if it was not scored."""
-    path = run_dir / SCORES_JSON
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise ConfigError(f"{path} does not exist; run `ofa-mi score {run_dir}` first") from None
-    except ValueError as error:
-        raise DataError(f"{path}: not valid JSON ({error})") from None
+    return _read_json(run_dir / SCORES_JSON, f"run `ofa-mi score {run_dir}` first")
+
+
+def read_run(run_dir: Path) -> dict[str, Any]:
+    """The content of a run's ``run.json``: ``settings`` and ``notes``; :class:`ConfigError` if there is none."""
+    return _read_json(run_dir / RUN_JSON, f"{run_dir} is not the directory of a run")
 
 
 def summarise(tasks: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -180,6 +179,15 @@ def majority_level(metric: str, truths: Sequence[Truth]) -> float | None:
     if (corpus := get_metric(metric).corpus) is not None:
         return corpus([text] * len(truths), [truth.references for truth in truths])
     return fmean(score_answer(metric, Answer(text), truth) for truth in truths)
+
+
+def _read_json(path: Path, hint: str) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist; {hint}") from None
+    except ValueError as error:
+        raise DataError(f"{path}: not valid JSON ({error})") from None
 
 
 def _score(name: str, record: Record) -> float:

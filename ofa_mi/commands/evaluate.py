@@ -1,0 +1,132 @@
+"""``ofa-mi evaluate``: answer evaluation instances once per instruction, and score the answers.
+
+    ofa-mi evaluate --checkpoint tuned.pt --data DATA --tasks eval --instructions all --out runs/tuned
+
+A run that was stopped goes on with the same command. Several processes share a run with
+``--shard 0/4`` … ``--shard 3/4`` and the same ``--out``; the last one to finish scores it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from pathlib import Path
+
+from ofa_mi.errors import ConfigError
+
+HELP = "run a model over evaluation instances, once per instruction, and score it"
+MODES = ("generate", "constrained", "rank")  # those of the predictor, which is imported only when it is needed
+PROMPT_STYLES = ("instruction", "task-name")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("--checkpoint", required=True, metavar="C", help="checkpoint of the model")
+    parser.add_argument(
+        "--bpe-dir", metavar="DIR", help="vocabulary files, for a checkpoint without its own vocabulary"
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="directory of the run")
+    parser.add_argument("--device", help="where to compute, e.g. cpu or cuda:1; default: a GPU if there is one")
+    parser.add_argument("--batch-size", type=int, default=16, help="questions per batch")
+    parser.add_argument("--shard", default="0/1", metavar="I/N", help="answer part I (from 0) of N parts")
+
+    what = parser.add_argument_group("what is asked")
+    what.add_argument("--data", required=True, metavar="DIRS", help=f"data directories, joined by '{os.pathsep}'")
+    what.add_argument("--split", default="test", help="which file of the data directories: SPLIT.jsonl")
+    what.add_argument(
+        "--tasks", nargs="+", default=["eval"], metavar="TASK", help="tasks or task groups, or eval, train or all"
+    )
+    what.add_argument("--exclude-tasks", nargs="+", default=[], metavar="TASK", help="the same, to leave out")
+    what.add_argument(
+        "--instructions", nargs="+", default=["all"], metavar="N", help="numbers of instructions, from 1, or all"
+    )
+    what.add_argument(
+        "--instruction-dir", metavar="DIRS", help=f"YAML files of your own tasks, joined by '{os.pathsep}'"
+    )
+    what.add_argument("--max-instances", type=int, default=0, metavar="N", help="at most N instances per task; 0: all")
+    what.add_argument("--seed", type=int, default=1, help="seed of the choice of these instances")
+    what.add_argument(
+        "--prompt-style",
+        choices=PROMPT_STYLES,
+        default="instruction",
+        help="task-name: the task's name and its inputs instead of an instruction",
+    )
+    what.add_argument(
+        "--option-markers",
+        choices=("on", "off"),
+        help="write options as '[Options]: a||||b' (on) or 'a, b' (off); default: as the model was trained",
+    )
+
+    how = parser.add_argument_group("how it is answered")
+    how.add_argument(
+        "--mode",
+        choices=MODES,
+        default="generate",
+        help="generate: anything; constrained: only options, or complete regions; rank: score every option",
+    )
+    how.add_argument("--beam", type=int, default=5, help="beams of the search")
+    how.add_argument("--lenpen", type=float, default=1.0, help="length penalty; above 1 favours long answers")
+    how.add_argument("--max-len", type=int, default=64, help="longest answer in tokens")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate and print the table; the exit status."""
+    shard, num_shards = parse_shard(args.shard)
+    instructions = parse_instructions(args.instructions)
+    from ofa_mi.decoding.beam import GenerationConfig
+    from ofa_mi.decoding.predictor import Predictor
+    from ofa_mi.evaluation.runner import EvaluationOptions, evaluate
+    from ofa_mi.evaluation.tables import format_table
+    from ofa_mi.instructions.registry import load_registry
+
+    predictor = Predictor.from_checkpoint(
+        args.checkpoint,
+        bpe_dir=args.bpe_dir,
+        device=args.device,
+        generation=GenerationConfig(beam=args.beam, lenpen=args.lenpen, max_len=args.max_len),
+    )
+    options = EvaluationOptions(
+        tasks=tuple(args.tasks),
+        exclude_tasks=tuple(args.exclude_tasks),
+        instructions=instructions,
+        mode=args.mode,
+        prompt_style=args.prompt_style,
+        option_markers=predictor.option_markers if args.option_markers is None else args.option_markers == "on",
+        max_instances=args.max_instances,
+        seed=args.seed,
+        split=args.split,
+        batch_size=args.batch_size,
+        shard=shard,
+        num_shards=num_shards,
+    )
+    scores = evaluate(
+        predictor,
+        args.data.split(os.pathsep),
+        args.out,
+        options,
+        registry=load_registry(*filter(None, (args.instruction_dir or "").split(os.pathsep))),
+        checkpoint=args.checkpoint,
+    )
+    if scores is None:
+        print(f"part {args.shard} of {args.out} is done; other parts are not")
+    else:
+        print(format_table({Path(args.out).name: scores}))
+    return 0
+
+
+def parse_shard(value: str) -> tuple[int, int]:
+    """``"0/4"`` as (0, 4)."""
+    match = re.fullmatch(r"(\d+)/(\d+)", value)
+    if match is None or int(match[1]) >= int(match[2]):
+        raise ConfigError(f"--shard {value}: must be I/N with 0 <= I < N")
+    return int(match[1]), int(match[2])
+
+
+def parse_instructions(values: list[str]) -> tuple[int, ...] | None:
+    """Numbers from 1 as numbers from 0; None for ``all``."""
+    if values == ["all"]:
+        return None
+    if not all(value.isdigit() and int(value) > 0 for value in values):
+        raise ConfigError(f"--instructions {' '.join(values)}: must be numbers from 1, or all")
+    return tuple(sorted({int(value) - 1 for value in values}))
