@@ -47,7 +47,7 @@ OPTIONS = (
     (r"decoder\.(embed_positions\.weight|token_rp_bucket)$", "--max-target-positions"),
     (r"token_rel_pos_table_list\.", "--token-bucket-size"),
     (r"embed_image_positions\.weight$|image_rel_pos_table_list\.|image_rp_bucket$", "--image-bucket-size"),
-    (r"embed_images\.|image_proj\.", "--resnet-type"),
+    (r"embed_images\.", "--resnet-type"),
 )
 # Tables whose rows stand for themselves, so that a longer table only adds rows.
 GROWING = re.compile(r"(embed_tokens|output_projection|embed_positions|embed_image_positions)\.weight$")

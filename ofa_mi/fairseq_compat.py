@@ -5,7 +5,7 @@ Every change is made from our side, is as small as it can be, and says what brea
 - `torch.load` reads weights only since PyTorch 2.6 and refuses fairseq's checkpoints, so that a run cannot even
   resume: the types that they hold are allowed, and nothing else is (`ALLOWED_TYPES`).
 - A checkpoint of bare weights and settings, as models are released, lacks the training state that fairseq reads
-  first: it is completed with that of an untrained run (`complete_training_state`).
+  first: it is completed with that of an untrained run (`complete_state`).
 - A refused or damaged checkpoint ends in one line that names the file and the reason (`load_checkpoint_to_cpu`).
 - Deprecation notices that fairseq causes in Hydra and PyTorch, and that its user can do nothing about, are silenced
   one by one, by their text.
@@ -99,15 +99,28 @@ def _import_fairseq() -> tuple[ModuleType, ModuleType]:
         speech.setLevel(level)
 
 
-def complete_training_state(state: dict) -> dict:
-    """Give a checkpoint of weights and settings only the training state of a run that has not begun, in place."""
+def complete_state(state: dict) -> dict:
+    """Complete a released checkpoint to what fairseq reads of its own, in place.
+
+    Weights and settings alone are given the training state of a run that has not begun; settings of a task that is
+    not known here (OFA's own), which fairseq could not convert, are kept as they are.
+    """
     if "optimizer_history" not in state and "best_loss" not in state:  # the latter: fairseq's oldest format
         state["optimizer_history"] = [
             {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}
         ]
     extra_state = state.setdefault("extra_state", {})
     extra_state.setdefault("train_iterator", {"version": 2, "epoch": 1, "iterations_in_epoch": 0, "shuffle": True})
+    tasks = importlib.import_module("fairseq.tasks").TASK_REGISTRY
+    if state.get("args") is not None and getattr(state["args"], "task", None) not in tasks:
+        state["cfg"] = _config(checkpoint.portable(state)["cfg"])
+        state["args"] = None
     return state
+
+
+def _config(cfg: dict) -> omegaconf.DictConfig:
+    """Settings as fairseq makes them of those in a file; the model's stay a namespace."""
+    return omegaconf.OmegaConf.create(cfg, flags={"allow_objects": True})
 
 
 def _wrap_loading(checkpoint_utils: ModuleType) -> None:
@@ -116,14 +129,13 @@ def _wrap_loading(checkpoint_utils: ModuleType) -> None:
 
     @functools.wraps(upgrade)
     def upgrade_state_dict(state: dict) -> dict:
-        return upgrade(complete_training_state(state))
+        return upgrade(complete_state(state))
 
     @functools.wraps(load)
     def load_checkpoint_to_cpu(path, arg_overrides=None, load_on_all_ranks=False):
         if str(path).endswith(".safetensors"):
             state = checkpoint.read(path)
-            state["cfg"] = omegaconf.OmegaConf.create(state["cfg"], flags={"allow_objects": True})
-            return upgrade_state_dict(state)
+            return upgrade_state_dict({**state, "cfg": _config(state["cfg"])})
         with checkpoint.reading(path):
             return load(path, arg_overrides, load_on_all_ranks)
 

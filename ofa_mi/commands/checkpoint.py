@@ -1,0 +1,85 @@
+"""`ofa-mi checkpoint info|convert`: look into a checkpoint, and convert it without its training state."""
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+from ofa_mi import checkpoint
+from ofa_mi.data.vocabulary import Vocabulary
+from ofa_mi.errors import CheckpointError
+
+HELP = "show what a checkpoint holds, or convert it to or from safetensors"
+SUFFIXES = (".pt", ".safetensors")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the two sub-commands."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    info = actions.add_parser("info", help="print the architecture, the number of parameters, the vocabulary, …")
+    info.add_argument("checkpoint", type=Path, help="file to read")
+    convert = actions.add_parser(
+        "convert", help="write weights, settings and vocabulary to another file, without the optimizer's state"
+    )
+    convert.add_argument("checkpoint", type=Path, help="file to read, e.g. a released ofa_base.pt")
+    convert.add_argument(
+        "output", type=Path, help=f"file to write; its ending chooses the format: {' or '.join(SUFFIXES)}"
+    )
+    convert.add_argument(
+        "--bpe-dir", type=Path, help="put this vocabulary into the output, for a checkpoint that holds none"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the sub-command that was chosen; the exit status."""
+    if args.action == "info":
+        for name, value in describe(args.checkpoint).items():
+            print(f"{name:<14}{value}")
+    else:
+        convert(args.checkpoint, args.output, bpe_dir=args.bpe_dir)
+        print(f"wrote {args.output}")
+    return 0
+
+
+def describe(path: Path) -> dict[str, str]:
+    """What a checkpoint holds, as labels and values to print.
+
+    Raises:
+        CheckpointError: It cannot be read.
+    """
+    state = checkpoint.read(path)
+    model, args = state["model"], checkpoint.model_args(state, path)
+    distinct = {(tensor.data_ptr(), tensor.shape): tensor for tensor in model.values() if tensor.is_floating_point()}
+    dtypes = Counter(str(tensor.dtype).removeprefix("torch.") for tensor in model.values())
+    embedding = model.get("encoder.embed_tokens.weight")
+    kept = (state.get("task_state") or {}).get("vocabulary")
+    history = state.get("optimizer_history") or [{}]
+    return {
+        "file": f"{path} ({path.stat().st_size / 2**20:.1f} MiB)",
+        "architecture": args.arch,
+        "entries": ", ".join(f"{count} {dtype}" for dtype, count in dtypes.most_common()),
+        "numbers": f"{sum(tensor.numel() for tensor in distinct.values()):,} (tied ones once)",
+        "embedding": "none" if embedding is None else f"{embedding.shape[0]:,} tokens x {embedding.shape[1]}",
+        "vocabulary": "none: give --bpe-dir" if kept is None else f"{len(Vocabulary.from_state(kept)):,} entries",
+        "updates": str(history[-1].get("num_updates", "not recorded")),
+        "optimizer": "yes" if state.get("last_optimizer_state") else "no",
+    }
+
+
+def convert(source: Path, output: Path, *, bpe_dir: Path | None = None) -> None:
+    """Write weights, settings and vocabulary of `source` to `output`.
+
+    Raises:
+        CheckpointError: A file cannot be read, `output` has another ending, or `bpe_dir` does not fit `source`.
+        DataError: A file of `bpe_dir` is missing or wrong.
+    """
+    if output.suffix not in SUFFIXES:
+        raise CheckpointError(f"{output}: its ending must be {' or '.join(SUFFIXES)}")
+    state = checkpoint.read(source)
+    checkpoint.model_args(state, source)
+    words = None
+    if bpe_dir is not None:
+        words = checkpoint.vocabulary(state, bpe_dir, source)
+        rows = len(state["model"]["encoder.embed_tokens.weight"])
+        if len(words) != rows:
+            raise CheckpointError(f"--bpe-dir {bpe_dir}: has {len(words):,} entries, {source} has {rows:,}")
+    checkpoint.save(checkpoint.portable(state, words), output)

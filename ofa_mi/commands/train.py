@@ -1,0 +1,37 @@
+"""`ofa-mi train ARGUMENTS`: `fairseq-train ARGUMENTS` with the user directory filled in, from any directory."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import ofa_mi
+from ofa_mi.errors import ConfigError, OfaMiError
+
+HELP = "pre-train or instruction-tune a model: fairseq-train with --user-dir filled in"
+
+
+def run_raw(arguments: Sequence[str]) -> int:
+    """Run `fairseq-train`; an error that a user can act on loses the wrapping that fairseq puts around it.
+
+    Raises:
+        ConfigError: `--user-dir` was given.
+    """
+    if any(argument.split("=")[0] == "--user-dir" for argument in arguments):
+        raise ConfigError("--user-dir is filled in by 'ofa-mi train': leave it out, or call fairseq-train")
+    from fairseq_cli.train import cli_main
+
+    # In argv rather than as an argument: processes that fairseq starts, and its log of the command, read it there.
+    sys.argv = ["ofa-mi train", *arguments, "--user-dir", str(Path(ofa_mi.__file__).parent)]
+    try:
+        cli_main()
+    except Exception as error:
+        raise root_error(error) or error from None
+    return 0
+
+
+def root_error(error: BaseException) -> OfaMiError | None:
+    """The error of this package that `error` was raised from, or while handling; None if there is none."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, OfaMiError):
+        seen = seen.__cause__ or seen.__context__
+    return seen

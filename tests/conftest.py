@@ -1,0 +1,33 @@
+"""Shared by all tests."""
+
+import os
+
+# One thread per process: the tests' tensors are small, and several processes of a test share the machine's cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from ofa_mi.fairseq_compat import SILENCED  # first, so that fairseq is imported in silence
+
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+
+def pytest_configure(config):
+    """Silence here, too, what ofa_mi silences: pytest starts from filters of its own."""
+    for message, category in SILENCED:
+        config.addinivalue_line("filterwarnings", f"ignore:{message.replace(':', '.')}:{category.__name__}")
+
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of data too large for the repository (OFA_MI_SHARED, or `shared/data` beside it); skips without it."""
+    folder = Path(os.environ.get("OFA_MI_SHARED", REPOSITORY.parent / "shared")) / "data"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} does not exist (OFA_MI_SHARED names the folder that holds data/)")
+    return folder
