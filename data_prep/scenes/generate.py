@@ -32,7 +32,7 @@ CHUNK = 32  # scenes per job of a worker
 MODE_SHARES = {
     "train": {"shapes": 0.6, "writing": 0.27, "degraded": 0.13},
     "valid": {"shapes": 0.6, "writing": 0.27, "degraded": 0.13},
-    "test": {"shapes": 0.4, "writing": 0.25, "panels": 0.2, "black and white": 0.15},
+    "test": {"shapes": 0.33, "writing": 0.36, "panels": 0.18, "black and white": 0.13},
 }
 
 

@@ -111,7 +111,8 @@ class Relation:
 
     def possible(self, first: Thing, second: Thing) -> bool:
         """The centre of the first thing lies on this side of the second's at all."""
-        return self._offset(first, second)[0] > 0
+        low, high = self.axis, self.axis + 2
+        return self.sign * (first.box[low] + first.box[high] - second.box[low] - second.box[high]) > 0
 
     def _offset(self, first: Thing, second: Thing) -> tuple[float, float]:
         offset = [p - q for p, q in zip(first.center, second.center, strict=True)]

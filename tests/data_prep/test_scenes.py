@@ -3,9 +3,11 @@
 import hashlib
 import json
 import random
+import re
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -197,3 +199,8 @@ def test_yes_or_no_cannot_be_told_from_the_words(by_task):
 def words_of(instance):
     words = "".join(piece for piece in (*instance.question, *instance.text) if isinstance(piece, str)).split()
     return {*words, *pairwise(words)}
+
+
+def test_every_task_is_documented():
+    page = (Path(__file__).parents[2] / "docs" / "scenes.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE)) == set(BUILDERS)

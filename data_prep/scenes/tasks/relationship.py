@@ -97,8 +97,9 @@ class Fact:
 
 def _find_fact(scene: Scene, rng: random.Random) -> Fact | None:
     """A random fact with the answer as its subject; nothing else lies on that side of the given thing at all."""
-    for answer, given in ordered_pairs(scene.things, rng):
+    for given in rng.sample(scene.things, len(scene.things)):
         for relation in rng.sample(RELATIONS, len(RELATIONS)):
-            if only_related(scene.things, relation, given) is answer:
+            answer = only_related(scene.things, relation, given)
+            if answer is not None:
                 return Fact(answer, relation, given)
     return None
