@@ -8,7 +8,7 @@ with one, so that ``{region}?`` ends in ``?`` and not in a space and ``?``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -153,37 +153,45 @@ class PromptEncoder:
         """The prompt for people: text as the model reads it, boxes as ``[x0, y0, x1, y1]`` in pixels."""
         return " ".join("".join(map(self._describe_segment, prompt)).split())
 
+    def texts(self, prompt: Prompt) -> list[str]:
+        """The strings of a prompt that are encoded, exactly as they are, regions left out."""
+        return [content for content, _ in self._written(prompt) if isinstance(content, str)]
+
     # -- inside
 
-    def _pieces(self, prompt: Prompt, image_size: ImageSize, name: str, flip: bool, space: bool = True) -> list[_Piece]:
-        """Tokens of each part of a prompt; with ``space``, a text at its beginning gets a leading space."""
-        pieces: list[_Piece] = []
+    def _pieces(self, prompt: Prompt, image_size: ImageSize, name: str, flip: bool) -> list[_Piece]:
+        """Tokens of each part of a prompt."""
+        return [
+            _Piece(self.vocabulary.encode(content), truncatable)
+            if isinstance(content, str)
+            else _Piece(self._region(content, image_size, name, flip), is_region=True)
+            for content, truncatable in self._written(prompt)
+        ]
+
+    def _written(self, prompt: Prompt, space: bool = True) -> Iterator[tuple[str | Box, bool]]:
+        """What is written, in order, and whether it is truncatable; ``space``: a text at the beginning gets a space."""
         for segment in prompt:
             if isinstance(segment, OptionsSegment):
-                pieces += self._options(segment, image_size, name, flip)
+                yield from self._written_options(segment)
                 space = False
             elif isinstance(segment, RegionSegment):
-                pieces.append(_Piece(self._region(segment.box, image_size, name, flip), is_region=True))
+                yield segment.box, False
                 space = False
             elif words := segment.text.split():
                 space = space or segment.text[0].isspace()
-                text = self._case(" " * space + " ".join(words))
-                pieces.append(_Piece(self.vocabulary.encode(text), segment.truncatable))
+                yield self._case(" " * space + " ".join(words)), segment.truncatable
                 space = segment.text[-1].isspace()
             else:
                 space = space or bool(segment.text)
-        return pieces
 
-    def _options(self, segment: OptionsSegment, image_size: ImageSize, name: str, flip: bool) -> list[_Piece]:
-        """Tokens of `` [Options]: a||||b||||c`` or `` a, b, c``."""
-        encode = self.vocabulary.encode
-        separator = _Piece(encode(OPTION_SEPARATOR if segment.markers else ","))
-        pieces = [_Piece(encode(f" {OPTIONS_MARKER}"))] if segment.markers else []
+    def _written_options(self, segment: OptionsSegment) -> Iterator[tuple[str | Box, bool]]:
+        """`` [Options]: a||||b||||c`` or `` a, b, c``."""
+        if segment.markers:
+            yield f" {OPTIONS_MARKER}", False
         for i, option in enumerate(segment.options):
-            pieces += [separator] if i else []
-            space = i == 0 or not segment.markers
-            pieces += self._pieces(text_segments(option, truncatable=False), image_size, name, flip, space)
-        return pieces
+            if i:
+                yield OPTION_SEPARATOR if segment.markers else ",", False
+            yield from self._written(text_segments(option, truncatable=False), space=i == 0 or not segment.markers)
 
     def _region(self, box: Box, image_size: ImageSize, name: str, flip: bool) -> list[int]:
         if image_size is None:

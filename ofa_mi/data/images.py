@@ -44,7 +44,7 @@ def load_image(file: str | Path | BinaryIO, *, name: str, size: tuple[int, int] 
         raise DataError(f"{where} does not exist") from None
     except UnidentifiedImageError:
         raise DataError(f"{where} is not an image that can be read") from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:  # what codecs raise
         raise DataError(f"{where} is truncated or corrupt ({error})") from None
 
 

@@ -171,7 +171,7 @@ class TsvStore(LineStore):
         try:
             with open_image(BytesIO(self._decode(cell, where))) as image:
                 return image.size
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
             raise DataError(f"{where}: its image cannot be read ({error})") from None
 
     def _decode(self, cell: bytes, where: str) -> bytes:

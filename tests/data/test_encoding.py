@@ -1,6 +1,7 @@
 """Prompts to token ids and back."""
 
 import json
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -61,6 +62,7 @@ def test_sources(gpt2, prompt, expected):
     tokens = encoder(gpt2).source(prompt, SIZE)
     assert tokens[0] == gpt2.bos and tokens[-1] == gpt2.eos
     assert readable(encoder(gpt2), tokens[1:-1]) == expected
+    assert "".join(encoder(gpt2).texts(prompt)) == re.sub(r"<\d+>", "", expected)
 
 
 def test_case_can_be_kept(gpt2):

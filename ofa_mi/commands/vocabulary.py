@@ -1,0 +1,91 @@
+"""``ofa-mi vocabulary --out DIR DATA_DIR...``: a compact vocabulary, for training a small model from scratch."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ofa_mi.data.encoding import PromptEncoder
+from ofa_mi.data.regions import RegionCodec
+from ofa_mi.data.store import LineStore, open_store
+from ofa_mi.data.vocabulary import Vocabulary, build_compact
+from ofa_mi.errors import DataError
+from ofa_mi.instructions.prompt import TextSegment
+from ofa_mi.instructions.registry import Registry, TaskSpec, load_registry, split_template
+from ofa_mi.instructions.rendering import render, render_target, render_task_name
+
+HELP = "build a compact vocabulary from data directories, for training a small model from scratch"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("data", nargs="+", metavar="DATA_DIR", help="data directories; their train split is read")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write, for --bpe-dir")
+    parser.add_argument(
+        "--min-count", type=_positive, default=1, metavar="N", help="keep tokens that occur so often (default: 1)"
+    )
+    parser.add_argument(
+        "--text-case", choices=("lower", "keep"), default="lower", help="as the model will be trained (default: lower)"
+    )
+    parser.add_argument(
+        "--instruction-dir", metavar="DIRS", help="directories of YAML files that add tasks or instructions, with ':'"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Build the vocabulary; the exit status."""
+    registry = load_registry(*filter(None, (args.instruction_dir or "").split(":")))
+    stores = [_open(directory) for directory in args.data]
+    encoder = PromptEncoder(Vocabulary.load(), RegionCodec(patch_image_size=512), text_case=args.text_case)
+    build_compact(corpus(stores, registry, encoder, args.min_count), args.out, min_count=args.min_count)
+    vocabulary = Vocabulary.load(args.out)
+    print(f"{args.out}: {len(vocabulary.symbols):,} of {len(encoder.vocabulary.symbols):,} text tokens")
+    return 0
+
+
+def corpus(
+    stores: Sequence[LineStore], registry: Registry, encoder: PromptEncoder, min_count: int = 1
+) -> Iterator[str]:
+    """What a model will read and write, string by string as it will be encoded.
+
+    Every instruction and task name comes ``min_count`` times, so that none is cut into bytes because
+    its task is not trained on, and then each instance's prompt, under one instruction after the other,
+    and its target.
+    """
+    for spec in registry.values():
+        for _ in range(min_count):
+            yield from _instruction_texts(spec, encoder)
+    for store in stores:
+        for i, instance in enumerate(tqdm(store, desc=f"read {store.path}", unit=" instances", leave=False)):
+            spec = registry[instance.task_name]
+            if spec.instructions:
+                prompt = render(spec, spec.instructions[i % len(spec.instructions)], instance)
+            else:
+                prompt = render_task_name(spec, instance)
+            yield from encoder.texts(prompt)
+            yield from encoder.texts(render_target(spec, instance))
+
+
+def _instruction_texts(spec: TaskSpec, encoder: PromptEncoder) -> Iterator[str]:
+    """The words of a task's name and instructions."""
+    yield from encoder.texts((TextSegment(spec.name.replace("_", " ") + " ;"),))
+    for instruction in spec.instructions:
+        for literal in split_template(instruction)[::2]:
+            yield from encoder.texts((TextSegment(literal),))
+
+
+def _open(directory: str) -> LineStore:
+    store = open_store(Path(directory), "train")
+    if store is None:
+        raise DataError(f"{directory}: holds no train.jsonl")
+    return store
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return value
