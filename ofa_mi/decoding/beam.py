@@ -138,10 +138,13 @@ def generate(
 
 @dataclass
 class _Finished:
-    """Up to K finished hypotheses per sentence of the original batch."""
+    """Up to K finished hypotheses per sentence of the original batch.
 
-    tokens: Tensor  # B, K, L: with </s>, then <pad>
-    scores: Tensor  # B, K
+    There are K + 1 places: the last one takes what is not to be kept, so that nothing depends on how much that is.
+    """
+
+    tokens: Tensor  # B, K + 1, L: with </s>, then <pad>
+    scores: Tensor  # B, K + 1
     count: Tensor  # B
 
     def add(self, sentences: Tensor, ended: Tensor, tokens: Tensor, scores: Tensor) -> None:
@@ -153,12 +156,12 @@ class _Finished:
             tokens: (B', K, length), with ``</s>``.
             scores: (B', K).
         """
+        beams = ended.shape[1]
         place = self.count[sentences, None] + ended.cumsum(1) - 1  # B', K
-        row, beam = (ended & (place < self.scores.shape[1])).nonzero(as_tuple=True)
-        where = sentences[row], place[row, beam]
-        self.tokens[*where, : tokens.shape[2]] = tokens[row, beam]
-        self.scores[where] = scores[row, beam]
-        self.count[sentences] = (self.count[sentences] + ended.sum(1)).clamp_(max=self.scores.shape[1])
+        place = torch.where(ended & (place < beams), place, beams)
+        self.tokens[sentences[:, None], place, : tokens.shape[2]] = tokens
+        self.scores[sentences[:, None], place] = scores
+        self.count[sentences] = (self.count[sentences] + ended.sum(1)).clamp_(max=beams)
 
 
 class _Search:
@@ -189,9 +192,10 @@ class _Search:
         # All beams begin alike: only the first may have children in the first step.
         self.scores = torch.full(shape, -torch.inf, device=device)
         self.scores[:, 0] = 0.0
+        places = num_sentences, config.beam + 1
         self.finished = _Finished(
-            tokens=torch.full((*shape, self.num_steps), PAD, device=device),
-            scores=torch.full(shape, -torch.inf, device=device),
+            tokens=torch.full((*places, self.num_steps), PAD, device=device),
+            scores=torch.full(places, -torch.inf, device=device),
             count=torch.zeros(num_sentences, dtype=torch.long, device=device),
         )
 
@@ -228,7 +232,7 @@ class _Search:
 
         done = (self.finished.count[self.sentences] == beam) | (step >= self.limit)
         done |= ~(self.scores > -torch.inf).any(1)
-        if not done.any():  # the step's only synchronisation, with the one in _finish
+        if not done.any():  # the step's only synchronisation with the host
             return parents, None
         remaining = (~done).nonzero()[:, 0]
         self._select(remaining)

@@ -131,7 +131,9 @@ class Predictor:
 
         Raises:
             CheckpointError: The checkpoint cannot be read or does not fit.
+            ConfigError: There is no such device.
         """
+        device = _usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         loaded = checkpoint.load(path, bpe_dir=bpe_dir)
         task = loaded.task_config
         size = task.get("patch_image_size", DEFAULT_PATCH_IMAGE_SIZE)
@@ -149,7 +151,7 @@ class Predictor:
             encoder,
             ImageTransform(size),
             generation=generation,
-            device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+            device=device,
             black_image=task.get("black_image", False),
             option_markers=task.get("option_markers", "on") == "on",
         )
@@ -250,3 +252,11 @@ class Predictor:
         if self.black_image:
             return self.transform(Image.new("RGB", (self.transform.patch_image_size,) * 2))
         return None
+
+
+def _usable(device: str | torch.device) -> torch.device:
+    """``device``, after trying it."""
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:  # torch's errors for unknown names and for missing hardware
+        raise ConfigError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from None

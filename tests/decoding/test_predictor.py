@@ -167,3 +167,8 @@ def test_a_checkpoint_holds_all_that_it_takes(predictor, queries, vocabulary, tm
     assert loaded.option_markers and not loaded.black_image
     for found, expected in zip(loaded.predict(queries), predictor.predict(queries), strict=True):
         assert found.tokens == expected.tokens
+
+
+def test_a_device_that_is_not_there(tmp_path):
+    with pytest.raises(ConfigError, match="device 'abacus' cannot be used"):
+        Predictor.from_checkpoint(tmp_path / "checkpoint.pt", device="abacus")
