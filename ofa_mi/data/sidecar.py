@@ -27,6 +27,7 @@ FOLDER = ".ofa_mi"
 PROBE = 1 << 16  # bytes read at the start, the middle and the end of a data file to recognise it
 LARGE_FILE = 1 << 26  # bytes from which worker processes and a progress bar pay
 
+Content = dict[str, Any]  # a JSON object
 Item, Result = TypeVar("Item"), TypeVar("Result")
 _function: Callable[[Any], Any]  # what a worker process does
 
@@ -66,22 +67,26 @@ class Sidecar:
         digest = hashlib.sha256(os.path.realpath(data_file).encode()).hexdigest()[:16]
         self.places = [data_file.parent / FOLDER / name, cache / digest / name]
 
-    def read(self) -> tuple[np.ndarray, dict[str, Any]] | None:
-        """The memory-mapped array and the JSON object, or None if there is none that counts."""
+    def read(self, is_current: Callable[[Content], bool] = lambda content: True) -> tuple[np.ndarray, Content] | None:
+        """The memory-mapped array and the JSON object, or None if there is none that counts.
+
+        Args:
+            is_current: Whether a stored JSON object still counts.
+        """
         for place in self.places:
             with contextlib.suppress(OSError, ValueError, KeyError):
                 with place.open("rb") as file:
                     array = _map_array(file)
                     record = json.loads(file.read())
-                if record["key"] == self.key:
+                if record["key"] == self.key and is_current(record["content"]):
                     return array, record["content"]
         return None
 
     def read_or_make(
         self,
-        make: Callable[[], tuple[np.ndarray, dict[str, Any]]],
-        is_current: Callable[[dict[str, Any]], bool] = lambda content: True,
-    ) -> tuple[np.ndarray, dict[str, Any]]:
+        make: Callable[[], tuple[np.ndarray, Content]],
+        is_current: Callable[[Content], bool] = lambda content: True,
+    ) -> tuple[np.ndarray, Content]:
         """What is stored or, if there is nothing that counts, what ``make`` returns, stored.
 
         One process at a time makes it, so that the processes of a run do not all do the same work.
@@ -93,23 +98,18 @@ class Sidecar:
         Raises:
             DataError: Neither place can be written.
         """
-
-        def read() -> tuple[np.ndarray, dict[str, Any]] | None:
-            stored = self.read()
-            return stored if stored is not None and is_current(stored[1]) else None
-
-        if (stored := read()) is not None:
+        if (stored := self.read(is_current)) is not None:
             return stored
         place = self._writable()
         with place.with_suffix(".lock").open("w") as lock:
             with contextlib.suppress(OSError):  # a file system without locks: the work is done several times
                 fcntl.flock(lock, fcntl.LOCK_EX)
-            if (stored := read()) is None:
+            if (stored := self.read(is_current)) is None:
                 self._write(place, *make())
-                stored = self.read()
+                stored = self.read(is_current)
         return stored
 
-    def _write(self, place: Path, array: np.ndarray, content: dict[str, Any]) -> None:
+    def _write(self, place: Path, array: np.ndarray, content: Content) -> None:
         with open_atomic(place) as file:
             np.save(file, array, allow_pickle=False)
             file.write(json.dumps({"key": self.key, "content": content}).encode())

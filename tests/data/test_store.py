@@ -13,10 +13,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ofa_mi.data import sidecar, store
+from ofa_mi.data.encoding import PromptEncoder
+from ofa_mi.data.images import ImageTransform
 from ofa_mi.data.instance import Instance
+from ofa_mi.data.regions import RegionCodec
 from ofa_mi.data.store import InstanceStore, count_tokens, open_store
 from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.errors import DataError
+from ofa_mi.instructions.prompt import text_segments
 
 
 def record(number, **fields):
@@ -190,6 +194,14 @@ def test_an_image_that_appears_is_no_longer_skipped(folder):
     assert len(late) == 2 and late.skipped == ()
 
 
+def test_an_outdated_index_that_cannot_be_replaced_is_passed_over(folder, monkeypatch):
+    path = write(folder, [with_image(0), record(1, image_path="late.png", image_size=[40, 30])])
+    assert len(InstanceStore(path, skip_bad=True)) == 1
+    shutil.copy(folder / "image.png", folder / "late.png")
+    monkeypatch.setattr(os, "access", lambda place, mode: os.fspath(place) != str(folder / sidecar.FOLDER))
+    assert len(InstanceStore(path, skip_bad=True)) == 2
+
+
 @pytest.mark.parametrize("damage", [b"", b"no array", None])
 def test_a_damaged_index_is_built_again(folder, damage):
     path = write(folder, [record(i) for i in range(5)])
@@ -334,3 +346,28 @@ def test_any_record_is_an_instance_or_a_data_error(fields):
         assert str(error).startswith("here:1: ")
     else:
         assert Instance.from_record(instance.to_record(), "here:1") == instance
+
+
+def test_real_photos_and_boxes_go_all_the_way(shared_data, folder, gpt2):
+    """COCO's objects: stored, read, encoded, decoded to boxes within half a bin, and their pixels."""
+    coco = json.loads((shared_data / "coco/annotations/instances.json").read_text())
+    names = {category["id"]: category["name"] for category in coco["categories"]}
+    photos = {photo["id"]: photo for photo in sorted(coco["images"], key=lambda photo: photo["id"])[:4]}
+    records = []
+    for thing in coco["annotations"]:
+        if (photo := photos.get(thing["image_id"])) is not None:
+            x, y, width, height = thing["bbox"]
+            image = {"image_path": photo["file_name"], "image_size": [photo["width"], photo["height"]]}
+            box = [x, y, min(x + width, photo["width"]), min(y + height, photo["height"])]
+            records.append(record(thing["id"], text=names[thing["category_id"]], target_txt=box, **image))
+    for photo in photos.values():
+        shutil.copy(shared_data / "coco/images" / photo["file_name"], folder)
+    instances = InstanceStore(write(folder, records))
+    encoder = PromptEncoder(gpt2, RegionCodec(patch_image_size=480))
+    assert len(instances) == len(records) > 10
+    for instance in instances:
+        target = encoder.target(text_segments(instance.target, truncatable=False), instance.image_size)
+        (box,) = encoder.decode(target, instance.image_size).boxes
+        assert box == pytest.approx(instance.target[0], abs=0.5 / 937 * max(instance.image_size) + 1e-3)
+    pixels = ImageTransform(96)(instances.load_image(instances[0]))
+    assert pixels.shape == (3, 96, 96) and pixels.std() > 0.1
