@@ -23,7 +23,6 @@ class OFAModel(FairseqEncoderDecoderModel):
     def __init__(self, config: Config, encoder: Encoder, decoder: Decoder) -> None:
         super().__init__(encoder, decoder)
         self.config = config
-        self.supported_targets = {"self"}
 
     @classmethod
     def add_args(cls, parser: argparse.ArgumentParser) -> None:
@@ -101,8 +100,11 @@ class OFAModel(FairseqEncoderDecoderModel):
         return self(*args, **kwargs, features_only=True)
 
     def load_state_dict(self, state_dict: dict, strict: bool = True, model_cfg=None, args=None):
-        """Load a checkpoint of this or a smaller vocabulary or position table; see ``checkpoint.fit_state_dict``."""
-        from ofa_mi.checkpoint import fit_state_dict  # it imports the models
+        """Load a checkpoint of this or a smaller vocabulary or position table, and log every entry that does not fit.
+
+        See :func:`ofa_mi.checkpoint.fit_state_dict`. The caller's dictionary stays as it is.
+        """
+        from ofa_mi.checkpoint import fit_state_dict  # not above: that module needs this one
 
         state_dict = dict(state_dict)
         fit_state_dict(state_dict, self)

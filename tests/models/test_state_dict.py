@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.golden.cases import FOLDER, build_model
-from tests.models.helpers import small_model
+from tests.models.helpers import small_model, tokens
 
 RELEASED = json.loads((FOLDER / "state_dict_keys.json").read_text())
 
@@ -60,3 +60,26 @@ def test_embeddings_and_output_projection_are_one_parameter():
     model = small_model()
     assert model.decoder.output_projection.weight is model.encoder.embed_tokens.weight
     assert model.decoder.embed_tokens is model.encoder.embed_tokens
+
+
+@torch.no_grad()
+def test_loading_gives_the_saved_model_and_leaves_the_dictionary_alone():
+    saved, loaded = small_model().eval(), small_model().eval()
+    for parameter in loaded.parameters():
+        parameter.zero_()
+    state = saved.state_dict()
+    del state["encoder.layers.0.fc1.bias"]  # keeps its initialisation, zero in both
+    names = list(state)
+    loaded.load_state_dict(state)
+    assert list(state) == names
+    inputs = (tokens(2, 5), None, tokens(2, 3))
+    assert loaded(*inputs)[0].equal(saved(*inputs)[0])
+
+
+@torch.no_grad()
+def test_a_longer_position_table_keeps_the_numbers_of_shorter_texts():
+    saved, longer = small_model().eval(), small_model(max_source_positions=1200, max_target_positions=1100).eval()
+    longer.load_state_dict(saved.state_dict())
+    inputs = (tokens(2, 5), None, tokens(2, 3))
+    torch.testing.assert_close(longer(*inputs)[0], saved(*inputs)[0])
+    assert longer(tokens(1, 1150), None, tokens(1, 1050))[0].isfinite().all()

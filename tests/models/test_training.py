@@ -124,6 +124,15 @@ def test_low_precision_is_close_to_fp32(dtype):
         assert torch.nn.functional.cosine_similarity(a, b, dim=0) > 0.98, name
 
 
+def test_autocast_is_close_to_fp32():
+    model = small_model()
+    loss, expected = run(model)
+    with torch.autocast("cpu", torch.bfloat16):
+        low_loss, actual = run(model)
+    assert low_loss == pytest.approx(loss, rel=0.05)
+    assert actual.keys() == expected.keys()
+
+
 def test_a_few_updates_raise_the_log_probability():
     model = small_model()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2, maximize=True)  # of the log-probability
