@@ -201,7 +201,7 @@ def text_from_json(value: Any, fail) -> Text:
     if _is_box(value):
         return (tuple(value),)
     if isinstance(value, list) and all(isinstance(piece, str) or _is_box(piece) for piece in value):
-        return tuple(piece if isinstance(piece, str) else tuple(piece) for piece in value)
+        return tuple(piece if isinstance(piece, str) else tuple(piece) for piece in value if piece)
     return fail(f"expected text, a box [x0, y0, x1, y1] or a list of these, found {value!r}")
 
 
@@ -274,7 +274,7 @@ class _Parser:
 
     def context(self) -> tuple[Text, ...]:
         value = self.record.get("context")
-        return ((value,) if value else ()) if isinstance(value, str) else self.texts("context")
+        return self.texts("context") if not isinstance(value, str) else ((value,),) if value else ()
 
     def references(self) -> tuple[str, ...]:
         values = self.list("references")

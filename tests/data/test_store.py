@@ -8,7 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -328,17 +328,18 @@ def test_the_public_releases_lines_say_what_they_lack(shared_data):
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
 FIELDS = ["image_path", "image_size", "region", "options", "question", "text", "context", "target_txt", "target_set"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     st.dictionaries(st.sampled_from([*FIELDS, "references", "meta_data", "unique_id", "task_name"]), JSON, max_size=4)
 )
+@example({"context": "two words", "question": ["", [1, 2, 3, 4]]})
 def test_any_record_is_an_instance_or_a_data_error(fields):
     try:
         instance = Instance.from_json(json.dumps(record(1) | fields), "here:1")
@@ -346,6 +347,13 @@ def test_any_record_is_an_instance_or_a_data_error(fields):
         assert str(error).startswith("here:1: ")
     else:
         assert Instance.from_record(instance.to_record(), "here:1") == instance
+        texts = [instance.question, instance.text, instance.target, *instance.context, *(instance.options or ())]
+        assert all(isinstance(text, tuple) and "" not in text for text in texts)
+
+
+@pytest.mark.parametrize("context", ["two words", ["two words"]])
+def test_a_context_of_one_text_may_be_written_without_a_list(context):
+    assert Instance.from_record(record(1, context=context), "").context == (("two words",),)
 
 
 def test_real_photos_and_boxes_go_all_the_way(shared_data, folder, gpt2):
