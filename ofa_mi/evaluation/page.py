@@ -28,7 +28,9 @@ h2 { font-size: 1.3rem; margin: 2.5rem 0 .5rem; }
 h3 { font-size: 1.02rem; margin: 1.5rem 0 .5rem; }
 p { margin: .5rem 0; max-width: 46rem; }
 small, .remark { color: var(--soft); font-size: .82rem; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: .75rem; margin: 1.25rem 0; }
+.tiles {
+  display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 240px), 1fr)); gap: .75rem; margin: 1.25rem 0;
+}
 .tile, .panel, .card { background: var(--panel); border: 1px solid var(--line); border-radius: 10px; }
 .tile { padding: .75rem 1rem; }
 .tile b { display: block; font-size: 1.6rem; line-height: 1.25; font-variant-numeric: tabular-nums; }
@@ -54,6 +56,7 @@ tbody th, thead th:first-child {
   max-width: 15rem;
 }
 td small, th small { display: block; font-weight: 400; }
+td small { white-space: nowrap; }
 td b { font-weight: 500; }
 td span { color: var(--soft); white-space: nowrap; }
 td.level { color: var(--soft); }
@@ -88,7 +91,7 @@ tr.secondary th, tr.secondary td { border-top: 0; padding-top: 0; }
   .level { display: none; }
   small.narrow { display: block; }
   th, td { padding: .4rem .5rem; }
-  thead th { white-space: normal; overflow-wrap: anywhere; }
+  thead th { white-space: normal; }
   tbody th, thead th:first-child { min-width: 7rem; max-width: 8.5rem; }
   td span { display: block; font-size: .82rem; }
   .heat td { min-width: 2.55rem; padding: .4rem .15rem; font-size: .85rem; }

@@ -19,6 +19,7 @@ from ofa_mi.evaluation.tables import Table, task_label
 
 # Of runs, in order: grey first, for what is not tuned; all show on white and on near-black.
 RUN_COLOURS = ("#8b95a1", "#2f7fd6", "#d9722b", "#2ba36f", "#a463c9", "#b8962e")
+_LINE_STYLES = {"training": "-", "validation": "o--"}
 _INK = "#123456"
 _WIDTH = 4.0  # inches
 
@@ -80,17 +81,16 @@ def curve_plot(curves: Mapping[str, Mapping[str, Curve]], label: str) -> str:
     """Curves over updates.
 
     Args:
-        curves: Per run its curves by kind; a kind has a line style, a run a colour.
+        curves: Per run its curves by kind, ``training`` or ``validation``; a run has a colour.
         label: Label of the vertical axis.
     """
     figure, axes = _figure(height=2.5)
-    styles = dict(zip(dict.fromkeys(kind for run in curves.values() for kind in run), ("-", "o--", ":"), strict=False))
     for i, (run, kinds) in enumerate(curves.items()):
         for kind, curve in kinds.items():
             name = f"{run}: {kind}"
             colour = RUN_COLOURS[i % len(RUN_COLOURS)]
             axes.plot(
-                curve.updates, curve.values, styles[kind], color=colour, linewidth=1.5, markersize=3.5, label=name
+                curve.updates, curve.values, _LINE_STYLES[kind], color=colour, linewidth=1.5, markersize=3.5, label=name
             )
     axes.set_xlabel("updates")
     axes.set_ylabel(label)

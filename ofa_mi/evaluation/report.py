@@ -97,15 +97,14 @@ def build_report(
 def _tiles(tables: Sequence[Table]) -> str:
     """Totals of the zero-shot tasks, or of the trained ones if there are no others."""
     table = next((table for table in tables if table.section == ZERO_SHOT), tables[0])
-    count = sum(row.primary for row in table.rows)
     tiles = []
-    for name, values in (("aggregated", table.aggregated), ("sensitivity", table.sensitivity)):
-        for run, value in zip(table.runs, values, strict=True):
-            if value is not None:
-                about = f"{name}, {count} {table.title.lower()}"
-                tiles.append(
-                    f"<div class='tile'><span>{html.escape(run)}</span><b>{value:.2f}</b><span>{about}</span></div>"
-                )
+    for run, mean, spread, (counted, tasks) in zip(
+        table.runs, table.aggregated, table.sensitivity, table.counted, strict=True
+    ):
+        if mean is not None:
+            below = "no sensitivity" if spread is None else f"sensitivity {spread:.2f} ({counted} of {tasks} tasks)"
+            above = f"{html.escape(run)}: mean of {tasks} {table.title.lower()}"
+            tiles.append(f"<div class='tile'><span>{above}</span><b>{mean:.2f}</b><span>{below}</span></div>")
     return f"<div class='tiles'>{''.join(tiles)}</div>"
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from ofa_mi.data.encoding import Answer
 from ofa_mi.data.files import atomic_write, open_atomic
 from ofa_mi.errors import ConfigError, DataError
-from ofa_mi.evaluation.metrics import Truth, get_metric, score_answer
+from ofa_mi.evaluation.metrics import Truth, boxes_of, get_metric, score_answer, text_of
 from ofa_mi.evaluation.predictions import Record, read_predictions
 from ofa_mi.evaluation.protocol import TaskScores, aggregated, sensitivity_report
 
@@ -36,9 +36,9 @@ def score_run(run_dir: Path) -> dict[str, Any]:
     """Score a run again; rewrites the scores in its predictions, and its score files.
 
     Returns:
-        The content of ``scores.json``: ``tasks`` by name (group, split, version, primary metric,
-        chance level, majority answer, and per metric one score per instruction with mean, max and
-        deviation), and for the ``zero_shot`` and the ``trained`` tasks apart the aggregated
+        The content of ``scores.json``: ``tasks`` by name (group, split, version, primary metric, and
+        per metric one score per instruction with mean, max and deviation, chance level and score of
+        the majority answer), and for the ``zero_shot`` and the ``trained`` tasks apart the aggregated
         performance and the sensitivity, by primary metric.
 
     Raises:
@@ -132,7 +132,6 @@ class _Task:
                 "over instructions do not compare like with like",
                 *(self.first.task, min(counts), max(counts)),
             )
-        truths = self.truths[self.first.instruction]
         return {
             "group": self.first.group,
             "split": self.first.split,
@@ -140,8 +139,6 @@ class _Task:
             "metric": primary,
             "instances": max(counts),
             "instructions": instructions,
-            "chance": chance_level(primary, truths),
-            "majority": majority_level(primary, truths),
             "metrics": {name: self._metric(name, instructions) for name in self.first.scores},
         }
 
@@ -154,17 +151,28 @@ class _Task:
             for i in instructions
         ]
         summary = TaskScores.of(scores)
-        return {"scores": scores, "mean": summary.mean, "max": summary.max, "deviation": summary.deviation}
+        truths = self.truths[self.first.instruction]
+        return {
+            "scores": scores,
+            "mean": summary.mean,
+            "max": summary.max,
+            "deviation": summary.deviation,
+            "chance": chance_level(name, truths),
+            "majority": majority_level(name, truths),
+        }
 
 
 def chance_level(metric: str, truths: Sequence[Truth]) -> float | None:
-    """What choosing among the options blindly is worth: 100 x mean of 1 / number of options.
+    """Expected score of answering with one of the options at random; for accuracy, 100 x mean of 1 / options.
 
-    None for metrics that do not score a choice, and for tasks without options.
+    None for tasks without options, for sets of options, and for metrics over a corpus.
     """
-    if metric not in ("accuracy", "region_accuracy") or not all(truth.options for truth in truths):
+    if get_metric(metric).corpus or any(truth.target_set is not None or not truth.options for truth in truths):
         return None
-    return 100.0 * fmean(1 / len(truth.options) for truth in truths)
+    return fmean(
+        fmean(score_answer(metric, Answer(text_of(option), boxes_of(option)), truth) for option in truth.options)
+        for truth in truths
+    )
 
 
 def majority_level(metric: str, truths: Sequence[Truth]) -> float | None:
@@ -207,10 +215,9 @@ def _csv(summaries: dict[str, dict[str, Any]]) -> str:
     for name, task in summaries.items():
         for metric, scores in task["metrics"].items():
             by_number = dict(zip(task["instructions"], scores["scores"], strict=True))
-            baselines = [task["chance"], task["majority"]] if metric == task["metric"] else [None, None]
-            values = [scores["mean"], scores["max"], scores["deviation"], *baselines, *map(by_number.get, numbers)]
+            values = [scores[key] for key in ("mean", "max", "deviation", "chance", "majority")]
             cells = [name, task["group"], task["split"], metric, task["instances"]]
-            writer.writerow(cells + _rounded(values))
+            writer.writerow(cells + _rounded([*values, *map(by_number.get, numbers)]))
     return file.getvalue()
 
 

@@ -66,6 +66,7 @@ class Table:
         rows: Tasks by name, each with its primary metric first.
         aggregated: Aggregated performance of every run.
         sensitivity: Sensitivity of every run.
+        counted: Number of tasks that count for the sensitivity of every run, and of those it ran.
         remarks: What a reader must know to compare the runs.
     """
 
@@ -74,6 +75,7 @@ class Table:
     rows: tuple[Row, ...]
     aggregated: tuple[float | None, ...]
     sensitivity: tuple[float | None, ...]
+    counted: tuple[tuple[int, int], ...]
     remarks: tuple[str, ...]
 
     @property
@@ -176,6 +178,10 @@ def _table(section: str, runs: Mapping[str, Scores]) -> Table:
         tuple(row for name in names for row in _rows(name, tasks[name])),
         tuple(total.get("aggregated") for total in totals),
         tuple(total.get("sensitivity") for total in totals),
+        tuple(
+            (len(total.get("tasks", ())) - len(total.get("left_out", ())), len(total.get("tasks", ())))
+            for total in totals
+        ),
         tuple(_remarks(tasks, dict(zip(runs, totals, strict=True)))),
     )
 
@@ -191,8 +197,7 @@ def _rows(name: str, tasks: Sequence[Mapping[str, Any] | None]) -> list[Row]:
             metric,
             metric == primary,
             max(task["instances"] for task in known),
-            known[0]["chance"] if metric == primary else None,
-            known[0]["majority"] if metric == primary else None,
+            *_levels(known, metric),
             tuple(_cell(task, metric) for task in tasks),
         )
         for metric in metrics
@@ -206,10 +211,17 @@ def _cell(task: Mapping[str, Any] | None, metric: str) -> TaskScores | None:
     return TaskScores(scores["mean"], scores["deviation"], scores["max"])
 
 
+def _levels(tasks: Sequence[Mapping[str, Any]], metric: str) -> tuple[float | None, float | None]:
+    """Chance level and majority answer, of the first run that has the metric."""
+    scores = next(task["metrics"][metric] for task in tasks if metric in task["metrics"])
+    return scores["chance"], scores["majority"]
+
+
 def _remarks(tasks: Mapping[str, Sequence[Mapping[str, Any] | None]], totals: Mapping[str, Mapping[str, Any]]):
     for run, total in totals.items():
-        for task, reason in total.get("left_out", {}).items():
-            yield f"{run}: {task} does not count for sensitivity, because {reason}."
+        if left_out := total.get("left_out"):
+            reasons = ", ".join(f"{task} ({reason})" for task, reason in left_out.items())
+            yield f"{run}: not counted for sensitivity: {reasons}."
     if len({tuple(total.get("tasks", ())) for total in totals.values()}) > 1:
         yield "The runs were not evaluated on the same tasks, so their totals do not compare."
     for name, runs in tasks.items():

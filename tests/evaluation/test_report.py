@@ -174,6 +174,12 @@ def test_examples_are_as_many_right_as_wrong_and_do_not_depend_on_the_other_task
     assert {example.record.key for example in fewer} < {example.record.key for example in examples}
 
 
+def test_a_wrong_option_is_wrong_however_similar_it_is(runs):
+    record = next(read_predictions(runs["tuned"] / "predictions.jsonl"))
+    assert not is_right(replace(record, scores={"rouge_l": 75.0, "accuracy": 0.0}))
+    assert is_right(replace(record, scores={"rouge_l": 75.0}))
+
+
 def test_a_report_can_be_made_without_the_images(runs, tmp_path):
     run = json.loads((runs["tuned"] / "run.json").read_text())
     run["notes"]["data"] = [str(tmp_path / "gone")]
@@ -193,6 +199,8 @@ def test_what_is_not_a_run_is_an_error(tmp_path):
 
 
 def test_runs_that_do_not_compare_are_said_not_to():
+    metric = {"scores": [0.0, 0.0], "mean": 0.0, "max": 0.0, "deviation": 0.0, "chance": None, "majority": None}
+
     def scores(instances, tasks):
         entry = {
             "group": "g",
@@ -201,16 +209,14 @@ def test_runs_that_do_not_compare_are_said_not_to():
             "metric": "accuracy",
             "instances": instances,
             "instructions": [0, 1],
-            "chance": None,
-            "majority": None,
-            "metrics": {"accuracy": {"scores": [0.0, 0.0], "mean": 0.0, "max": 0.0, "deviation": 0.0}},
+            "metrics": {"accuracy": metric},
         }
         total = {"tasks": tasks, "aggregated": 0.0, "sensitivity": None, "left_out": {tasks[0]: "its mean is 0"}}
         return {"tasks": dict.fromkeys(tasks, entry), "zero_shot": total}
 
     (table,) = build_tables({"one": scores(10, ["a", "b"]), "two": scores(20, ["a"])})
     remarks = " ".join(table.remarks)
-    assert "one: a does not count for sensitivity, because its mean is 0." in remarks
+    assert "one: not counted for sensitivity: a (its mean is 0)." in remarks
     assert "not evaluated on the same tasks" in remarks
     assert "a: the runs were evaluated on different numbers of instances" in remarks
     assert [row.cells[1] is None for row in table.rows] == [False, True]

@@ -9,9 +9,10 @@ import pytest
 
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation import sensitivity
+from ofa_mi.evaluation.metrics import Truth
 from ofa_mi.evaluation.predictions import read_predictions
 from ofa_mi.evaluation.runner import EvaluationOptions, evaluate
-from ofa_mi.evaluation.scoring import score_run
+from ofa_mi.evaluation.scoring import chance_level, score_run
 from tests.evaluation.fake import FakePredictor, make_data
 
 ALL = EvaluationOptions(tasks=("all",), batch_size=7)
@@ -56,12 +57,24 @@ def test_scores_are_the_protocols(finished):
 
 def test_chance_and_majority(finished):
     tasks = json.loads((finished / "scores.json").read_text())["tasks"]
-    assert tasks["nlvr"]["chance"] == 50
-    assert tasks["visual_entailment"]["chance"] == pytest.approx(100 / 3)
-    assert tasks["grounded_vqa"]["chance"] == pytest.approx(100 / 3)
-    assert tasks["visual_grounding"]["chance"] is tasks["visual_grounding"]["majority"] is None
+    assert tasks["nlvr"]["metrics"]["accuracy"]["chance"] == 50
+    assert tasks["visual_entailment"]["metrics"]["accuracy"]["chance"] == pytest.approx(100 / 3)
+    assert tasks["grounded_vqa"]["metrics"]["region_accuracy"]["chance"] == pytest.approx(100 / 3)
+    assert tasks["grounded_vqa"]["metrics"]["region_accuracy"]["majority"] is None
+    for metric in tasks["visual_grounding"]["metrics"].values():
+        assert metric["chance"] is metric["majority"] is None
+    assert tasks["visual_text_extraction"]["metrics"]["rouge_l"]["chance"] is None
     truths = [r.references[0] for r in read_predictions(finished / "predictions.jsonl") if r.task == "nlvr"]
-    assert tasks["nlvr"]["majority"] == pytest.approx(100 * max(map(truths.count, ("yes", "no"))) / len(truths))
+    majority = 100 * max(map(truths.count, ("yes", "no"))) / len(truths)
+    assert tasks["nlvr"]["metrics"]["accuracy"]["majority"] == pytest.approx(majority)
+
+
+def test_chance_by_another_metric_than_accuracy():
+    """ROUGE-L of "a b" with "a b" is 1, of "a c" with it 1/2 and of "d" with it 0."""
+    truth = Truth(("a b",), options=(("a b",), ("a c",), ("d",)))
+    assert chance_level("rouge_l", [truth]) == pytest.approx(50)
+    assert chance_level("accuracy", [truth]) == pytest.approx(100 / 3)
+    assert chance_level("bleu", [truth]) is None
 
 
 def test_csv_has_a_line_per_task_and_metric(finished):
