@@ -27,14 +27,14 @@ INTERRUPTED = 130  # as a shell reports Ctrl-C
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that `argv` (by default the process's arguments) names; returns the exit status."""
     name, *arguments = (list(sys.argv[1:]) if argv is None else list(argv)) or ["--help"]
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    logging.getLogger("ofa_mi").setLevel(logging.INFO)
     if name not in COMMANDS:
         _overview().parse_args([name])  # --help, --version or an error: it does not come back
     module = importlib.import_module(f"ofa_mi.commands.{name}")
     try:
         if hasattr(module, "run_raw"):
             return module.run_raw(arguments)
+        logging.basicConfig(format="%(message)s", level=logging.WARNING)
+        logging.getLogger("ofa_mi").setLevel(logging.INFO)
         return module.run(_parser(name, module).parse_args(arguments))
     except OfaMiError as error:
         print(f"ofa-mi {name}: error: {error}", file=sys.stderr)

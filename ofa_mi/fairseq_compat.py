@@ -6,6 +6,8 @@ Every change is made from our side, is as small as it can be, and says what brea
   resume: the types that they hold are allowed, and nothing else is (`ALLOWED_TYPES`).
 - A checkpoint of bare weights and settings, as models are released, lacks the training state that fairseq reads
   first: it is completed with that of an untrained run (`complete_state`).
+- Batching drops the last batch without a word when its size is no multiple of --required-batch-size-multiple (8
+  unless given): up to 7 instances of every epoch and validation, or all of a small set. It is kept (`_wrap_batching`).
 - A refused or damaged checkpoint ends in one line that names the file and the reason (`load_checkpoint_to_cpu`).
 - Deprecation notices that fairseq causes in Hydra and PyTorch, and that its user can do nothing about, are silenced
   one by one, by their text.
@@ -86,17 +88,23 @@ def apply() -> None:
     torch.serialization.add_safe_globals([*ALLOWED_TYPES, distributed_utils._TensorPlaceholder])
     if not hasattr(checkpoint_utils.load_checkpoint_to_cpu, "__wrapped__"):
         _wrap_loading(checkpoint_utils)
+        _wrap_batching(importlib.import_module("fairseq.data.data_utils"))
 
 
 def _import_fairseq() -> tuple[ModuleType, ModuleType]:
-    """Import fairseq; its speech tasks come along, whose advice to install tensorboardX concerns nobody here."""
-    speech = logging.getLogger("fairseq.tasks.text_to_speech")
-    level = speech.level
+    """Import fairseq and undo what its speech modules, which come along, do to logging.
+
+    One sets the root logger to DEBUG with a handler, one advises at once to install tensorboardX.
+    """
+    root, speech = logging.getLogger(), logging.getLogger("fairseq.tasks.text_to_speech")
+    levels, handlers = (root.level, speech.level), root.handlers[:]
     speech.setLevel(logging.WARNING)
     try:
         return importlib.import_module("fairseq.checkpoint_utils"), importlib.import_module("fairseq.distributed.utils")
     finally:
-        speech.setLevel(level)
+        root.setLevel(levels[0])
+        speech.setLevel(levels[1])
+        root.handlers[:] = handlers
 
 
 def complete_state(state: dict) -> dict:
@@ -141,3 +149,18 @@ def _wrap_loading(checkpoint_utils: ModuleType) -> None:
 
     checkpoint_utils._upgrade_state_dict = upgrade_state_dict
     checkpoint_utils.load_checkpoint_to_cpu = load_checkpoint_to_cpu
+
+
+def _wrap_batching(data_utils: ModuleType) -> None:
+    batch = data_utils.batch_by_size
+
+    @functools.wraps(batch)
+    def batch_by_size(indices, *args, fixed_shapes=None, **kwargs):
+        batches = batch(indices, *args, fixed_shapes=fixed_shapes, **kwargs)
+        if fixed_shapes is not None:
+            return batches
+        # Batches are consecutive pieces of the indices, so that what was dropped is the rest.
+        rest = indices[sum(map(len, batches)) :]
+        return [*batches, rest] if len(rest) else batches
+
+    data_utils.batch_by_size = batch_by_size

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from fairseq import checkpoint_utils
+from fairseq.data import data_utils
 from fairseq.distributed import utils as distributed_utils
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 from hypothesis import given, settings
@@ -302,6 +303,7 @@ def test_unreadable_files_end_in_one_line(tmp_path):
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**6), st.integers(0, 255), st.booleans())
 def test_a_damaged_byte_is_a_checkpoint_error_or_harmless(tmp_path_factory, where, value, zipped):
@@ -372,6 +374,14 @@ def test_fairseq_reads_bare_weights_as_a_run_that_has_not_begun(tmp_path, words,
     assert state["optimizer_history"][-1]["num_updates"] == 0
     assert state["extra_state"]["train_iterator"]["epoch"] == 1
     assert state["model"].keys() == model.state_dict().keys()
+
+
+@pytest.mark.parametrize(("count", "batch", "multiple"), [(4, 4, 8), (16, 4, 8), (19, 16, 8), (48, 8, 8), (5, 3, 1)])
+def test_fairseq_batches_every_instance(count, batch, multiple):
+    indices, sizes = np.arange(count, dtype=np.int64), np.full(count, 7, dtype=np.int64)
+    batches = data_utils.batch_by_size(indices, None, sizes, max_sentences=batch, required_batch_size_multiple=multiple)
+    assert np.concatenate(batches).tolist() == list(range(count))
+    assert max(map(len, batches)) <= batch
 
 
 # -- writing
