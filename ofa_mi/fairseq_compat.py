@@ -6,6 +6,8 @@ Every change is made from our side, is as small as it can be, and says what brea
   resume: the types that they hold are allowed, and nothing else is (`ALLOWED_TYPES`).
 - A checkpoint of bare weights and settings, as models are released, lacks the training state that fairseq reads
   first: it is completed with that of an untrained run (`complete_state`).
+- fairseq stores the task's state and never compares it: a run continued with another vocabulary would train on, each
+  row of the embedding now standing for another token. It is refused (`check_vocabulary`).
 - Batching drops the last batch without a word when its size is no multiple of --required-batch-size-multiple (8
   unless given): up to 7 instances of every epoch and validation, or all of a small set. It is kept (`_wrap_batching`).
 - A refused or damaged checkpoint ends in one line that names the file and the reason (`load_checkpoint_to_cpu`).
@@ -28,6 +30,7 @@ import omegaconf
 import torch
 
 from ofa_mi import checkpoint
+from ofa_mi.errors import CheckpointError
 
 # Text at the beginning of each notice that is silenced (regular expressions), by category.
 SILENCED: tuple[tuple[str, type[Warning]], ...] = (
@@ -126,6 +129,20 @@ def complete_state(state: dict) -> dict:
     return state
 
 
+def check_vocabulary(state: dict, task: Any, path: str) -> None:
+    """Refuse a checkpoint whose vocabulary is not that of the task that is to continue it; either may have none.
+
+    Raises:
+        CheckpointError: The vocabularies differ.
+    """
+    kept = (state.get("task_state") or {}).get("vocabulary")
+    own = getattr(task, "vocabulary", None)
+    if kept is not None and own is not None and kept != own.state():
+        raise CheckpointError(
+            f"{path}: was trained with another vocabulary than this run's; give that one as --bpe-dir"
+        )
+
+
 def _config(cfg: dict) -> omegaconf.DictConfig:
     """Settings as fairseq makes them of those in a file; the model's stay a namespace."""
     return omegaconf.OmegaConf.create(cfg, flags={"allow_objects": True})
@@ -134,6 +151,8 @@ def _config(cfg: dict) -> omegaconf.DictConfig:
 def _wrap_loading(checkpoint_utils: ModuleType) -> None:
     upgrade = checkpoint_utils._upgrade_state_dict
     load = checkpoint_utils.load_checkpoint_to_cpu
+    load_into = checkpoint_utils.load_checkpoint
+    task: Any = None  # of the trainer that a checkpoint is being read for
 
     @functools.wraps(upgrade)
     def upgrade_state_dict(state: dict) -> dict:
@@ -143,12 +162,25 @@ def _wrap_loading(checkpoint_utils: ModuleType) -> None:
     def load_checkpoint_to_cpu(path, arg_overrides=None, load_on_all_ranks=False):
         if str(path).endswith(".safetensors"):
             state = checkpoint.read(path)
-            return upgrade_state_dict({**state, "cfg": _config(state["cfg"])})
-        with checkpoint.reading(path):
-            return load(path, arg_overrides, load_on_all_ranks)
+            state = upgrade_state_dict({**state, "cfg": _config(state["cfg"])})
+        else:
+            with checkpoint.reading(path):
+                state = load(path, arg_overrides, load_on_all_ranks)
+        check_vocabulary(state, task, path)
+        return state
+
+    @functools.wraps(load_into)
+    def load_checkpoint(cfg, trainer, **passthrough_args):
+        nonlocal task
+        task = trainer.task
+        try:
+            return load_into(cfg, trainer, **passthrough_args)
+        finally:
+            task = None
 
     checkpoint_utils._upgrade_state_dict = upgrade_state_dict
     checkpoint_utils.load_checkpoint_to_cpu = load_checkpoint_to_cpu
+    checkpoint_utils.load_checkpoint = load_checkpoint
 
 
 def _wrap_batching(data_utils: ModuleType) -> None:

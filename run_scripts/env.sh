@@ -32,6 +32,8 @@ set_up() {
   fi
   PATH="$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("scripts"))'):$PATH"
   export PATH
+  # fairseq causes this notice before it imports ofa_mi, which silences it everywhere else.
+  export PYTHONWARNINGS='ignore:`torch.jit.script` is deprecated:FutureWarning'"${PYTHONWARNINGS:+,$PYTHONWARNINGS}"
 }
 
 supported() { "$1" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2> /dev/null; }

@@ -165,6 +165,16 @@ def test_training_starts_from_released_weights(tmp_path, monkeypatch, caplog, bp
     assert checkpoint.load(tmp_path / "out" / "checkpoint_last.pt").task_config["patch_image_size"] == 64
 
 
+def test_training_on_with_another_vocabulary_is_refused(tmp_path, monkeypatch, capsys, bpe_dir, released):
+    """Its table would fit, or grow, and every row of it would stand for another token."""
+    monkeypatch.setattr(sys, "argv", [])
+    build_compact([" words of quite another vocabulary"], tmp_path / "other")
+    own = tmp_path / "own.pt"
+    checkpoint.save(checkpoint.portable(checkpoint.read(released), Vocabulary.load(bpe_dir)), own)
+    assert cli.main(["train", *train_arguments(tmp_path, tmp_path / "other", "--restore-file", str(own))]) == 2
+    assert "own.pt: was trained with another vocabulary" in capsys.readouterr().err
+
+
 class Payload:
     def __init__(self, marker):
         self.marker = marker
