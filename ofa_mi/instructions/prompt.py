@@ -58,6 +58,4 @@ Prompt = tuple[Segment, ...]
 
 def text_segments(text: Text, *, truncatable: bool) -> Prompt:
     """Segments of a rich text, in order."""
-    return tuple(
-        TextSegment(piece, truncatable) if isinstance(piece, str) else RegionSegment(piece) for piece in text
-    )
+    return tuple(TextSegment(piece, truncatable) if isinstance(piece, str) else RegionSegment(piece) for piece in text)

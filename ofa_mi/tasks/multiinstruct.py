@@ -24,7 +24,7 @@ from ofa_mi.data.regions import RegionCodec
 from ofa_mi.data.store import open_store
 from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.decoding.beam import GenerationConfig, generate
-from ofa_mi.errors import CheckpointError, ConfigError
+from ofa_mi.errors import ConfigError
 from ofa_mi.evaluation.metrics import score_prediction
 from ofa_mi.instructions.registry import load_registry
 
