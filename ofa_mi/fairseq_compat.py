@@ -11,6 +11,8 @@ Every change is made from our side, is as small as it can be, and says what brea
 - Batching drops the last batch without a word when its size is no multiple of --required-batch-size-multiple (8
   unless given): up to 7 instances of every epoch and validation, or all of a small set. It is kept (`_wrap_batching`).
 - A refused or damaged checkpoint ends in one line that names the file and the reason (`load_checkpoint_to_cpu`).
+- fairseq's commands end with a traceback whatever went wrong: an error that a user can act on ends in its one line
+  (`_wrap_excepthook`).
 - Deprecation notices that fairseq causes in Hydra and PyTorch, and that its user can do nothing about, are silenced
   one by one, by their text.
 """
@@ -20,8 +22,10 @@ import collections
 import functools
 import importlib
 import logging
+import sys
 import typing
 import warnings
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -30,7 +34,7 @@ import omegaconf
 import torch
 
 from ofa_mi import checkpoint
-from ofa_mi.errors import CheckpointError
+from ofa_mi.errors import CheckpointError, root_error
 
 # Text at the beginning of each notice that is silenced (regular expressions), by category.
 SILENCED: tuple[tuple[str, type[Warning]], ...] = (
@@ -92,6 +96,8 @@ def apply() -> None:
     if not hasattr(checkpoint_utils.load_checkpoint_to_cpu, "__wrapped__"):
         _wrap_loading(checkpoint_utils)
         _wrap_batching(importlib.import_module("fairseq.data.data_utils"))
+        if _runs_fairseq(sys.argv[0] if sys.argv else ""):
+            _wrap_excepthook()
 
 
 def _import_fairseq() -> tuple[ModuleType, ModuleType]:
@@ -196,3 +202,21 @@ def _wrap_batching(data_utils: ModuleType) -> None:
         return [*batches, rest] if len(rest) else batches
 
     data_utils.batch_by_size = batch_by_size
+
+
+def _runs_fairseq(program: str) -> bool:
+    """Whether a program is one of fairseq's commands: `fairseq-train`, or `fairseq_cli/train.py` as `-m` runs it."""
+    return Path(program).name.startswith("fairseq-") or Path(program).parent.name == "fairseq_cli"
+
+
+def _wrap_excepthook() -> None:
+    hook = sys.excepthook
+
+    @functools.wraps(hook)
+    def excepthook(kind, error, traceback):
+        if (found := root_error(error)) is None:
+            hook(kind, error, traceback)  # a bug keeps its traceback
+        else:
+            print(f"{Path(sys.argv[0]).stem}: error: {found}", file=sys.stderr)
+
+    sys.excepthook = excepthook

@@ -12,12 +12,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
+from torch._utils import ExceptionWrapper
 
 import ofa_mi
-from ofa_mi import checkpoint, cli
-from ofa_mi.commands.train import root_error
+from ofa_mi import checkpoint, cli, fairseq_compat
 from ofa_mi.data.vocabulary import Vocabulary, build_compact
-from ofa_mi.errors import CheckpointError, ConfigError
+from ofa_mi.errors import CheckpointError, ConfigError, DataError, OfaMiError, root_error
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +95,36 @@ def test_the_error_below_fairseqs_wrapping_is_found():
     except Exception as error:
         assert str(root_error(error)) == "a.pt: refused"
     assert root_error(ValueError("a bug")) is None
+
+
+def test_an_error_of_a_worker_process_is_its_one_line():
+    try:
+        raise DataError("train.jsonl:3: instance 'x': image is corrupt")
+    except DataError:
+        wrapped = ExceptionWrapper(where="in DataLoader worker process 0")
+    with pytest.raises(OfaMiError) as error:
+        wrapped.reraise()
+    assert "Traceback" in str(error.value)
+    assert str(root_error(error.value)) == "train.jsonl:3: instance 'x': image is corrupt"
+
+
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [("/bin/fairseq-train", True), ("/lib/fairseq_cli/train.py", True), ("/fairseq/run.py", False), ("", False)],
+)
+def test_only_fairseqs_own_commands_lose_the_traceback(program, expected):
+    assert fairseq_compat._runs_fairseq(program) is expected
+
+
+def test_a_traceback_is_for_bugs_only(monkeypatch, capsys):
+    shown = []
+    monkeypatch.setattr(sys, "excepthook", lambda *details: shown.append(details))
+    monkeypatch.setattr(sys, "argv", ["/bin/fairseq-train"])
+    fairseq_compat._wrap_excepthook()
+    sys.excepthook(ConfigError, ConfigError("--tasks is odd"), None)
+    assert not shown and capsys.readouterr().err == "fairseq-train: error: --tasks is odd\n"
+    sys.excepthook(ZeroDivisionError, ZeroDivisionError(), None)
+    assert len(shown) == 1
 
 
 def test_train_fills_in_the_user_directory(capsys):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import ofa_mi
-from ofa_mi.errors import ConfigError, OfaMiError
+from ofa_mi.errors import ConfigError, root_error
 
 HELP = "pre-train or instruction-tune a model: fairseq-train with --user-dir filled in"
 
@@ -27,11 +27,3 @@ def run_raw(arguments: Sequence[str]) -> int:
     except Exception as error:
         raise root_error(error) or error from None
     return 0
-
-
-def root_error(error: BaseException) -> OfaMiError | None:
-    """The error of this package that `error` was raised from, or while handling; None if there is none."""
-    seen: BaseException | None = error
-    while seen is not None and not isinstance(seen, OfaMiError):
-        seen = seen.__cause__ or seen.__context__
-    return seen
