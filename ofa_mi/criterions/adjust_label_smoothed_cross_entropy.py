@@ -71,12 +71,14 @@ class AdjustLabelSmoothedCrossEntropyCriterion(FairseqCriterion):
                 ``(N, V)`` if ``net_input`` holds an ``output_mask`` with N True entries, one for
                 each target token that is not padding.
             sample: The batch.
-            reduce: True returns the summed loss, False that of each token, ``(N,)``.
+            reduce: True returns the summed loss, R-Drop's divergence included, False that of each
+                token, ``(N,)``, without it.
 
         Returns:
             The loss, the sample size (tokens, or sentences with ``sentence_avg``), what to log.
         """
-        if self.use_rdrop:
+        doubled = self.use_rdrop and self.training  # without dropout both passes are one
+        if doubled:
             sample = double_batch(sample)
         target = sample["target"]
         keep = target.ne(self.padding_idx)
@@ -89,19 +91,19 @@ class AdjustLabelSmoothedCrossEntropyCriterion(FairseqCriterion):
         losses = self._token_losses(logits, sample, keep)
         correct = losses.log_probs.argmax(dim=1).eq(target[keep]).sum() if self.report_accuracy else None
         total = losses.loss.numel()
-        losses, divergence = self._drop_worst_and_rdrop(losses)
+        loss, nll, divergence = self._drop_worst_and_rdrop(losses, doubled)
 
-        ntokens = losses.loss.numel()
+        ntokens = loss.numel()
         logging_output = {
-            "loss": (losses.loss.sum() + divergence).detach(),
-            "nll_loss": losses.nll.sum().detach(),
+            "loss": (loss.sum() + divergence).detach(),
+            "nll_loss": nll.sum().detach(),
             "ntokens": ntokens,
             "nsentences": target.size(0),
             "sample_size": target.size(0) if self.sentence_avg else ntokens,
         }
         if correct is not None:
             logging_output |= {"n_correct": correct, "total": total}
-        loss = losses.loss.sum() + divergence if reduce else losses.loss
+        loss = loss.sum() + divergence if reduce else loss
         return loss, logging_output["sample_size"], logging_output
 
     def _token_losses(self, logits: Tensor, sample: dict[str, Any], keep: Tensor) -> TokenLoss:
@@ -114,16 +116,18 @@ class AdjustLabelSmoothedCrossEntropyCriterion(FairseqCriterion):
             confidence=None if confidence is None else confidence[:, None].expand_as(keep)[keep],
         )
 
-    def _drop_worst_and_rdrop(self, losses: TokenLoss) -> tuple[TokenLoss, Tensor | float]:
-        drop = self.training and self.drop_worst_ratio > 0 and self.update_num > self.drop_worst_after
-        if not self.use_rdrop:
-            return (losses.select(keep_lowest(losses.loss, self.drop_worst_ratio)) if drop else losses), 0.0
-        half = losses.loss.numel() // 2
-        first = torch.arange(half, device=losses.loss.device)
-        if drop:  # the first pass chooses; both passes keep the same tokens, so that the KL compares like with like
-            first = keep_lowest(losses.loss[:half], self.drop_worst_ratio)
-        losses = losses.select(torch.cat([first, first + half]))
-        return losses, self.reg_alpha * symmetric_kl(*losses.log_probs.chunk(2))
+    def _drop_worst_and_rdrop(self, losses: TokenLoss, doubled: bool) -> tuple[Tensor, Tensor, Tensor | float]:
+        """Loss and nll, ``(M,)`` each, of the tokens that remain, and the weighted divergence of the two passes."""
+        loss, nll, log_probs = losses.loss, losses.nll, losses.log_probs
+        if self.training and self.drop_worst_ratio > 0 and self.update_num > self.drop_worst_after:
+            # The first pass chooses; both passes keep the same tokens, so that the KL compares like with like.
+            half = loss.numel() // (2 if doubled else 1)
+            rows = keep_lowest(loss[:half], self.drop_worst_ratio)
+            if doubled:
+                rows = torch.cat([rows, rows + half])
+                log_probs = log_probs[rows]
+            loss, nll = loss[rows], nll[rows]
+        return loss, nll, self.reg_alpha * symmetric_kl(*log_probs.chunk(2)) if doubled else 0.0
 
     @staticmethod
     def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:

@@ -28,10 +28,6 @@ class TokenLoss:
     nll: Tensor
     log_probs: Tensor
 
-    def select(self, rows: Tensor) -> TokenLoss:
-        """The given rows only; ``rows`` is an index ``(M,)``."""
-        return TokenLoss(self.loss[rows], self.nll[rows], self.log_probs[rows])
-
 
 def allowed_mask(allowed: Tensor, vocabulary_size: int) -> Tensor:
     """Boolean mask over the vocabulary from lists of allowed tokens.

@@ -7,8 +7,9 @@ import torch
 
 from ofa_mi.criterions import AdjustLabelSmoothedCrossEntropyCriterion
 from ofa_mi.criterions.adjust_label_smoothed_cross_entropy import double_batch
-from ofa_mi.criterions.loss import token_loss
+from ofa_mi.criterions.loss import symmetric_kl, token_loss
 from ofa_mi.errors import ConfigError
+from tests.golden.cases import load_case
 
 VOCABULARY = 11
 
@@ -92,15 +93,39 @@ def test_rdrop_without_dropout_is_the_loss_twice(sample):
     assert rdrop[0].item() == pytest.approx(2 * plain[0].item(), rel=1e-6) and rdrop[1] == 2 * plain[1]
 
 
-def test_rdrop_adds_the_divergence_of_the_two_passes(sample):
-    torch.manual_seed(0)
-    model = Table(dropout=0.5)
-    model.train()
-    losses = {}
-    for alpha in (0.0, 1.0):
-        torch.manual_seed(3)
-        losses[alpha] = make(use_rdrop=True, reg_alpha=alpha, drop_worst_ratio=0.4)(model, sample)[0].item()
-    assert losses[1.0] > losses[0.0]
+def test_rdrop_adds_the_divergence_of_the_tokens_that_drop_worst_keeps(sample):
+    """The first pass chooses the tokens, and both passes keep these."""
+    model, criterion = Table(dropout=0.5), make(use_rdrop=True, reg_alpha=0.7, drop_worst_ratio=0.4)
+    criterion.update_num = 1
+    torch.manual_seed(3)
+    loss, size, _ = criterion(model, sample)
+
+    target = torch.tensor([5, 6, 2, 7, 2])
+    torch.manual_seed(3)
+    logits = model(**double_batch(sample["net_input"]))[0]
+    first, second = (half[sample["target"].ne(1)].log_softmax(-1) for half in logits.chunk(2))
+    nll = [-p.gather(1, target[:, None])[:, 0] for p in (first, second)]
+    kept = nll[0].argsort()[:3]
+    assert size == 6
+    divergence = symmetric_kl(first[kept], second[kept]).item()
+    assert divergence > 0
+    assert loss.item() == pytest.approx(nll[0][kept].sum().item() + nll[1][kept].sum().item() + 0.7 * divergence)
+
+
+def test_validation_needs_no_second_pass(sample):
+    model, rdrop = Table(), make(use_rdrop=True).eval()
+    (loss, size, log), expected = rdrop(model, sample), make()(model, sample)
+    assert loss.item() == expected[0].item() and size == expected[1] and log["nsentences"] == 2
+
+
+@pytest.mark.parametrize("name", ["text_only", "mixed_modality"])
+def test_golden_losses(name):
+    case = load_case(name)
+    criterion = make(label_smoothing=0.1)
+    with torch.no_grad():
+        loss, _, log = criterion(case.model, {"net_input": case.inputs, "target": case.target})
+    assert loss.item() == pytest.approx(float(case.expected["loss_label_smoothed_0p1_sum"]), rel=1e-4)
+    assert log["nll_loss"].item() == pytest.approx(float(case.expected["nll_sum"]), rel=1e-4)
 
 
 def test_double_batch_repeats_tensors_lists_and_counts():
