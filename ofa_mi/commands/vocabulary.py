@@ -9,13 +9,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ofa_mi.data.encoding import PromptEncoder
+from ofa_mi.data.instance import Instance
 from ofa_mi.data.regions import RegionCodec
 from ofa_mi.data.store import LineStore, open_store
 from ofa_mi.data.vocabulary import Vocabulary, build_compact
-from ofa_mi.errors import DataError
+from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.instructions.prompt import TextSegment
 from ofa_mi.instructions.registry import Registry, TaskSpec, load_registry, split_template
-from ofa_mi.instructions.rendering import render, render_target, render_task_name
+from ofa_mi.instructions.rendering import render, render_target, render_task_name, task_name_text
 
 HELP = "build a compact vocabulary from data directories, for training a small model from scratch"
 
@@ -60,7 +61,7 @@ def corpus(
             yield from _instruction_texts(spec, encoder)
     for store in stores:
         for i, instance in enumerate(tqdm(store, desc=f"read {store.path}", unit=" instances", leave=False)):
-            spec = registry[instance.task_name]
+            spec = _spec(registry, instance)
             if spec.instructions:
                 prompt = render(spec, spec.instructions[i % len(spec.instructions)], instance)
             else:
@@ -69,9 +70,16 @@ def corpus(
             yield from encoder.texts(render_target(spec, instance))
 
 
+def _spec(registry: Registry, instance: Instance) -> TaskSpec:
+    try:
+        return registry[instance.task_name]
+    except ConfigError as error:
+        raise ConfigError(f"{instance.name}: {error}, and --instruction-dir adds tasks of your own") from None
+
+
 def _instruction_texts(spec: TaskSpec, encoder: PromptEncoder) -> Iterator[str]:
     """The words of a task's name and instructions."""
-    yield from encoder.texts((TextSegment(spec.name.replace("_", " ") + " ;"),))
+    yield from encoder.texts((TextSegment(task_name_text(spec)),))
     for instruction in spec.instructions:
         for literal in split_template(instruction)[::2]:
             yield from encoder.texts((TextSegment(literal),))

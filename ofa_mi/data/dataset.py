@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,10 +25,11 @@ from ofa_mi.data.images import ImageTransform
 from ofa_mi.data.instance import Instance
 from ofa_mi.data.mixture import Mixture
 from ofa_mi.data.seeding import draw
-from ofa_mi.data.store import InstanceStore
+from ofa_mi.data.store import LineStore
 from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.instructions.prompt import Prompt
 from ofa_mi.instructions.registry import Registry, TaskSpec
-from ofa_mi.instructions.rendering import render, render_target, render_task_name
+from ofa_mi.instructions.rendering import render, render_target, render_task_name, task_name_text
 
 logger = logging.getLogger(__name__)
 
@@ -68,16 +70,18 @@ class DatasetOptions:
 class MultiInstructDataset(FairseqDataset):
     """Instances of one or several stores as examples; an item is an :class:`Example`.
 
-    An item's number counts through the stores in order. With ``skip_bad`` an instance whose image
-    is unusable gives None, is logged with file and line, and counted in :attr:`skipped`.
+    An item's number counts through the stores in order. With ``skip_bad`` an instance that
+    cannot be used gives None, is logged with file and line, and counted in :attr:`skipped`. Only what
+    can be seen without its image was checked when its store was opened.
 
     Raises:
-        ConfigError: No store holds an instance of the tasks, or a task has no instruction.
+        ConfigError: A store holds a task that the registry does not know (with ``skip_bad`` a warning),
+            no store holds an instance of the tasks, or a task has no instruction.
     """
 
     def __init__(
         self,
-        stores: Sequence[InstanceStore],
+        stores: Sequence[LineStore],
         registry: Registry,
         encoder: PromptEncoder,
         transform: ImageTransform,
@@ -103,16 +107,32 @@ class MultiInstructDataset(FairseqDataset):
             temperature=options.mixture_temperature,
             seed=options.seed,
         )
-        self._skipped = torch.zeros(1, dtype=torch.int64).share_memory_()  # worker processes add to it
+        # Worker processes mark what they skip: an instance counts once, however often it is drawn.
+        self._skipped = torch.zeros(len(self), dtype=torch.bool).share_memory_()
 
     def _global_task_ids(self) -> np.ndarray:
         """Number of each instance's task in ``task_names``, -1 for tasks that were not chosen."""
         number = {name: i for i, name in enumerate(self.task_names)}
         parts = []
         for store in self.stores:
+            self._check_known(store)
             table = np.array([number.get(name, -1) for name in store.task_names], dtype=np.int32)
             parts.append(table[store.task_ids] if len(table) else np.empty(0, dtype=np.int32))
         return np.concatenate(parts)
+
+    def _check_known(self, store: LineStore) -> None:
+        """Refuse tasks that the registry does not know: leaving them out in silence would hide a typing error."""
+        for task, name in enumerate(store.task_names):
+            found = np.flatnonzero(store.task_ids == task)
+            if name in self.registry or not len(found):
+                continue
+            try:
+                self.registry[name]
+            except ConfigError as error:
+                message = f"{store[int(found[0])].name}: {error}, and --instruction-dir adds tasks of your own"
+                if not self.options.skip_bad:
+                    raise ConfigError(message) from None
+                logger.warning("skipped %d instances: %s", len(found), message)
 
     def _specs(self) -> dict[int, TaskSpec]:
         """Registry entries of the tasks that occur."""
@@ -124,8 +144,8 @@ class MultiInstructDataset(FairseqDataset):
 
     @property
     def skipped(self) -> int:
-        """Instances skipped so far because their image was unusable."""
-        return int(self._skipped)
+        """Instances skipped so far because they, or their images, could not be used."""
+        return int(self._skipped.sum())
 
     # -- items and batches
 
@@ -138,12 +158,17 @@ class MultiInstructDataset(FairseqDataset):
         except DataError as error:
             if not self.options.skip_bad:
                 raise
-            logger.warning("skipped %s", error)
-            self._skipped += 1
+            if not self._skipped[index]:
+                logger.warning("skipped %s", error)
+            self._skipped[index] = True
             return None
 
     def example(self, index: int) -> Example:
-        """Read, render and encode one instance under the instruction drawn for this epoch."""
+        """Read, render and encode one instance under the instruction drawn for this epoch.
+
+        Raises:
+            DataError: It does not have what its task needs, or its image cannot be used.
+        """
         number = bisect.bisect_right(self.starts, index) - 1
         store = self.stores[number]
         instance = store[index - self.starts[number]]
@@ -158,11 +183,11 @@ class MultiInstructDataset(FairseqDataset):
             target=self.encoder.target(render_target(spec, instance), size, name=name),
             image=self._image(store, instance),
             options=options,
-            confidence=float(instance.meta_data.get("confidence", 1.0)),
+            confidence=_confidence(instance),
             instance=instance if self.options.keep_instances else None,
         )
 
-    def _prompt(self, spec: TaskSpec, instance: Instance, index: int):
+    def _prompt(self, spec: TaskSpec, instance: Instance, index: int) -> Prompt:
         markers = self.options.option_markers
         if self.options.prompt_style == "task-name":
             return render_task_name(spec, instance, option_markers=markers)
@@ -172,7 +197,7 @@ class MultiInstructDataset(FairseqDataset):
     def _num_instructions(self, spec: TaskSpec) -> int:
         return min(self.options.num_instructions or len(spec.instructions), len(spec.instructions))
 
-    def _image(self, store: InstanceStore, instance: Instance) -> torch.Tensor | None:
+    def _image(self, store: LineStore, instance: Instance) -> torch.Tensor | None:
         if instance.image_path is not None:
             return self.transform(store.load_image(instance))
         if self.options.black_image:
@@ -199,12 +224,15 @@ class MultiInstructDataset(FairseqDataset):
     def ordered_indices(self) -> np.ndarray:
         """This epoch's instances, shuffled and then ordered by length bucket."""
         indices = self.chosen[self.mixture.epoch(self.epoch)]
-        np.random.default_rng((self.options.seed, self.epoch)).shuffle(indices)
         has_image, text = self.has_image[indices], self.text_lengths[indices]
         return indices[np.lexsort((-(-text // LENGTH_BUCKET), has_image))]
 
     def batch_by_size(self, indices, max_tokens=None, max_sentences=None, required_batch_size_multiple=1):
-        """fairseq's batching; says which option is wrong if one instance alone is too large."""
+        """fairseq's batching.
+
+        Raises:
+            ConfigError: One instance alone is larger than ``max_tokens``.
+        """
         sizes = self.num_tokens_vec(indices)
         if max_tokens is not None and len(sizes) and sizes.max() > max_tokens:
             raise ConfigError(
@@ -222,17 +250,20 @@ class MultiInstructDataset(FairseqDataset):
     @cached_property
     def text_lengths(self) -> np.ndarray:
         """Source tokens of each instance under its longest instruction, ``(len,)`` int32."""
-        own = np.concatenate([store.token_lengths(self.encoder.vocabulary)[0] for store in self.stores])
+        own = np.concatenate([self._token_lengths(store)[0] for store in self.stores])
         longest = np.zeros(len(self.task_names) + 1, dtype=np.int32)  # the last entry serves task id -1
         for i, spec in self.specs.items():
-            texts = spec.instructions if self.options.prompt_style == "instruction" else (spec.name,)
+            texts = spec.instructions if self.options.prompt_style == "instruction" else (task_name_text(spec),)
             longest[i] = max(len(self.encoder.vocabulary.encode(text)) for text in texts)
         return np.minimum(own + longest[self.task_ids], self.encoder.max_src_length)
+
+    def _token_lengths(self, store: LineStore) -> tuple[np.ndarray, np.ndarray]:
+        return store.token_lengths(self.encoder.vocabulary, text_case=self.encoder.text_case)
 
     @cached_property
     def token_counts(self) -> np.ndarray:
         """What ``--max-tokens`` counts: encoder input with patches, or target if longer, ``(len,)``."""
-        target = np.concatenate([store.token_lengths(self.encoder.vocabulary)[1] for store in self.stores])
+        target = np.concatenate([self._token_lengths(store)[1] for store in self.stores])
         return np.maximum(self.text_lengths + self.has_image * self.transform.num_patches, target)
 
     def num_tokens(self, index: int) -> int:
@@ -246,3 +277,11 @@ class MultiInstructDataset(FairseqDataset):
     def size(self, index: int) -> int:
         """Same as :meth:`num_tokens`; encoding truncates, so nothing is ever too long."""
         return self.num_tokens(index)
+
+
+def _confidence(instance: Instance) -> float:
+    """Weight of an instance in the loss, ``meta_data["confidence"]``, 1 if it has none."""
+    value = instance.meta_data.get("confidence", 1.0)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise DataError(f"{instance.name}: confidence in meta_data must be a number from 0, found {value!r}")
+    return float(value)

@@ -21,7 +21,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from ofa_mi.data.images import load_image
-from ofa_mi.data.instance import Instance, Text
+from ofa_mi.data.instance import Box, Instance, Text
 from ofa_mi.data.sidecar import LARGE_FILE, Sidecar, choose_workers, ordered_map
 from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.errors import DataError
@@ -124,15 +124,20 @@ class LineStore(ABC):
         """True for instances with an image, bool ``(len,)``."""
         return self._rows["width"] > 0
 
-    def token_lengths(self, vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
+    def token_lengths(self, vocabulary: Vocabulary, *, text_case: str = "lower") -> tuple[np.ndarray, np.ndarray]:
         """Tokens of each instance's source fields and of its target with ``</s>``, int32 ``(len,)`` each.
 
-        All fields that an instruction can mention are counted, in lower case, without the instruction
-        itself. Computed once for each vocabulary.
+        All fields that an instruction can mention are counted, without the instruction itself.
+        Computed once for each vocabulary and case.
+
+        Args:
+            vocabulary: Token ids.
+            text_case: ``lower`` to count the text in lower case, or ``keep``.
         """
         skipped = hashlib.sha256("\n".join(self.skipped).encode()).hexdigest()
-        sidecar = Sidecar(self.path, f"lengths-{vocabulary.key[:16]}", [self._sidecar.key, vocabulary.key, skipped])
-        (source, target), _ = sidecar.read_or_make(lambda: (self._count_tokens(vocabulary), {}))
+        suffix = f"lengths-{vocabulary.key[:16]}" + ("" if text_case == "lower" else f"-{text_case}")
+        sidecar = Sidecar(self.path, suffix, [self._sidecar.key, vocabulary.key, skipped])
+        (source, target), _ = sidecar.read_or_make(lambda: (self._count_tokens(vocabulary, text_case), {}))
         return source, target
 
     # -- files
@@ -216,12 +221,12 @@ class LineStore(ABC):
 
     # -- lengths
 
-    def _count_tokens(self, vocabulary: Vocabulary) -> np.ndarray:
+    def _count_tokens(self, vocabulary: Vocabulary, text_case: str) -> np.ndarray:
         """Source and target tokens, int32 ``(2, len)``."""
 
         def count(start: int) -> np.ndarray:
             instances = (self[i] for i in range(start, min(start + CHUNK_ROWS, len(self))))
-            return np.array([count_tokens(instance, vocabulary) for instance in instances], dtype=np.int32)
+            return np.array([count_tokens(instance, vocabulary, text_case) for instance in instances], dtype=np.int32)
 
         starts = range(0, len(self), CHUNK_ROWS)
         counts = ordered_map(count, starts, choose_workers(self.path, self._workers))
@@ -275,24 +280,26 @@ def open_store(directory: Path, split: str, *, skip_bad: bool = False) -> LineSt
     return None if found is None else TsvStore(*found, skip_bad=skip_bad)
 
 
-def count_tokens(instance: Instance, vocabulary: Vocabulary) -> tuple[int, int]:
+def count_tokens(instance: Instance, vocabulary: Vocabulary, text_case: str = "lower") -> tuple[int, int]:
     """Tokens of an instance's source fields, and of its target with ``</s>``."""
-    source = _text_tokens([instance.question, instance.text, *instance.context, instance.regions], vocabulary)
+
+    def tokens(texts: Iterable[Text]) -> int:
+        return sum(piece_tokens(piece) for text in texts for piece in text)
+
+    def piece_tokens(piece: str | Box) -> int:
+        if not isinstance(piece, str):
+            return 4
+        words = " ".join(piece.split())
+        return len(vocabulary.encode(" " + (words.lower() if text_case == "lower" else words)))
+
+    source = tokens([instance.question, instance.text, *instance.context, instance.regions])
     if instance.options is not None:
         separators = len(vocabulary.encode(OPTION_SEPARATOR)) * max(len(instance.options) - 1, 0)
-        source += len(vocabulary.encode(f" {OPTIONS_MARKER}")) + separators + _text_tokens(instance.options, vocabulary)
+        source += len(vocabulary.encode(f" {OPTIONS_MARKER}")) + separators + tokens(instance.options)
     if instance.target_set is None:
-        return source, _text_tokens([instance.target], vocabulary) + 1
+        return source, tokens([instance.target]) + 1
     separators = len(vocabulary.encode(OPTION_SEPARATOR)) * max(len(instance.target_set) - 1, 0)
-    return source, _text_tokens(instance.target_set, vocabulary) + separators + 1
-
-
-def _text_tokens(texts: Iterable[Text], vocabulary: Vocabulary) -> int:
-    return sum(
-        len(vocabulary.encode(" " + " ".join(piece.lower().split()))) if isinstance(piece, str) else 4
-        for text in texts
-        for piece in text
-    )
+    return source, tokens(instance.target_set) + separators + 1
 
 
 @dataclass(slots=True)

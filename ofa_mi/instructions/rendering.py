@@ -52,8 +52,12 @@ def render_task_name(spec: TaskSpec, instance: Instance, *, option_markers: bool
     The order is context, question, text, regions, options. Arguments and errors as in :func:`render`.
     """
     inputs = [f"{{{name}}}" for name in PLACEHOLDERS if name in spec.inputs]
-    template = " ".join([spec.name.replace("_", " "), ";", *inputs])
-    return render(spec, template, instance, option_markers=option_markers)
+    return render(spec, " ".join([task_name_text(spec), *inputs]), instance, option_markers=option_markers)
+
+
+def task_name_text(spec: TaskSpec) -> str:
+    """What the TaskName prompt begins with: ``visual grounding ;``."""
+    return spec.name.replace("_", " ") + " ;"
 
 
 def render_target(spec: TaskSpec, instance: Instance) -> Prompt:

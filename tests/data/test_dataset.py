@@ -166,3 +166,49 @@ def test_corrupt_image_stops_or_is_skipped_and_counted(root, encoder, skip, tmp_
     assert batch["id"].tolist() == [30] and dataset.skipped == 1
     assert "train.jsonl:3" in caplog.text
     assert dataset.collater([None]) == {}
+
+
+def test_a_skipped_instance_counts_and_is_named_once(root, encoder, tmp_path, caplog):
+    dataset = make(broken(root, tmp_path), encoder, skip_bad=True)
+    for epoch in (1, 2):
+        dataset.set_epoch(epoch)
+        assert dataset[2] is None
+    assert dataset.skipped == 1 and len(caplog.records) == 1
+
+
+def broken(root, folder, **changes):
+    """A copy of the data in which the image cannot be read, or fields of the third line are others."""
+    for name in ("a", "b"):
+        (folder / name).mkdir()
+        lines = (root / name / "train.jsonl").read_text().splitlines()
+        if name == "a":
+            lines[2] = json.dumps({**json.loads(lines[2]), **changes})
+        (folder / name / "train.jsonl").write_text("\n".join(lines) + "\n")
+    image = (root / "a" / "red.png").read_bytes()
+    (folder / "a" / "red.png").write_bytes(image if changes else image[:60])
+    return folder
+
+
+def test_a_task_that_nobody_knows_is_not_left_out_in_silence(root, encoder, tmp_path, caplog):
+    data = broken(root, tmp_path, task_name="color_understandin")
+    with pytest.raises(ConfigError, match=r"train\.jsonl:3.*did you mean color_understanding.*--instruction-dir"):
+        make(data, encoder)
+    assert len(make(data, encoder, skip_bad=True).ordered_indices()) == 39
+    assert "skipped 1 instances" in caplog.text and "train.jsonl:3" in caplog.text
+
+
+@pytest.mark.parametrize("confidence", ["high", -1, True, None, float("inf")])
+def test_confidence_that_is_no_weight_names_the_instance(root, encoder, tmp_path, confidence):
+    dataset = make(broken(root, tmp_path, meta_data={"confidence": confidence}), encoder)
+    with pytest.raises(DataError, match=r"train\.jsonl:3.*confidence"):
+        dataset[2]
+
+
+@pytest.mark.parametrize("text_case", ["lower", "keep"])
+@pytest.mark.parametrize("prompt_style", ["instruction", "task-name"])
+def test_length_estimate_knows_case_and_prompt_style(root, tmp_path, text_case, prompt_style):
+    regions = RegionCodec(num_bins=1000, max_image_size=512, patch_image_size=SIDE)
+    encoder = PromptEncoder(Vocabulary.load(), regions, text_case=text_case)
+    data = broken(root, tmp_path, question="WhAt cOlOuR iS tHe BoX iN tHe MiDdLe Of ThE pIcTuRe?")
+    dataset = make(data, encoder, prompt_style=prompt_style)
+    assert len(dataset[2].source) <= dataset.text_lengths[2] + 4
