@@ -10,6 +10,9 @@ Every change is made from our side, is as small as it can be, and says what brea
   row of the embedding now standing for another token. It is refused (`check_vocabulary`).
 - Batching drops the last batch without a word when its size is no multiple of --required-batch-size-multiple (8
   unless given): up to 7 instances of every epoch and validation, or all of a small set. It is kept (`_wrap_batching`).
+- Distributed training waits for the gradient of every parameter and stops at the second update when one has none. OFA
+  always has some: those of image-code targets, and the image tower's in a batch of texts. It is told so
+  (`_wrap_distribution`); fairseq's option --find-unused-parameters need not be given.
 - A refused or damaged checkpoint ends in one line that names the file and the reason (`load_checkpoint_to_cpu`).
 - fairseq's commands end with a traceback whatever went wrong: an error that a user can act on ends in its one line
   (`_wrap_excepthook`).
@@ -96,6 +99,7 @@ def apply() -> None:
     if not hasattr(checkpoint_utils.load_checkpoint_to_cpu, "__wrapped__"):
         _wrap_loading(checkpoint_utils)
         _wrap_batching(importlib.import_module("fairseq.data.data_utils"))
+        _wrap_distribution(importlib.import_module("fairseq.models"))
         if _runs_fairseq(sys.argv[0] if sys.argv else ""):
             _wrap_excepthook()
 
@@ -220,3 +224,15 @@ def _wrap_excepthook() -> None:
             print(f"{Path(sys.argv[0]).stem}: error: {found}", file=sys.stderr)
 
     sys.excepthook = excepthook
+
+
+def _wrap_distribution(models: ModuleType) -> None:
+    wrap = models.DistributedFairseqModel
+
+    @functools.wraps(wrap)
+    def distributed_fairseq_model(args, model, *others, **named):
+        if isinstance(model, importlib.import_module("ofa_mi.models").OFAModel):
+            args.find_unused_parameters = True
+        return wrap(args, model, *others, **named)
+
+    models.DistributedFairseqModel = distributed_fairseq_model

@@ -2,6 +2,9 @@
 
 import pytest
 import torch
+from fairseq import models
+from fairseq.dataclass.configs import DistributedTrainingConfig
+from fairseq.models import distributed_fairseq_model
 from timm.layers import DropPath
 
 from tests.golden.cases import build_model
@@ -150,3 +153,22 @@ def test_initialisation_is_berts():
     assert model.encoder.token_rel_pos_table_list[0].weight.std().item() == pytest.approx(0.02, rel=0.1)
     assert model.encoder.embed_tokens.weight[1].eq(0).all()
     assert model.encoder.layers[0].fc1.bias.eq(0).all()
+
+
+def test_distributed_training_goes_on_after_a_batch_without_images(tmp_path, monkeypatch):
+    """The image tower has no gradient then, and the parameters of image-code targets never have one."""
+    ddp = distributed_fairseq_model.DistributedDataParallel  # fairseq names a device, which a CPU has not
+
+    def on_cpu(module, **options):
+        return ddp(module, **(options | {"device_ids": None, "output_device": None}))
+
+    monkeypatch.setattr(distributed_fairseq_model, "DistributedDataParallel", on_cpu)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    try:
+        config = DistributedTrainingConfig(ddp_backend="pytorch_ddp", tpu=False)
+        group, device = torch.distributed.group.WORLD, torch.device("cpu")
+        model = models.DistributedFairseqModel(config, small_model(), group, device)
+        for pictures in (images(2), None, images(2)):
+            model(tokens(2, 6), None, tokens(2, 4), pictures)[0].sum().backward()
+    finally:
+        torch.distributed.destroy_process_group()
