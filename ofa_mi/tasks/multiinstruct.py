@@ -19,9 +19,9 @@ from omegaconf import II
 
 from ofa_mi.data.dataset import DatasetOptions, MultiInstructDataset
 from ofa_mi.data.encoding import PromptEncoder
-from ofa_mi.data.images import ImageTransform
+from ofa_mi.data.images import PATCH, ImageTransform
 from ofa_mi.data.regions import RegionCodec
-from ofa_mi.data.store import open_store
+from ofa_mi.data.store import LineStore, open_store
 from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.decoding.beam import GenerationConfig, generate
 from ofa_mi.errors import ConfigError
@@ -31,13 +31,26 @@ from ofa_mi.instructions.registry import load_registry
 logger = logging.getLogger(__name__)
 
 SWITCH = ChoiceEnum(["on", "off"])
+SCORE, COUNT = "_score_", "_count_"  # of a task: sum of scores and number of instances in a logging output
+AT_LEAST = {
+    "max_instances_per_task": 0,
+    "max_valid_instances_per_task": 0,
+    "num_instructions": 0,
+    "max_src_length": 2,  # <s> and </s>
+    "max_tgt_length": 1,  # </s>
+    "valid_beam": 1,
+    "valid_max_len": 1,
+}
 
 
 @dataclass
 class MultiInstructConfig(FairseqDataclass):
     data: Optional[str] = field(
         default=None,
-        metadata={"help": "data directories, separated by ':', each with train.jsonl and valid.jsonl and their images"},
+        metadata={
+            "help": "data directories, separated by ':', each with train.jsonl, valid.jsonl and their images, or with OFA's "
+            "TSV files"
+        },
     )
     bpe_dir: Optional[str] = field(
         default=None,
@@ -112,6 +125,7 @@ class MultiInstructTask(FairseqTask):
     def __init__(self, cfg: MultiInstructConfig, vocabulary: Vocabulary) -> None:
         super().__init__(cfg)
         self.vocabulary = vocabulary
+        self._reported: dict[str, int] = {}  # skipped instances of each split that the log counts already
         self.registry = load_registry(*split_list(cfg.instruction_dir, ":"))
         self.transform = ImageTransform(cfg.patch_image_size)
         self.encoder = PromptEncoder(
@@ -130,14 +144,23 @@ class MultiInstructTask(FairseqTask):
 
     @classmethod
     def setup_task(cls, cfg: MultiInstructConfig, **kwargs) -> "MultiInstructTask":
-        """Load the vocabulary and check the options."""
+        """Check the options and load the vocabulary.
+
+        Raises:
+            ConfigError: An option cannot work.
+            DataError: The vocabulary cannot be read.
+        """
         check_config(cfg)
         vocabulary = Vocabulary.load(cfg.bpe_dir)
         logger.info("vocabulary: %d entries", len(vocabulary))
         return cls(cfg, vocabulary)
 
     def build_model(self, cfg, from_checkpoint=False):
-        """Build the model; its position tables must hold the longest source and target."""
+        """Build the model.
+
+        Raises:
+            ConfigError: Its position tables do not hold the longest source or target.
+        """
         model = super().build_model(cfg, from_checkpoint)
         for option, limit in zip(("max_src_length", "max_tgt_length"), model.max_positions(), strict=True):
             if getattr(self.cfg, option) > limit:
@@ -155,19 +178,14 @@ class MultiInstructTask(FairseqTask):
         """Open the split of each data directory that has it.
 
         Raises:
-            ConfigError: No directory has the split, or none of the chosen tasks occurs in it.
+            ConfigError: No directory has the split, a task is unknown or has no instruction, or none of the
+                chosen tasks occurs.
+            DataError: A file cannot be read, or holds a bad line and ``--skip-bad-instances`` is not given.
         """
         training = split == "train"
         cfg = self.cfg
-        stores = [
-            store
-            for directory in split_list(cfg.data, ":")
-            if (store := open_store(Path(directory), split, skip_bad=cfg.skip_bad_instances)) is not None
-        ]
-        if not stores:
-            raise ConfigError(f"{cfg.data}: no directory holds {split}.jsonl")
         dataset = MultiInstructDataset(
-            stores,
+            self._open_stores(split),
             self.registry,
             self.encoder,
             self.transform,
@@ -186,23 +204,75 @@ class MultiInstructTask(FairseqTask):
             ),
         )
         self.datasets[split] = dataset
+        self._report_tasks(split, dataset)
+
+    def _open_stores(self, split: str) -> list[LineStore]:
+        """The split of each data directory that has it; every line left out is logged."""
+        directories = split_list(self.cfg.data, ":")
+        found = [open_store(Path(name), split, skip_bad=self.cfg.skip_bad_instances) for name in directories]
+        if not any(store is not None for store in found):
+            hint = "" if split == "train" else "; see --valid-subset and --disable-validation"
+            raise ConfigError(f"{self.cfg.data}: no directory holds {split}.jsonl{hint}")
+        for directory, store in zip(directories, found, strict=True):
+            if store is None:
+                logger.warning("%s: holds no %s.jsonl", directory, split)
+            for reason in store.skipped if store is not None else ():
+                logger.warning("skipped %s", reason)
+        return [store for store in found if store is not None]
+
+    def _report_tasks(self, split: str, dataset: MultiInstructDataset) -> None:
+        """Say what a split holds, and what of it is probably not meant."""
         logger.info(
-            "%s: %d instances of %d tasks, %d skipped",
-            split,
-            dataset.mixture.size,
-            len(dataset.specs),
-            sum(len(store.skipped) for store in stores),
+            "%s: %d instances of %d tasks, %d lines skipped",
+            *(split, dataset.mixture.size, len(dataset.specs), sum(len(store.skipped) for store in dataset.stores)),
         )
+        present = {spec.name for spec in dataset.specs.values()}
+        absent = [name for name in split_list(self.cfg.tasks) if name in self.registry and name not in present]
+        if absent:
+            logger.warning("%s: holds no instance of %s", split, ", ".join(absent))
+        held_out = sorted(name for name in present if self.registry[name].split == "eval")
+        if split == "train" and held_out:
+            logger.warning(
+                "training on %s: evaluation tasks, whose scores are then no zero-shot scores; leave them out with "
+                "--exclude-tasks eval",
+                ", ".join(held_out),
+            )
+
+    def get_batch_iterator(self, dataset, *args, **kwargs):
+        """fairseq's batches. It keeps the first one to stand in for empty ones, so the first must not be empty.
+
+        Leading batches of which ``--skip-bad-instances`` leaves nothing are therefore dropped.
+
+        Raises:
+            ConfigError: No instance can be used.
+        """
+        iterator = super().get_batch_iterator(dataset, *args, **kwargs)
+        if self.cfg.skip_bad_instances:
+            batches = list(iterator.frozen_batches)
+            while batches and not dataset.collater([dataset[i] for i in batches[0]]):
+                del batches[0]
+            if not batches:
+                raise ConfigError("not one instance can be used; the log says why each of them was skipped")
+            iterator._frozen_batches = tuple(batches)
+        return iterator
 
     def filter_indices_by_size(self, indices, dataset, max_positions=None, ignore_invalid_inputs=False):
         """Keep every instance: encoding has cut it to the lengths that the model can take."""
         return indices
 
     def begin_epoch(self, epoch: int, model) -> None:
-        """Say how many instances were skipped so far."""
+        """Say how many instances were skipped so far; each was logged when it was met."""
+        self._report_skipped()
+
+    def begin_valid_epoch(self, epoch: int, model) -> None:
+        """As :meth:`begin_epoch`; a run may end with a validation."""
+        self._report_skipped()
+
+    def _report_skipped(self) -> None:
         for split, dataset in self.datasets.items():
-            if dataset.skipped:
-                logger.warning("%s: %d instances skipped so far because of unusable images", split, dataset.skipped)
+            if dataset.skipped > self._reported.get(split, 0):
+                self._reported[split] = dataset.skipped
+                logger.warning("%s: %d instances skipped so far because they cannot be used", split, dataset.skipped)
 
     @property
     def source_dictionary(self):
@@ -231,7 +301,7 @@ class MultiInstructTask(FairseqTask):
         if self.cfg.valid_metrics == "on":
             sums = self._scores(sample, model)
             for name in self._valid_tasks():  # every task in every batch, so that workers log the same keys
-                logging_output[f"_score_{name}"], logging_output[f"_count_{name}"] = sums[name]
+                logging_output[SCORE + name], logging_output[COUNT + name] = sums[name]
         return loss, sample_size, logging_output
 
     def _valid_tasks(self) -> list[str]:
@@ -255,11 +325,11 @@ class MultiInstructTask(FairseqTask):
     def reduce_metrics(self, logging_outputs: list[dict[str, Any]], criterion) -> None:
         """Log the criterion's values and, in validation, each task's metric and their mean as ``score``."""
         super().reduce_metrics(logging_outputs, criterion)
-        names = sorted(key[len("_score_") :] for key in logging_outputs[0] if key.startswith("_score_"))
+        names = sorted({key.removeprefix(SCORE) for log in logging_outputs for key in log if key.startswith(SCORE)})
         for name in names:
-            count = sum(log[f"_count_{name}"] for log in logging_outputs)
+            count = sum(log.get(COUNT + name, 0) for log in logging_outputs)
             if count:
-                total = sum(log[f"_score_{name}"] for log in logging_outputs)
+                total = sum(log.get(SCORE + name, 0) for log in logging_outputs)
                 metrics.log_scalar(name, float(total / count), float(count), priority=500, round=2)
         if names:
             metrics.log_derived("score", lambda meters: mean_of(meters, names), priority=400)
@@ -287,12 +357,15 @@ def check_config(cfg: MultiInstructConfig) -> None:
     for directory in split_list(cfg.data, ":"):
         if not Path(directory).is_dir():
             raise ConfigError(f"{directory}: no such data directory")
-    if cfg.patch_image_size <= 0 or cfg.patch_image_size % 16:
-        raise ConfigError(f"--patch-image-size must be a multiple of 16, found {cfg.patch_image_size}")
+    if cfg.patch_image_size <= 0 or cfg.patch_image_size % PATCH:
+        raise ConfigError(f"--patch-image-size must be a positive multiple of {PATCH}, found {cfg.patch_image_size}")
     if cfg.patch_image_size > cfg.max_image_size:
         raise ConfigError(
             f"--patch-image-size {cfg.patch_image_size} exceeds --max-image-size {cfg.max_image_size}, "
             "so the location bins could not reach the right and lower edge"
         )
-    if cfg.mixture_temperature <= 0:
+    for option, least in AT_LEAST.items():
+        if (value := getattr(cfg, option)) < least:
+            raise ConfigError(f"--{option.replace('_', '-')} must be at least {least}, found {value}")
+    if not cfg.mixture_temperature > 0:
         raise ConfigError(f"--mixture-temperature must be positive, found {cfg.mixture_temperature}")
