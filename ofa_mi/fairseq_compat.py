@@ -43,6 +43,7 @@ from ofa_mi.errors import CheckpointError, root_error
 SILENCED: tuple[tuple[str, type[Warning]], ...] = (
     (r"`torch\.jit\.script` is deprecated", FutureWarning),
     (r"`torch\.cuda\.amp\.(autocast|GradScaler)\(args\.\.\.\)` is deprecated", FutureWarning),
+    (r"`broadcast_buffers` is deprecated", FutureWarning),
     (r"CUDA is not available or torch_xla is imported\. Disabling autocast", UserWarning),
     (r"'pin_memory' argument is set as true but no accelerator is found", UserWarning),
     (r"hydra\.experimental\.\w+\(\) is no longer experimental", UserWarning),

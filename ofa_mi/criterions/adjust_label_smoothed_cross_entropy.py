@@ -33,7 +33,9 @@ class AdjustLabelSmoothedCrossEntropyCriterion(FairseqCriterion):
     """Label-smoothed cross-entropy of OFA; losses are logged in nats per target token.
 
     Reads from a sample: ``net_input``, ``target`` ``(B, T)`` and, when present, ``allowed_tokens``
-    ``(B, T, A)`` (see :func:`~ofa_mi.criterions.loss.allowed_mask`) and ``confidence`` ``(B,)``.
+    ``(B, T, A)`` (see :func:`~ofa_mi.criterions.loss.allowed_mask`) and ``confidence`` ``(B,)``;
+    in their place also what OFA's own tasks write, ``constraint_masks`` ``(B, T, V)``, True where a
+    token is allowed, and ``conf``.
     """
 
     def __init__(
@@ -107,12 +109,17 @@ class AdjustLabelSmoothedCrossEntropyCriterion(FairseqCriterion):
         return loss, logging_output["sample_size"], logging_output
 
     def _token_losses(self, logits: Tensor, sample: dict[str, Any], keep: Tensor) -> TokenLoss:
-        allowed, confidence = sample.get("allowed_tokens"), sample.get("confidence")
+        allowed, mask = sample.get("allowed_tokens"), sample.get("constraint_masks")
+        confidence = sample.get("confidence", sample.get("conf"))
+        if allowed is not None:
+            mask = allowed_mask(allowed[keep], logits.size(1))
+        elif mask is not None:
+            mask = mask[keep]
         return token_loss(
             logits,
             sample["target"][keep],
             epsilon=self.epsilon,
-            mask=None if allowed is None else allowed_mask(allowed[keep], logits.size(1)),
+            mask=mask,
             confidence=None if confidence is None else confidence[:, None].expand_as(keep)[keep],
         )
 

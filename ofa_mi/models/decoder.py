@@ -35,6 +35,7 @@ class DecoderState:
     """What decoding remembers between steps, for B sentences with K hypotheses (beams) each.
 
     Attributes:
+        beams: hypotheses K per sentence.
         position: number of positions decoded so far, the same for all hypotheses.
         cache: (layers, 2, B * K, H, max_length, D) keys and values of the decoded positions.
         memory: per layer the encoder's keys and values, two of (B, H, S, D): once per sentence, for all its beams.

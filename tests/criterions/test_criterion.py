@@ -7,7 +7,7 @@ import torch
 
 from ofa_mi.criterions import AdjustLabelSmoothedCrossEntropyCriterion
 from ofa_mi.criterions.adjust_label_smoothed_cross_entropy import double_batch
-from ofa_mi.criterions.loss import symmetric_kl, token_loss
+from ofa_mi.criterions.loss import allowed_mask, symmetric_kl, token_loss
 from ofa_mi.errors import ConfigError
 from tests.golden.cases import load_case
 
@@ -75,6 +75,24 @@ def test_options_restrict_the_choice(sample):
     log_probs = first[[5, 8]].log_softmax(0)
     expected = (1 - 0.1 - eps) * pair.sum() - eps * log_probs.sum() + free
     assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("options", [{}, {"ignore_eos": True}, {"use_rdrop": True}], ids=str)
+def test_samples_of_ofas_own_tasks_are_understood(sample, options):
+    model, criterion = Table(), make(label_smoothing=0.1, **options)
+    allowed = torch.tensor([[[5, 8], [6, 3], [2, 4]], [[7, 9], [2, 6], [-1, -1]]])
+    confidence = torch.tensor([0.5, 1.0])
+    masks = allowed_mask(allowed.flatten(0, 1), VOCABULARY).unflatten(0, (2, 3))
+    ours = criterion(model, {**sample, "allowed_tokens": allowed, "confidence": confidence})
+    theirs = criterion(model, {**sample, "constraint_masks": masks, "conf": confidence})
+    assert ours[0].item() == theirs[0].item() != criterion(model, sample)[0].item()
+
+
+def test_confidence_weights_samples(sample):
+    model, criterion = Table(), make(label_smoothing=0.1)
+    each = criterion(model, sample, reduce=False)[0]
+    loss, _, _ = criterion(model, {**sample, "confidence": torch.tensor([0.5, 2.0])})
+    assert loss.item() == pytest.approx(0.5 * each[:3].sum().item() + 2 * each[3:].sum().item())
 
 
 def test_drop_worst_starts_after_its_number_of_updates(sample):
