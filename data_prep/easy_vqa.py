@@ -18,8 +18,9 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
+from ofa_mi.data.files import atomic_write
 from ofa_mi.data.instance import Instance
-from ofa_mi.data_prep.output import OutputDirectory, write_atomically
+from ofa_mi.data_prep.output import OutputDirectory
 from ofa_mi.errors import DataError
 
 TASK = "easy_vqa"
@@ -94,7 +95,7 @@ def _copy_images(source: Path, split: str, images: list[int], out_dir: Path) -> 
         if not origin.exists():
             raise DataError(f"{origin}: missing; reinstall the package easy-vqa")
         if not copy.exists():
-            write_atomically(copy, origin.read_bytes())
+            atomic_write(copy, origin.read_bytes())
         with Image.open(copy) as picture:
             sizes[image] = picture.size
     return sizes

@@ -8,13 +8,12 @@ recognised and skipped, and a directory made with other settings is never overwr
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ofa_mi.data.files import atomic_write
 from ofa_mi.data.instance import Instance
 from ofa_mi.errors import DataError
 
@@ -32,7 +31,8 @@ class OutputDirectory:
         settings: Everything that the output depends on (JSON values).
 
     Raises:
-        DataError: The directory holds data that was made by something else or with other settings.
+        DataError: The directory holds data that was made by something else or with other settings, or it
+            cannot be written.
     """
 
     def __init__(self, path: str | Path, *, converter: str, version: int, settings: Mapping[str, Any]) -> None:
@@ -55,7 +55,7 @@ class OutputDirectory:
                 return manifest
         elif any((self.path / f"{split}.jsonl").exists() for split in SPLITS):
             raise DataError(f"{self.path}: holds instances but no {MANIFEST}; give another --out")
-        write_atomically(manifest_file, _dump({**self.made_from, "complete": False}))
+        atomic_write(manifest_file, _dump({**self.made_from, "complete": False}))
         return None
 
     def write_instances(self, split: str, instances: Iterable[Instance]) -> dict[str, int]:
@@ -70,32 +70,18 @@ class OutputDirectory:
 
     def write_lines(self, split: str, lines: Iterable[str]) -> None:
         """Write ``split.jsonl`` from lines made by :func:`instance_line`."""
-        write_atomically(self.path / f"{split}.jsonl", "".join(f"{line}\n" for line in lines).encode())
+        atomic_write(self.path / f"{split}.jsonl", "".join(f"{line}\n" for line in lines).encode())
 
     def finish(self, counts: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
         """Write the final manifest with the number of instances (split → task → number) and return it."""
         manifest = {**self.made_from, "complete": True, "counts": dict(counts)}
-        write_atomically(self.path / MANIFEST, _dump(manifest))
+        atomic_write(self.path / MANIFEST, _dump(manifest))
         return manifest
 
 
 def instance_line(instance: Instance) -> str:
     """The JSON line of an instance, without the line break."""
     return json.dumps(instance.to_record(), ensure_ascii=False, separators=(",", ":"))
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that it is either whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)  # mkstemp makes it private
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

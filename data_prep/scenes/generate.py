@@ -18,8 +18,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ofa_mi.data.files import atomic_write
 from ofa_mi.data.instance import Instance
-from ofa_mi.data_prep.output import SPLITS, OutputDirectory, instance_line, write_atomically
+from ofa_mi.data_prep.output import SPLITS, OutputDirectory, instance_line
 from ofa_mi.data_prep.scenes.draw import draw_scene
 from ofa_mi.data_prep.scenes.tasks import BUILDERS, Balance, Builder, Draft
 from ofa_mi.data_prep.scenes.world import Scene, sample_scene
@@ -176,7 +177,7 @@ def _scene_candidates(split: str, seed: int, out_dir: Path, index: int) -> list[
     if not (out_dir / image_path).exists():
         buffer = io.BytesIO()
         draw_scene(scene).save(buffer, format="PNG", optimize=False)
-        write_atomically(out_dir / image_path, buffer.getvalue())
+        atomic_write(out_dir / image_path, buffer.getvalue())
     found = []
     for builder in BUILDERS.values():
         if builder.evaluation == (split == "test") and scene.mode in builder.modes:

@@ -53,7 +53,7 @@ def _add_out(parser: argparse.ArgumentParser) -> None:
 def _add_easy_vqa(parser: argparse.ArgumentParser) -> None:
     _add_out(parser)
     parser.add_argument(
-        "--valid-fraction", type=_fraction, default=0.05, help="share of the training images held out for validation"
+        "--valid-fraction", type=fraction, default=0.05, help="share of the training images held out for validation"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the choice of validation images")
 
@@ -100,7 +100,8 @@ def _print_counts(out: str, manifest: dict[str, Any]) -> None:
         print(f"{out}/{split}.jsonl: {sum(counts.values()):,} instances of {len(counts)} tasks")
 
 
-def _fraction(text: str) -> float:
+def fraction(text: str) -> float:
+    """A number between 0 and 1; argparse calls it by the name of this function."""
     value = float(text)
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")

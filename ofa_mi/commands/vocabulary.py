@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", nargs="+", metavar="DATA_DIR", help="data directories; their train split is read")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write, for --bpe-dir")
     parser.add_argument(
-        "--min-count", type=_positive, default=1, metavar="N", help="keep tokens that occur so often (default: 1)"
+        "--min-count", type=positive_number, default=1, metavar="N", help="keep tokens that occur so often (default: 1)"
     )
     parser.add_argument(
         "--text-case", choices=("lower", "keep"), default="lower", help="as the model will be trained (default: lower)"
@@ -92,7 +92,8 @@ def _open(directory: str) -> LineStore:
     return store
 
 
-def _positive(text: str) -> int:
+def positive_number(text: str) -> int:
+    """A whole number from 1; argparse calls it by the name of this function."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not positive")

@@ -48,8 +48,8 @@ class MultiInstructConfig(FairseqDataclass):
     data: Optional[str] = field(
         default=None,
         metadata={
-            "help": "data directories, separated by ':', each with train.jsonl, valid.jsonl and their images, or with OFA's "
-            "TSV files"
+            "help": "data directories, separated by ':', each with train.jsonl, valid.jsonl and their images, or with "
+            "OFA's TSV files"
         },
     )
     bpe_dir: Optional[str] = field(

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from ofa_mi import cli
 from ofa_mi.commands import data
 
 
@@ -31,3 +32,9 @@ def test_a_subcommand_is_needed_and_fractions_are_checked(capsys):
     with pytest.raises(SystemExit):
         run("easy-vqa", "--out", "x", "--valid-fraction", "1.5")
     assert "1.5 is not between 0 and 1" in capsys.readouterr().err
+
+
+def test_a_directory_that_cannot_be_written_is_one_line(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert cli.main(["data", "scenes", "--out", str(tmp_path / "file"), "--train-scenes", "2"]) == 2
+    assert "cannot be written" in capsys.readouterr().err
