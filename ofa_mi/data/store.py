@@ -251,7 +251,7 @@ class InstanceStore(LineStore):
         Raises:
             DataError: It lies outside the data directory, be it by an absolute path, ``..`` or a link.
         """
-        path = _resolve(str(self.root), instance.image_path)
+        path = path_inside(str(self.root), instance.image_path)
         if path is None:
             raise DataError(
                 f"{instance.name}: image {instance.image_path!r} lies outside the data directory {self.root}; "
@@ -372,7 +372,7 @@ class _Found:
 
 
 @lru_cache(1 << 16)
-def _resolve(root: str, image_path: str) -> Path | None:
+def path_inside(root: str, image_path: str) -> Path | None:
     """Real path of an image; None if it is not inside the real ``root``."""
     try:
         path = Path(os.path.realpath(os.path.join(root, image_path)))

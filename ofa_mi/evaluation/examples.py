@@ -14,6 +14,7 @@ from PIL import Image
 from ofa_mi.data.images import load_image
 from ofa_mi.data.instance import Box, Text, plain
 from ofa_mi.data.seeding import generator
+from ofa_mi.data.store import path_inside
 from ofa_mi.decoding.draw import draw_boxes
 from ofa_mi.errors import DataError
 from ofa_mi.evaluation.metrics import boxes_of
@@ -79,8 +80,11 @@ def example_image(example: Example, data_dirs: Sequence[str | Path]) -> str | No
     record = example.record
     if record.image_path is None or record.data_dir >= len(data_dirs):
         return None
+    path = path_inside(str(data_dirs[record.data_dir]), record.image_path)
+    if path is None:  # a predictions file must not bring other files into a report
+        return None
     try:
-        image = load_image(Path(data_dirs[record.data_dir]) / record.image_path, name=record.instruction_id)
+        image = load_image(path, name=record.instruction_id)
     except DataError:
         return None
     boxes = {

@@ -64,12 +64,13 @@ class SensitivityReport:
     left_out: dict[str, str]
 
 
-def sensitivity(scores: Mapping[str, Sequence[float] | TaskScores]) -> float:
+def sensitivity(scores: Mapping[str, Sequence[float] | TaskScores | Mapping[str, float]]) -> float:
     """Sensitivity to the wording of instructions; lower is better.
 
     Args:
-        scores: For every task one score per instruction, or a :class:`TaskScores` where only its
-            mean and deviation are known. A plain sequence always holds scores, whatever its length.
+        scores: For every task one score per instruction or, where only its mean and deviation are
+            known, a :class:`TaskScores` or a mapping with these two (an entry of ``scores.json`` is
+            one). A plain sequence always holds scores, whatever its length.
 
     Returns:
         ``100 x mean over tasks of (sample deviation / mean)``. Tasks with mean 0 or with a single
@@ -82,7 +83,7 @@ def sensitivity(scores: Mapping[str, Sequence[float] | TaskScores]) -> float:
     return report.value
 
 
-def sensitivity_report(scores: Mapping[str, Sequence[float] | TaskScores]) -> SensitivityReport:
+def sensitivity_report(scores: Mapping[str, Sequence[float] | TaskScores | Mapping[str, float]]) -> SensitivityReport:
     """As :func:`sensitivity`, with the tasks that count and those that are left out."""
     tasks: dict[str, float] = {}
     left_out: dict[str, str] = {}
@@ -111,12 +112,16 @@ def aggregated(means: Mapping[str, float]) -> float:
     return statistics.fmean(means.values())
 
 
-def _summary(task: str, value: Sequence[float] | TaskScores) -> TaskScores:
+def _summary(task: str, value: Sequence[float] | TaskScores | Mapping[str, float]) -> TaskScores:
     if isinstance(value, TaskScores):
         return value
-    if isinstance(value, str | Mapping) or not hasattr(value, "__len__"):
-        raise ConfigError(f"{task}: expected one score per instruction or TaskScores(mean, deviation), found {value!r}")
     try:
-        return TaskScores.of(value)
+        if isinstance(value, Mapping):
+            return TaskScores(float(value["mean"]), None if value["deviation"] is None else float(value["deviation"]))
+        if not isinstance(value, str) and hasattr(value, "__len__"):
+            return TaskScores.of(value)
     except ConfigError as error:
         raise ConfigError(f"{task}: {error}") from None
+    except (KeyError, TypeError, ValueError):
+        pass
+    raise ConfigError(f"{task}: expected one score per instruction or TaskScores(mean, deviation), found {value!r}")

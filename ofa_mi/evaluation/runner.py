@@ -28,7 +28,7 @@ from ofa_mi.data.encoding import Answer
 from ofa_mi.data.files import atomic_write
 from ofa_mi.data.instance import Box, Instance
 from ofa_mi.data.seeding import generator
-from ofa_mi.data.store import InstanceStore
+from ofa_mi.data.store import LineStore, open_store
 from ofa_mi.decoding.predictor import MODES, Prediction, Predictor, Query
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation.metrics import Truth, boxes_of, check_metric, score_answer
@@ -205,7 +205,7 @@ class Plan:
 
     def __init__(self, data_dirs: Sequence[str | Path], options: EvaluationOptions, registry: Registry) -> None:
         self.options = options
-        self.stores = [InstanceStore(Path(directory) / f"{options.split}.jsonl") for directory in data_dirs]
+        self.stores = [_open(Path(directory), options.split) for directory in data_dirs]
         selected = registry.select(options.tasks, options.exclude_tasks)
         present = {store.task_names[i] for store in self.stores for i in np.unique(store.task_ids)}
         self.specs = {name: registry[name] for name in selected if name in present}
@@ -321,6 +321,13 @@ class Plan:
         return [(number, spec.instructions[number]) for number in sorted(set(numbers))]
 
 
+def _open(directory: Path, split: str) -> LineStore:
+    store = open_store(directory, split)
+    if store is None:
+        raise DataError(f"{directory}: holds no {split}.jsonl")
+    return store
+
+
 def file_hash(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     try:
@@ -368,7 +375,7 @@ def _predict(predictor: Predictor, batch: Sequence[Question], images: _LastImage
 class _LastImage:
     """Loads images; the questions about one instance come together and share it."""
 
-    def __init__(self, stores: Sequence[InstanceStore]) -> None:
+    def __init__(self, stores: Sequence[LineStore]) -> None:
         self.stores = stores
         self.place, self.image = None, None
 

@@ -68,7 +68,13 @@ def test_tasks_without_a_ratio_are_left_out_and_named(caplog):
     assert math.isnan(sensitivity({"zero": [0, 0]}))
 
 
-@pytest.mark.parametrize("value", [[], [1.0, math.nan], 3.0, {"mean": 1.0}])
+def test_mean_and_deviation_as_they_stand_in_scores_json():
+    entry = {"scores": [10, 20, 30], "mean": 20, "max": 30, "deviation": 10, "chance": None}
+    assert sensitivity({"a": entry, "b": {"mean": 5.0, "deviation": 0.0}}) == pytest.approx(25)
+    assert set(sensitivity_report({"a": {"mean": 5.0, "deviation": None}}).left_out) == {"a"}
+
+
+@pytest.mark.parametrize("value", [[], [1.0, math.nan], ["x"], "12", 3.0, {"mean": 1.0}, {"mean": 1, "deviation": "x"}])
 def test_what_is_not_a_list_of_scores_is_an_error_naming_the_task(value):
     with pytest.raises(ConfigError, match=r"^bad: "):
         sensitivity({"bad": value})

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -10,7 +11,7 @@ from html.parser import HTMLParser
 import pytest
 
 from ofa_mi.errors import ConfigError, DataError
-from ofa_mi.evaluation.examples import choose_examples, is_right
+from ofa_mi.evaluation.examples import choose_examples, example_image, is_right
 from ofa_mi.evaluation.plots import Curve, read_training_log
 from ofa_mi.evaluation.predictions import read_predictions
 from ofa_mi.evaluation.report import build_report, format_table
@@ -189,6 +190,17 @@ def test_a_report_can_be_made_without_the_images(runs, tmp_path):
     (tmp_path / "tuned" / "run.json").write_text(json.dumps(run))
     build_report({"tuned": tmp_path / "tuned"}, tmp_path / "report.html")
     assert "<img" not in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_a_report_shows_no_image_from_outside_the_data_directory(runs, data_dir, tmp_path, absolute):
+    (example, *_) = (e for e in choose_examples(runs, count=1) if e.record.image_path is not None)
+    assert example_image(example, [data_dir]) is not None
+    (tmp_path / "inside").mkdir()
+    shutil.copy(data_dir / example.record.image_path, tmp_path / "outside.png")
+    path = str(tmp_path / "outside.png") if absolute else "../outside.png"
+    escaping = replace(example, record=replace(example.record, image_path=path))
+    assert example_image(escaping, [tmp_path / "inside"]) is None
 
 
 def test_what_is_not_a_run_is_an_error(tmp_path):

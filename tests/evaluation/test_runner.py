@@ -13,6 +13,7 @@ from ofa_mi.evaluation.metrics import Truth
 from ofa_mi.evaluation.predictions import read_predictions
 from ofa_mi.evaluation.runner import EvaluationOptions, evaluate
 from ofa_mi.evaluation.scoring import chance_level, score_run
+from tests.data.test_tsv import ROWS, write
 from tests.evaluation.fake import FakePredictor, make_data
 
 ALL = EvaluationOptions(tasks=("all",), batch_size=7)
@@ -221,3 +222,11 @@ def test_bad_instances_are_found_before_the_first_question(tmp_path):
 def test_one_instance_in_two_data_directories_is_an_error(data_dir, tmp_path):
     with pytest.raises(DataError, match="has the same unique_id as"):
         evaluate(FakePredictor(), [data_dir, data_dir], tmp_path, ALL, progress=False)
+
+
+def test_ofas_own_files_are_evaluated_where_they_lie(tmp_path):
+    write(tmp_path / "caption_test.tsv", *ROWS["caption"])
+    scores = run(tmp_path, tmp_path / "run")
+    assert scores["tasks"]["image_captioning"]["instances"] == 2
+    with pytest.raises(DataError, match=r"holds no valid\.jsonl"):
+        run(tmp_path, tmp_path / "other", EvaluationOptions(split="valid"))
