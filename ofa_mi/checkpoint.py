@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import safetensors
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -216,6 +216,9 @@ def read(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f'{path}: not a checkpoint of fairseq or OFA: it has no "model"')
     if not all(isinstance(value, Tensor) for value in state["model"].values()):
         raise CheckpointError(f'{path}: its "model" holds something that is no tensor')
+    for name in ("cfg", "task_state"):
+        if not isinstance(state.get(name) or {}, dict | DictConfig):
+            raise CheckpointError(f'{path}: its "{name}" is no table of settings')
     return state
 
 
@@ -249,7 +252,7 @@ def model_args(state: dict[str, Any], path: str | Path = "checkpoint") -> Namesp
     Raises:
         CheckpointError: The checkpoint does not say which model it is.
     """
-    settings = _plain((state.get("cfg") or {}).get("model")) or _plain(state.get("args")) or {}
+    settings = _plain(_plain(state.get("cfg")).get("model")) or _plain(state.get("args")) or {}
     arch = settings.get("arch") or settings.get("_name")
     if not arch:
         raise CheckpointError(f'{path}: neither its "cfg" nor its "args" names the architecture')
@@ -262,7 +265,7 @@ def task_config(state: dict[str, Any]) -> dict[str, Any]:
     Of another task (OFA's own), only those of images and bins: its lengths, say, are limits of its data, not of
     the model.
     """
-    settings = _plain((state.get("cfg") or {}).get("task")) or _plain(state.get("args")) or {}
+    settings = _plain(_plain(state.get("cfg")).get("task")) or _plain(state.get("args")) or {}
     if "multiinstruct" in (settings.get("_name"), settings.get("task")):
         return settings
     return {name: settings[name] for name in ("patch_image_size", "max_image_size", "num_bins") if settings.get(name)}
@@ -289,9 +292,12 @@ def vocabulary(state: dict[str, Any], bpe_dir: str | Path | None = None, path: s
 
 
 def _plain(settings: Any) -> dict[str, Any]:
-    """Settings in any of their forms (namespace, OmegaConf node, dictionary) as a new dictionary."""
+    """Settings in any of their forms (namespace, OmegaConf node, dictionary) as a new dictionary.
+
+    What OmegaConf would look up elsewhere (``${…}``) stays as it is written: it could ask for an environment variable.
+    """
     if OmegaConf.is_config(settings):
-        settings = OmegaConf.to_container(settings, resolve=True, enum_to_str=True)
+        settings = OmegaConf.to_container(settings, resolve=False, enum_to_str=True)
     if isinstance(settings, Namespace):
         settings = vars(settings)
     return dict(settings) if isinstance(settings, dict) else {}
@@ -342,7 +348,10 @@ def load(path: str | Path, *, bpe_dir: str | Path | None = None) -> LoadedCheckp
         vars(args).pop(name, None)
     ARCH_CONFIG_REGISTRY[args.arch](args)
     task = SimpleNamespace(source_dictionary=words.dictionary, target_dictionary=words.dictionary)
-    model = ARCH_MODEL_REGISTRY[args.arch].build_model(args, task)
+    try:
+        model = ARCH_MODEL_REGISTRY[args.arch].build_model(args, task)
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:  # a number that is none, or is negative
+        raise CheckpointError(f"{path}: its settings make no model: {error}") from error
     try:
         model.load_state_dict(state["model"])
     except CheckpointError as error:
@@ -360,7 +369,7 @@ def portable(state: dict[str, Any], words: Vocabulary | None = None) -> dict[str
         state: As :func:`read` returns it.
         words: A vocabulary to keep in place of the checkpoint's own.
     """
-    cfg = {name: _plain(settings) for name, settings in (state.get("cfg") or {}).items() if name in ("model", "task")}
+    cfg = {name: _plain(settings) for name, settings in _plain(state.get("cfg")).items() if name in ("model", "task")}
     if not cfg.get("model"):
         settings = _plain(state.get("args"))
         cfg = {"model": settings, "task": {**settings, "_name": settings.get("task")}}

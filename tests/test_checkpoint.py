@@ -15,6 +15,7 @@ from fairseq.distributed import utils as distributed_utils
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from ofa_mi import checkpoint
 from ofa_mi.checkpoint import fit_state_dict
@@ -241,6 +242,8 @@ def test_own_checkpoint_needs_no_vocabulary_files(tmp_path, words, bpe_dir):
         ({"args": Namespace(arch="bart_large")}, "'bart_large' is none of ofa_nano, ofa_tiny"),
         ({"model": {"encoder.version": 3.0}}, "holds something that is no tensor"),
         ({"model": None}, "not a checkpoint of fairseq or OFA"),
+        ({"cfg": ["model"]}, '"cfg" is no table of settings'),
+        ({"task_state": "words"}, '"task_state" is no table of settings'),
         ({}, "holds no vocabulary"),
     ],
 )
@@ -278,6 +281,26 @@ def test_malicious_pickle_is_refused_in_one_line(tmp_path, read, zipped):
         read(path)
     assert not marker.exists()
     assert "\n" not in str(error.value)
+
+
+def test_settings_cannot_read_the_environment(tmp_path, monkeypatch):
+    """OmegaConf would look it up, and the converted file, or an error, would tell it."""
+    monkeypatch.setenv("OFA_MI_SECRET", "hunter2")
+    cfg = {"model": {"arch": "ofa_nano", "dropout": "${oc.env:OFA_MI_SECRET}"}, "task": "${oc.env:OFA_MI_SECRET}"}
+    torch.save({"model": {"a": torch.zeros(1)}, "cfg": OmegaConf.create(cfg)}, tmp_path / "asks.pt")
+    state = checkpoint.read(tmp_path / "asks.pt")
+    checkpoint.save(state, tmp_path / "told.safetensors")
+    assert b"hunter2" not in (tmp_path / "told.safetensors").read_bytes()
+    assert "hunter2" not in f"{checkpoint.model_args(state)} {checkpoint.task_config(state)}"
+
+
+@pytest.mark.parametrize("setting", [{"encoder_layers": "x"}, {"encoder_embed_dim": -8}, {"dropout": "${dropout}"}])
+def test_settings_that_make_no_model_are_said(tmp_path, words, bpe_dir, setting):
+    model, args = build(words.dictionary)
+    changed = Namespace(**(vars(args) | setting))
+    torch.save({"args": changed, "model": model.state_dict()}, tmp_path / "some.pt")
+    with pytest.raises(CheckpointError, match=r"some\.pt: its settings make no model"):
+        checkpoint.load(tmp_path / "some.pt", bpe_dir=bpe_dir)
 
 
 def test_numpy_objects_are_refused(tmp_path):
