@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
 
 from ofa_mi.criterions import AdjustLabelSmoothedCrossEntropyCriterion
 from ofa_mi.criterions.adjust_label_smoothed_cross_entropy import double_batch
@@ -144,6 +145,17 @@ def test_golden_losses(name):
         loss, _, log = criterion(case.model, {"net_input": case.inputs, "target": case.target})
     assert loss.item() == pytest.approx(float(case.expected["loss_label_smoothed_0p1_sum"]), rel=1e-4)
     assert log["nll_loss"].item() == pytest.approx(float(case.expected["nll_sum"]), rel=1e-4)
+
+
+def test_fairseqs_own_criterion_gives_the_same_loss():
+    """Through get_normalized_probs and get_targets, which ours does without."""
+    case = load_case("text_only")
+    dictionary = case.model.decoder.dictionary
+    theirs = LabelSmoothedCrossEntropyCriterion(SimpleNamespace(target_dictionary=dictionary), False, 0.1)
+    sample = {"net_input": case.inputs, "target": case.target, "ntokens": int(case.target.ne(1).sum())}
+    with torch.no_grad():
+        (expected, size, _), ours = theirs(case.model, sample), make(label_smoothing=0.1)(case.model, sample)
+    assert ours[0].item() == pytest.approx(expected.item(), rel=1e-5) and ours[1] == size
 
 
 def test_double_batch_repeats_tensors_lists_and_counts():

@@ -93,6 +93,15 @@ def test_drop_path_drops_whole_branches_per_sample_and_only_in_training():
     assert layer.eval()(x, bias=bias, padding_mask=None).sub(x).flatten(1).ne(0).any(1).all()
 
 
+def test_drop_path_drops_all_three_branches_of_a_decoder_layer():
+    layer = small_model(decoder_drop_path_rate=0.5).decoder.layers[1].train()
+    torch.manual_seed(0)
+    x, memory = torch.randn(256, 3, 32), torch.randn(256, 5, 32)
+    biases = {"self_bias": torch.zeros(4, 3, 3), "cross_bias": torch.zeros(4, 3, 5)}
+    kept = layer(x, memory, **biases, padding_mask=None, encoder_padding_mask=None).sub(x).flatten(1).ne(0).any(1)
+    assert 0.8 < kept.float().mean() < 0.95  # all dropped with probability 1/8
+
+
 @pytest.mark.parametrize("flag", ["dropout", "attention_dropout", "activation_dropout"])
 def test_dropout_is_random_in_training_and_off_in_evaluation(flag):
     model = small_model(**{flag: 0.5})
