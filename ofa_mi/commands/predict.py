@@ -56,7 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         action="append",
         metavar=("X0", "Y0", "X1", "Y1"),
-        help="region in pixels of the image; repeat it for several",
+        help="region in pixels of the image; repeat it for several. Without {region}, {region_1} and {region_2}, or "
+        "{regions} in the instruction they are appended to it",
     )
     for name in ("text", "question", "context"):
         question.add_argument(f"--{name}", help=f"what {{{name}}} stands for")
@@ -112,11 +113,6 @@ def check_arguments(args: argparse.Namespace) -> None:
     regions = args.region or []
     if (args.region or args.draw) and not args.image:
         raise ConfigError(f"{'--region' if args.region else '--draw'} needs an image; give --image")
-    if regions and not any(name.startswith("region") for name in used):
-        raise ConfigError(
-            "--region is given, but the instruction does not say where it goes; "
-            "write {region}, {region_1} and {region_2}, or {regions} into it"
-        )
     for name in sorted(used):
         if name.startswith("region"):
             _check_regions(name, used, len(regions))
@@ -192,8 +188,10 @@ def _bad_option(message: str):
 
 
 def build_prompt(instruction: str, instance: Instance, *, option_markers: bool):
-    """Fill the instruction; options that it does not mention are appended."""
+    """Fill the instruction; regions and then options that it does not mention are appended."""
     used = placeholders(instruction)
+    if instance.regions and not any(name.startswith("region") for name in used):
+        instruction += " {regions}"
     if instance.options and "options" not in used:
         instruction += " {options}"
     spec = TaskSpec(

@@ -78,13 +78,18 @@ def test_options_that_the_instruction_does_not_mention_are_appended():
     assert isinstance(prompt[0], TextSegment) and not any(isinstance(s, RegionSegment) for s in prompt)
 
 
+def test_regions_that_the_instruction_does_not_mention_are_appended(ask):
+    arguments = ("--region", "10", "10", "40", "40", "--options", "red", "blue", "--verbose")
+    out, _ = ask("--instruction", "which colour has the region?", *arguments)
+    assert "prompt: which colour has the region? [10, 10, 40, 40] [Options]: red||||blue" in out.splitlines()
+
+
 REGION = ("--region", "10", "10", "40", "40")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--instruction", "what?", *REGION), "does not say where it goes"),
         (("--instruction", "what is in {region}?"), "--region must be given once; found 0"),
         (("--instruction", "what is in {region}?", *REGION, *REGION), "given once; found 2"),
         (("--instruction", "{region_1} or {region_2}?", *REGION), "given twice; found 1"),
