@@ -24,6 +24,7 @@ die() {
 set_up() {
   if [[ -n "${OFA_MI_PYTHON:-}" ]]; then
     PYTHON="$(command -v "$OFA_MI_PYTHON")" || die "OFA_MI_PYTHON: $OFA_MI_PYTHON is not an executable"
+    [[ "$PYTHON" == /* ]] || PYTHON="$PWD/$PYTHON" # scripts change the directory later
     supported "$PYTHON" || die "OFA_MI_PYTHON: $PYTHON is not Python 3.11 or 3.12"
     use_existing
   else
