@@ -8,6 +8,8 @@ Every change is made from our side, is as small as it can be, and says what brea
   first: it is completed with that of an untrained run (`complete_state`).
 - fairseq stores the task's state and never compares it: a run continued with another vocabulary would train on, each
   row of the embedding now standing for another token. It is refused (`check_vocabulary`).
+- checkpoint_last.pt is written by copying: a run killed meanwhile would leave half a file, and could not resume. The
+  copy gets its name when it is whole (`_wrap_copying`).
 - Batching drops the last batch without a word when its size is no multiple of --required-batch-size-multiple (8
   unless given): up to 7 instances of every epoch and validation, or all of a small set. It is kept (`_wrap_batching`).
 - Distributed training waits for the gradient of every parameter and stops at the second update when one has none. OFA
@@ -99,6 +101,7 @@ def apply() -> None:
     torch.serialization.add_safe_globals([*ALLOWED_TYPES, distributed_utils._TensorPlaceholder])
     if not hasattr(checkpoint_utils.load_checkpoint_to_cpu, "__wrapped__"):
         _wrap_loading(checkpoint_utils)
+        _wrap_copying(checkpoint_utils.PathManager)
         _wrap_batching(importlib.import_module("fairseq.data.data_utils"))
         _wrap_distribution(importlib.import_module("fairseq.models"))
         if _runs_fairseq(sys.argv[0] if sys.argv else ""):
@@ -192,6 +195,20 @@ def _wrap_loading(checkpoint_utils: ModuleType) -> None:
     checkpoint_utils._upgrade_state_dict = upgrade_state_dict
     checkpoint_utils.load_checkpoint_to_cpu = load_checkpoint_to_cpu
     checkpoint_utils.load_checkpoint = load_checkpoint
+
+
+def _wrap_copying(path_manager: type) -> None:
+    copy = path_manager.copy
+
+    @functools.wraps(copy)
+    def copy_whole(src_path: str, dst_path: str, overwrite: bool = False) -> bool:
+        if not path_manager.supports_rename(dst_path):
+            return copy(src_path, dst_path, overwrite)
+        copy(src_path, f"{dst_path}.tmp", overwrite=True)
+        path_manager.rename(f"{dst_path}.tmp", dst_path)
+        return True
+
+    path_manager.copy = staticmethod(copy_whole)
 
 
 def _wrap_batching(data_utils: ModuleType) -> None:

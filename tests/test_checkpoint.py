@@ -445,3 +445,22 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         checkpoint.save({"model": {"a": 1}}, path)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_copy_that_is_interrupted_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+    for name, content in (("new.pt", b"new"), ("checkpoint_last.pt", b"old")):
+        (tmp_path / name).write_bytes(content)
+    source, target = str(tmp_path / "new.pt"), str(tmp_path / "checkpoint_last.pt")
+
+    def killed(_, destination):
+        with open(destination, "wb") as file:
+            file.write(b"n")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fairseq.file_io.shutil.copyfile", killed)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoint_utils.PathManager.copy(source, target, overwrite=True)
+    assert (tmp_path / "checkpoint_last.pt").read_bytes() == b"old"
+    assert checkpoint_utils.PathManager.copy(source, target, overwrite=True)
+    assert (tmp_path / "checkpoint_last.pt").read_bytes() == b"new"
