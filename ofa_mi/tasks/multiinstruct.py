@@ -25,7 +25,7 @@ from ofa_mi.data.store import LineStore, open_store
 from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.decoding.beam import GenerationConfig, generate
 from ofa_mi.errors import ConfigError
-from ofa_mi.evaluation.metrics import score_prediction
+from ofa_mi.evaluation.metrics import check_metric, score_prediction
 from ofa_mi.instructions.registry import load_registry
 
 logger = logging.getLogger(__name__)
@@ -178,8 +178,8 @@ class MultiInstructTask(FairseqTask):
         """Open the split of each data directory that has it.
 
         Raises:
-            ConfigError: No directory has the split, a task is unknown or has no instruction, or none of the
-                chosen tasks occurs.
+            ConfigError: No directory has the split, a task is unknown, has no instruction or a metric that cannot
+                score its answers, or none of the chosen tasks occurs.
             DataError: A file cannot be read, or holds a bad line and ``--skip-bad-instances`` is not given.
         """
         training = split == "train"
@@ -203,6 +203,9 @@ class MultiInstructTask(FairseqTask):
                 seed=cfg.seed,
             ),
         )
+        if not training and cfg.valid_metrics == "on":
+            for spec in dataset.specs.values():
+                check_metric(spec.metrics[0], spec)
         self.datasets[split] = dataset
         self._report_tasks(split, dataset)
 

@@ -145,6 +145,9 @@ def test_a_file_that_is_not_utf8_and_an_empty_or_missing_directory_are_errors(tm
     with pytest.raises(ConfigError, match="does not exist"):
         load_registry(tmp_path / "nowhere")
     (tmp_path / "bad.yaml").write_bytes(b"group: \xff")
+    (tmp_path / "folder" / "x.yaml").mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"x\.yaml: cannot be read"):
+        load_registry(tmp_path / "folder")
     with pytest.raises(ConfigError, match=r"bad\.yaml: not UTF-8"):
         load_registry(tmp_path)
 

@@ -122,6 +122,19 @@ def test_option_markers_and_task_name(data, markers, expected):
     assert source.startswith(" color understanding ; what?") and expected in source
 
 
+def test_metric_that_cannot_score_the_answers_is_found_before_training(tmp_path):
+    task_of_mine = {"split": "train", "sources": ["x"], "inputs": ["text"], "output": "text", "metrics": ["iou"]}
+    instructions = [f"{number} {{text}}" for number in ("one", "two", "three", "four", "five")]
+    task_of_mine |= {"version": 1, "description": "x", "instructions": instructions}
+    (tmp_path / "yaml").mkdir()
+    (tmp_path / "yaml" / "mine.yaml").write_text(json.dumps({"group": "mine", "tasks": {"mine": task_of_mine}}))
+    for split in ("train", "valid"):
+        data = write(tmp_path / "data", split, [record(0, task_name="mine", text="a", target_txt="b")])
+    with pytest.raises(ConfigError, match="task mine: metric iou"):
+        task(data, instruction_dir=str(tmp_path / "yaml")).load_dataset("valid")
+    task(data, instruction_dir=str(tmp_path / "yaml"), valid_metrics="off").load_dataset("valid")
+
+
 def test_split_that_no_directory_has(data):
     with pytest.raises(ConfigError, match=r"holds nothing\.jsonl; see --valid-subset"):
         task(data).load_dataset("nothing")

@@ -125,3 +125,4 @@ def test_bad_option_is_one_line(data, tmp_path):
     )
     assert done.returncode != 0
     assert "visual_grounding" in done.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in done.stderr
