@@ -127,6 +127,14 @@ def test_a_traceback_is_for_bugs_only(monkeypatch, capsys):
     assert len(shown) == 1
 
 
+def test_help_of_train_has_the_options_of_task_criterion_and_model(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    assert cli.main(["train", "--task", "multiinstruct", "--help"]) == 0
+    out = capsys.readouterr().out
+    assert {"--skip-bad-instances", "--label-smoothing", "--max-epoch"} <= set(out.split())
+    assert "the middle of longer text is cut" in " ".join(out.split())
+
+
 def test_train_fills_in_the_user_directory(capsys):
     for arguments in (["--user-dir", "x"], ["--user-dir=x"]):
         assert cli.main(["train", "data", *arguments]) == 2

@@ -55,7 +55,7 @@ class TaskSpec:
     Attributes:
         name: Name in data files, options and reports.
         group: Task group, e.g. ``"grounded_matching"``.
-        split: ``"train"`` or ``"eval"``; evaluation tasks are never trained on.
+        split: ``"train"`` or ``"eval"``; evaluation tasks are to be held out from training.
         sources: Data sets that its instances come from.
         release: Its name in the public MultiInstruct data release; None if it is not there.
         inputs: What an instruction must mention: names from :data:`PLACEHOLDERS`.
