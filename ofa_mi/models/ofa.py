@@ -50,7 +50,7 @@ class OFAModel(FairseqEncoderDecoderModel):
         model = cls(
             config, Encoder(config, dictionary, embed_tokens), Decoder(config, task.target_dictionary, embed_tokens)
         )
-        model.apply(_init_weights)
+        model.apply(partial(_init_weights, linear_std=config.init_std))
         nn.init.zeros_(embed_tokens.weight[embed_tokens.padding_idx])  # last: the output projection shares it
         if config.freeze_encoder_embedding or config.freeze_decoder_embedding:
             embed_tokens.weight.requires_grad_(False)
@@ -111,10 +111,12 @@ class OFAModel(FairseqEncoderDecoderModel):
         return super().load_state_dict(state_dict, strict, model_cfg, args)
 
 
-def _init_weights(module: nn.Module) -> None:
-    """BERT's initialisation (arXiv 1810.04805); the ResNet keeps its own."""
-    if isinstance(module, (nn.Linear, nn.Embedding)):
+def _init_weights(module: nn.Module, linear_std: float) -> None:
+    """BERT's initialisation (arXiv 1810.04805), of linear layers at a scale of the size's; the ResNet keeps its own."""
+    if isinstance(module, nn.Embedding):
         nn.init.normal_(module.weight, std=0.02)
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=linear_std)
     if isinstance(module, nn.Linear) and module.bias is not None:
         nn.init.zeros_(module.bias)
 

@@ -44,6 +44,7 @@ class Config:
     scale_heads: bool = setting(True, "a learned factor for every attention head")
     scale_resids: bool = setting(False, "a learned vector that scales the residual of every feed-forward layer")
 
+    init_std: float = setting(0.02, "standard deviation of the initial weights of linear layers")
     dropout: float = setting(0.0, "dropout of embeddings and of every layer's output")
     attention_dropout: float = setting(0.0, "dropout of attention weights")
     activation_dropout: float = setting(0.0, "dropout after the activation", aliases=("--relu-dropout",))
@@ -83,6 +84,9 @@ SIZES: dict[str, dict[str, Any]] = {
         "encoder_attention_heads": 4,
         "decoder_attention_heads": 4,
         "resnet_type": "resnet_nano",
+        # About width^-0.5. With BERT's 0.02 so narrow a model starts with nearly uniform attention and weak layers: it
+        # needs several times as many updates to make any use of an image.
+        "init_std": 0.08,
     },
     "ofa_tiny": {
         "encoder_embed_dim": 256,
