@@ -112,7 +112,11 @@ class OFAModel(FairseqEncoderDecoderModel):
 
 
 def _init_weights(module: nn.Module, linear_std: float) -> None:
-    """BERT's initialisation (arXiv 1810.04805), of linear layers at a scale of the size's; the ResNet keeps its own."""
+    """BERT's initialisation (arXiv 1810.04805); the ResNet keeps its own.
+
+    Linear layers have the scale of the model's size, and so has the token embedding: its weight is the output
+    projection's.
+    """
     if isinstance(module, nn.Embedding):
         nn.init.normal_(module.weight, std=0.02)
     if isinstance(module, nn.Linear):

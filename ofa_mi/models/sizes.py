@@ -44,7 +44,7 @@ class Config:
     scale_heads: bool = setting(True, "a learned factor for every attention head")
     scale_resids: bool = setting(False, "a learned vector that scales the residual of every feed-forward layer")
 
-    init_std: float = setting(0.02, "standard deviation of the initial weights of linear layers")
+    init_std: float = setting(0.02, "standard deviation of the initial weights of linear layers and the tied embedding")
     dropout: float = setting(0.0, "dropout of embeddings and of every layer's output")
     attention_dropout: float = setting(0.0, "dropout of attention weights")
     activation_dropout: float = setting(0.0, "dropout after the activation", aliases=("--relu-dropout",))

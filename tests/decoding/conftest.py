@@ -25,7 +25,7 @@ def vocabulary(tmp_path_factory):
 @pytest.fixture(scope="session")
 def predictor(vocabulary):
     torch.manual_seed(2)
-    model = build_model("ofa_nano", len(vocabulary))
+    model = build_model("ofa_nano", len(vocabulary), init_std=0.02)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim > 1 and "image" not in name:

@@ -18,7 +18,7 @@ EOS = 2
 def model():
     """A small model whose random weights are large enough for outputs of different lengths."""
     torch.manual_seed(1)
-    model = build_model("ofa_nano", VOCABULARY).eval()
+    model = build_model("ofa_nano", VOCABULARY, init_std=0.02).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim > 1 and "image" not in name:

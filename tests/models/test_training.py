@@ -155,10 +155,11 @@ def test_a_few_updates_raise_the_log_probability():
     assert scores[-1] > scores[0]
 
 
-def test_initialisation_is_berts():
-    model = build_model("ofa_nano", 500)
-    assert model.encoder.layers[0].fc1.weight.std().item() == pytest.approx(0.02, rel=0.05)
-    assert model.encoder.embed_tokens.weight.std().item() == pytest.approx(0.02, rel=0.05)
+@pytest.mark.parametrize(("arch", "std"), [("ofa_tiny", 0.02), ("ofa_nano", 0.08)])
+def test_initialisation_is_berts_at_the_scale_of_the_size(arch, std):
+    model = build_model(arch, 500)
+    assert model.encoder.layers[0].fc1.weight.std().item() == pytest.approx(std, rel=0.05)
+    assert model.encoder.embed_tokens.weight.std().item() == pytest.approx(std, rel=0.05)
     assert model.encoder.token_rel_pos_table_list[0].weight.std().item() == pytest.approx(0.02, rel=0.1)
     assert model.encoder.embed_tokens.weight[1].eq(0).all()
     assert model.encoder.layers[0].fc1.bias.eq(0).all()
