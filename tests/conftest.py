@@ -27,7 +27,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of data too large for the repository (OFA_MI_SHARED, or `shared/data` beside it); skips without it."""
-    folder = Path(os.environ.get("OFA_MI_SHARED", REPOSITORY.parent / "shared")) / "data"
+    folder = Path(os.environ.get("OFA_MI_SHARED") or REPOSITORY.parent / "shared") / "data"
     if not folder.is_dir():
         pytest.skip(f"{folder} does not exist (OFA_MI_SHARED names the folder that holds data/)")
     return folder

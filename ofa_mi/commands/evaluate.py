@@ -13,10 +13,10 @@ import os
 import re
 from pathlib import Path
 
+from ofa_mi.commands.decoding_options import add_decoding_options
 from ofa_mi.errors import ConfigError
 
 HELP = "run a model over evaluation instances, once per instruction, and score it"
-MODES = ("generate", "constrained", "rank")  # those of the predictor, which is imported only when it is needed
 PROMPT_STYLES = ("instruction", "task-name")
 
 
@@ -59,15 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
     how = parser.add_argument_group("how it is answered")
-    how.add_argument(
-        "--mode",
-        choices=MODES,
-        default="generate",
-        help="generate: anything; constrained: only options, or complete regions; rank: score every option",
-    )
-    how.add_argument("--beam", type=int, default=5, help="beams of the search")
+    add_decoding_options(how)
     how.add_argument("--lenpen", type=float, default=1.0, help="length penalty; above 1 favours long answers")
-    how.add_argument("--max-len", type=int, default=64, help="longest answer in tokens")
 
 
 def run(args: argparse.Namespace) -> int:

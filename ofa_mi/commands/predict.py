@@ -14,6 +14,7 @@ import io
 import json
 from pathlib import Path
 
+from ofa_mi.commands.decoding_options import add_decoding_options
 from ofa_mi.data.instance import Instance, Text, check_box, plain, text_from_json
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.instructions.registry import OUTPUTS, TaskSpec, split_template
@@ -21,7 +22,6 @@ from ofa_mi.instructions.rendering import render
 
 HELP = "answer an instruction about an image, and draw the boxes of the answer"
 NAME = "the question"  # what error messages call it
-MODES = ("generate", "constrained", "rank")  # those of the predictor, which is imported only when it is needed
 PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 REGION_PLACEHOLDERS = {"region": 1, "region_1": 2, "region_2": 2}  # regions that each of them needs
 
@@ -64,14 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     answer = parser.add_argument_group("the answer")
     answer.add_argument("--output", choices=OUTPUTS, help="kind of answer; default: option with --options, else text")
-    answer.add_argument(
-        "--mode",
-        choices=MODES,
-        default="generate",
-        help="generate: anything; constrained: only options, or complete regions; rank: score every option",
-    )
-    answer.add_argument("--beam", type=int, default=5, help="beams of the search")
-    answer.add_argument("--max-len", type=int, default=64, help="longest answer in tokens")
+    add_decoding_options(answer)
     answer.add_argument("--draw", metavar="FILE", help="draw the boxes of question and answer on the image")
     answer.add_argument("--json", action="store_true", help="print the answer as one JSON object")
     answer.add_argument("--verbose", action="store_true", help="also print the prompt and the scores")

@@ -21,6 +21,7 @@ from ofa_mi.data.store import InstanceStore, count_tokens, open_store
 from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.errors import DataError
 from ofa_mi.instructions.prompt import text_segments
+from tests.data.processes import received
 
 
 def record(number, **fields):
@@ -247,7 +248,7 @@ def test_a_store_works_in_other_processes(folder):
     path = write(folder, [with_image(i) for i in range(200)])
     instances = InstanceStore(path)
     expected = [instance.unique_id for instance in instances]
-    copy = pickle.loads(pickle.dumps(instances))
+    copy = received(pickle.dumps(instances))
     assert copy[199] == instances[199] and copy.task_ids.tolist() == instances.task_ids.tolist()
     assert len(pickle.dumps(instances)) < 2000  # the index is not part of it
     with multiprocessing.get_context("fork").Pool(2) as pool:  # they share the open file
@@ -268,7 +269,7 @@ def test_a_copy_of_a_file_that_has_changed_is_refused(folder):
     write(folder, [record(i) for i in range(4)])
     InstanceStore(path)
     with pytest.raises(DataError, match="changed while it was in use"):
-        pickle.loads(copy)
+        received(copy)
 
 
 def _open(path, queue):

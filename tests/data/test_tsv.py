@@ -12,6 +12,7 @@ from ofa_mi.data.instance import plain
 from ofa_mi.data.store import open_store
 from ofa_mi.data.tsv import TsvStore, find_tsv
 from ofa_mi.errors import ConfigError, DataError
+from tests.data.processes import received
 
 
 def image_cell(width, height, urlsafe=True):
@@ -71,7 +72,7 @@ def test_rows_become_instances_with_their_image(tmp_path, kind):
         assert instance.image_size == size
         pixels = np.random.default_rng(size[0]).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
         assert np.array_equal(store.load_image(instance), pixels)
-        assert np.array_equal(pickle.loads(pickle.dumps(store)).load_image(instance), pixels)
+        assert np.array_equal(received(pickle.dumps(store)).load_image(instance), pixels)
     assert store[0].unique_id != store[1].unique_id
     assert store[1].where == f"{store.path}:2"
 
