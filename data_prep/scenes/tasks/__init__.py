@@ -4,8 +4,9 @@ A builder takes a scene and a random generator and returns a :class:`Draft`, or 
 (or what chance chose in it) does not suit the task. :data:`BUILDERS` lists them all.
 """
 
+from ofa_mi.data_prep.draft import Balance, Draft
 from ofa_mi.data_prep.scenes.tasks import evaluation, grounding, matching, regions, relationship, understanding, writing
-from ofa_mi.data_prep.scenes.tasks.draft import BUILDERS, Balance, Builder, Draft
+from ofa_mi.data_prep.scenes.tasks.builder import BUILDERS, Builder
 
 __all__ = [
     "BUILDERS",

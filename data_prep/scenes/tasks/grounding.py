@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from ofa_mi.data_prep.draft import Draft, coin, text
 from ofa_mi.data_prep.scenes.language import (
     Pair,
     a,
@@ -15,7 +16,7 @@ from ofa_mi.data_prep.scenes.language import (
     pick_expression,
     referring_expressions,
 )
-from ofa_mi.data_prep.scenes.tasks.draft import Draft, builds, coin, text
+from ofa_mi.data_prep.scenes.tasks.builder import builds
 from ofa_mi.data_prep.scenes.world import PixelBox, Scene
 
 MAX_CAPTION_THINGS = 4  # a longer list makes no caption

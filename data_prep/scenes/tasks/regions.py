@@ -10,8 +10,9 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+from ofa_mi.data_prep.draft import Draft, choice, coin, text, yes_no
 from ofa_mi.data_prep.scenes.language import intersection
-from ofa_mi.data_prep.scenes.tasks.draft import Draft, builds, choice, coin, text, yes_no
+from ofa_mi.data_prep.scenes.tasks.builder import builds
 from ofa_mi.data_prep.scenes.world import PixelBox, Scene
 
 OPTIONS = 4

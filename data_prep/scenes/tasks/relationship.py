@@ -11,6 +11,7 @@ import random
 from dataclasses import dataclass, replace
 
 from ofa_mi.data.instance import Text
+from ofa_mi.data_prep.draft import Draft, choice_of, text
 from ofa_mi.data_prep.scenes.language import (
     OPPOSITE,
     RELATIONS,
@@ -20,7 +21,7 @@ from ofa_mi.data_prep.scenes.language import (
     only_related,
     ordered_pairs,
 )
-from ofa_mi.data_prep.scenes.tasks.draft import Draft, builds, choice_of, text
+from ofa_mi.data_prep.scenes.tasks.builder import builds
 from ofa_mi.data_prep.scenes.world import COLORS, SIZES, Scene, Thing
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 
-from ofa_mi.data_prep.scenes.tasks.draft import Draft, builds, choice, coin, labelled, text, yes_no
+from ofa_mi.data_prep.draft import Draft, choice, coin, labelled, text, yes_no
+from ofa_mi.data_prep.scenes.tasks.builder import builds
 from ofa_mi.data_prep.scenes.world import WORDS, Scene
 
 LEGIBILITY = ("legible", "illegible")

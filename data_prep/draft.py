@@ -1,14 +1,13 @@
-"""What a task's builder returns, the table of builders, and what the builders share."""
+"""An instance in the making, and the usual ways of making one: labelled, by choice among options, yes or no."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ofa_mi.data.instance import Box, Text
-from ofa_mi.data_prep.scenes.world import Scene
 
 YES_NO = ("yes", "no")
 
@@ -44,37 +43,6 @@ class Draft:
     target_set: tuple[Text, ...] | None = None
     references: tuple[str, ...] = ()
     balance: Balance | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Builder:
-    """One task.
-
-    Attributes:
-        task: Its name in the registry.
-        evaluation: True for a task that is never trained.
-        modes: The modes of scene that it can use.
-        build: Makes an instance from a scene; None if the scene does not suit it.
-    """
-
-    task: str
-    evaluation: bool
-    modes: tuple[str, ...]
-    build: Callable[[Scene, random.Random], Draft | None]
-
-
-BUILDERS: dict[str, Builder] = {}
-
-
-def builds(*, modes: Iterable[str] = ("shapes",), evaluation: bool = False) -> Callable[[Any], Any]:
-    """Decorator: the function builds the task of its name."""
-
-    def register(function: Callable[[Scene, random.Random], Draft | None]):
-        task = function.__name__
-        BUILDERS[task] = Builder(task, evaluation, tuple(modes), function)
-        return function
-
-    return register
 
 
 def text(value: object) -> Text:

@@ -1,0 +1,84 @@
+"""The raw files of source data sets: what a converter needs, where it lies below the raw folder, and where to get it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ofa_mi.errors import DataError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawFile:
+    """One file or folder of a source data set.
+
+    Attributes:
+        path: Where it lies below the raw folder once downloaded and unpacked; a folder ends with ``/``.
+        page: The official page where a person finds it.
+        url: Official direct address of the file or of the archive that holds it; None if it has none, e.g. because
+            it is behind a registration. Several raw files may come out of one archive: they have the same ``url``.
+        unpack: Folder below the raw folder that the archive is unpacked into; None if ``url`` is the file itself.
+        size: Bytes of the download, if known.
+        sha256: Its checksum in hexadecimal, where one is known; likewise ``md5``.
+        md5: See ``sha256``.
+        note: What else a person must know to get it, e.g. that it is behind a registration.
+        alternatives: Other paths below the raw folder that serve as well (another year of the same images).
+    """
+
+    path: str
+    page: str
+    url: str | None = None
+    unpack: str | None = None
+    size: int | None = None
+    sha256: str | None = None
+    md5: str | None = None
+    note: str = ""
+    alternatives: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """``path`` and its alternatives."""
+        return (self.path, *self.alternatives)
+
+    @property
+    def how_to_get(self) -> str:
+        """Where to get it, in a few words."""
+        return f"{self.url or self.page}{f' ({self.note})' if self.note else ''}"
+
+
+class RawFolder:
+    """The folder that holds the downloaded data sets.
+
+    Raises:
+        DataError: It is not a directory.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        if not self.root.is_dir():
+            raise DataError(f"--raw {self.root}: no such directory; `ofa-mi data download NAME --raw DIR` fills it")
+
+    def find(self, file: RawFile) -> Path:
+        """Where ``file`` or the first of its alternatives lies.
+
+        Raises:
+            DataError: None of them is there; says where to get it.
+        """
+        for path in file.paths:
+            if (found := self.root / path).is_dir() if path.endswith("/") else (found := self.root / path).is_file():
+                return found
+        raise DataError(f"{self.root / file.path}: missing; get it from {file.how_to_get}")
+
+    def has(self, file: RawFile) -> bool:
+        """Whether :meth:`find` finds it."""
+        try:
+            self.find(file)
+        except DataError:
+            return False
+        return True
+
+    def first(self, paths: Iterable[str]) -> str | None:
+        """The first of some paths below the folder that exists; None if none does."""
+        return next((path for path in paths if os.path.isfile(self.root / path)), None)

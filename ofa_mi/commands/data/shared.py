@@ -1,0 +1,25 @@
+"""What the sub-commands of ``ofa-mi data`` share."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add_out(parser: argparse.ArgumentParser) -> None:
+    """Add ``--out``."""
+    parser.add_argument("--out", required=True, metavar="DIR", help="data directory to write")
+
+
+def print_counts(out: str, manifest: dict[str, Any]) -> None:
+    """Print one line per split of a manifest: its file, and how many instances of how many tasks it holds."""
+    for split, counts in manifest["counts"].items():
+        print(f"{out}/{split}.jsonl: {sum(counts.values()):,} instances of {len(counts)} tasks")
+
+
+def fraction(text: str) -> float:
+    """A number between 0 and 1; argparse calls it by the name of this function."""
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
