@@ -44,7 +44,7 @@ GROUP_PREFIX = "group:"
 _FILE_KEYS = frozenset({"group", "benchmark", "tasks", "replace"})
 _REPLACE_KEYS = frozenset({"version", "instructions"})
 _REQUIRED_KEYS = frozenset({"split", "sources", "inputs", "output", "metrics", "version", "description"})
-_TASK_KEYS = _REQUIRED_KEYS | {"release", "instructions"}
+_TASK_KEYS = _REQUIRED_KEYS | {"release", "own_instruction", "instructions"}
 _NAME = re.compile(r"[a-z0-9_]+")
 
 
@@ -67,6 +67,8 @@ class TaskSpec:
             the evaluation protocol. Empty if nobody has written any yet.
         benchmark: True for the 62 tasks of the paper.
         description: What the task asks, and what its inputs hold.
+        own_instruction: True if every instance brings its own instruction among its inputs, as those of
+            Natural Instructions do; such a task needs one template only.
     """
 
     name: str
@@ -81,6 +83,7 @@ class TaskSpec:
     instructions: tuple[str, ...]
     benchmark: bool
     description: str
+    own_instruction: bool = False
 
     @property
     def instruction_ids(self) -> tuple[str, ...]:
@@ -243,7 +246,7 @@ class _File:
         self.where = str(path)
         self.content = self.mapping(_read_yaml(path), "the file")
         self.check_keys(self.content, _FILE_KEYS, required=())
-        self.benchmark = self.boolean("benchmark")
+        self.benchmark = self.boolean(self.content, "benchmark")
         if self.benchmark and not packaged:
             self.fail("benchmark: only the packaged tasks are the paper's; leave this key out")
 
@@ -275,6 +278,8 @@ class _File:
         inputs = self.names(fields, "inputs", PLACEHOLDERS)
         self.check_inputs(inputs, fields["output"])
         release = fields.get("release")
+        own_instruction = self.boolean(fields, "own_instruction")
+        least = 1 if own_instruction else MIN_INSTRUCTIONS
         return TaskSpec(
             name=name,
             group=group,
@@ -285,9 +290,10 @@ class _File:
             output=self.choice(fields, "output", OUTPUTS),
             metrics=self.names(fields, "metrics", METRICS, empty=False),
             version=self.version(fields),
-            instructions=self.instructions(fields, inputs) if "instructions" in fields else (),
+            instructions=self.instructions(fields, inputs, least) if "instructions" in fields else (),
             benchmark=self.benchmark,
             description=self.string(fields, "description"),
+            own_instruction=own_instruction,
         )
 
     def replaced(self, task: TaskSpec, fields: Any) -> TaskSpec:
@@ -297,13 +303,14 @@ class _File:
         version = self.version(fields)
         if version <= task.version:
             self.fail(f"version: must be above {task.version}, the version that it replaces")
-        return replace(task, version=version, instructions=self.instructions(fields, task.inputs))
+        least = 1 if task.own_instruction else MIN_INSTRUCTIONS
+        return replace(task, version=version, instructions=self.instructions(fields, task.inputs, least))
 
-    def instructions(self, fields: dict, inputs: tuple[str, ...]) -> tuple[str, ...]:
-        """The instructions; each must use every input, and no other placeholder."""
+    def instructions(self, fields: dict, inputs: tuple[str, ...], least: int) -> tuple[str, ...]:
+        """The instructions, at least ``least``; each must use every input, and no other placeholder."""
         instructions = self.strings(fields, "instructions")
-        if len(instructions) < MIN_INSTRUCTIONS:
-            self.fail(f"instructions: has {len(instructions)}, the evaluation protocol needs {MIN_INSTRUCTIONS}")
+        if len(instructions) < least:
+            self.fail(f"instructions: has {len(instructions)}, the evaluation protocol needs {least}")
         seen: dict[str, int] = {}
         for number, instruction in enumerate(instructions, start=1):
             key = f"instructions: number {number}"
@@ -353,8 +360,8 @@ class _File:
             self.fail(f"{key}: must be a mapping, found {value!r}")
         return value
 
-    def boolean(self, key: str) -> bool:
-        value = self.content.get(key, False)
+    def boolean(self, fields: dict, key: str) -> bool:
+        value = fields.get(key, False)
         if not isinstance(value, bool):
             self.fail(f"{key}: must be true or false, found {value!r}")
         return value

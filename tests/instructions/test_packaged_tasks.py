@@ -2,6 +2,7 @@
 
 import csv
 import difflib
+import json
 import re
 from collections import Counter
 from itertools import combinations
@@ -22,11 +23,34 @@ TASKS = list(REGISTRY.values())
 INSTRUCTIONS = [
     pytest.param(task, text, id=id_)
     for task in TASKS
+    if not task.own_instruction
     for id_, text in zip(task.instruction_ids, task.instructions, strict=True)
 ]
 EVALUATION = {
     "text_vqa", "grounded_vqa", "visual_text_extraction", "visual_dialogue", "disaster_type_classification",
     "commonsense_vqa", "visual_entailment", "visual_spatial_reasoning", "nlvr",
+}  # fmt: skip
+# name: (group, split, inputs, output, metrics, release name)
+EXTRA = {
+    "easy_vqa": ("extra", "train", ("question",), "text", ("accuracy",), None),
+    "daquar_vqa": ("extra", "train", ("question",), "text", ("accuracy",), None),
+    "sroie_text_localization": ("extra", "train", ("text", "options"), "option", ("region_accuracy",), None),
+    "sroie_text_extraction": ("extra", "train", ("region",), "text", ("rouge_l", "accuracy"), None),
+    "flickr8k_captioning": ("extra", "train", (), "text", ("rouge_l", "bleu"), None),
+    "flickr8k_image_text_matching": ("extra", "train", ("text", "options"), "option", ("accuracy",), None),
+    "activity_recognition": (
+        "extra", "train", ("question", "options"), "option", ("accuracy",), "VQA_activity_recognition",
+    ),
+    "attribute_recognition": ("extra", "train", ("question", "options"), "option", ("accuracy",), "VQA_attribute"),
+    "present_object_selection": (
+        "extra", "train", ("regions", "options"), "options", ("set_f1",), "region_object_selection",
+    ),
+    "disaster_informativeness": ("extra", "eval", ("options",), "option", ("accuracy",), "medic_informative"),
+    "damage_severity_classification": (
+        "extra", "eval", ("options",), "option", ("accuracy",), "medic_damage_severity",
+    ),
+    "natural_instructions": ("natural_instructions", "train", ("context", "text"), "text", ("rouge_l",), None),
+    "natural_instructions_test": ("natural_instructions", "eval", ("context", "text"), "text", ("rouge_l",), None),
 }  # fmt: skip
 GROUP_SIZES = {
     "vqa": 6, "grounded_generation": 7, "region_understanding": 6, "grounded_matching": 9, "image_understanding": 10,
@@ -80,10 +104,21 @@ def test_there_are_62_tasks_53_to_train_and_9_to_evaluate():
 
 
 def test_project_tasks_are_apart_from_the_benchmark():
-    extra = REGISTRY["easy_vqa"]
-    assert [task for task in TASKS if not task.benchmark] == [extra]
-    assert (extra.group, extra.inputs, extra.output, extra.metrics) == ("extra", ("question",), "text", ("accuracy",))
-    assert extra.release is None
+    extra = {task.name: task for task in TASKS if not task.benchmark}
+    assert {
+        name: (task.group, task.split, task.inputs, task.output, task.metrics, task.release)
+        for name, task in extra.items()
+    } == EXTRA
+    assert {name for name, task in extra.items() if task.own_instruction} == {
+        "natural_instructions", "natural_instructions_test",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["train", "test"])
+def test_every_task_of_the_public_release_is_known(shared_data, name):
+    known = {task.release for task in TASKS}
+    lines = (shared_data / "release" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+    assert lines and {json.loads(line)["task_name"] for line in lines} <= known
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
@@ -94,6 +129,9 @@ def test_a_description_explains_every_input_but_the_obvious(task):
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 def test_siblings_differ_in_wording_and_structure(task):
+    if task.own_instruction:
+        assert task.instructions == ("{context} Input: {text} Output:",)
+        return
     assert len(task.instructions) >= 5
     for first, second in combinations(map(words, task.instructions), 2):
         shared = len({*first} & {*second}) / len({*first} | {*second})
@@ -104,7 +142,7 @@ def test_siblings_differ_in_wording_and_structure(task):
 
 
 def test_no_two_tasks_share_an_instruction():
-    counts = Counter(" ".join(words(text)) for task in TASKS for text in task.instructions)
+    counts = Counter(" ".join(words(text)) for task in TASKS if not task.own_instruction for text in task.instructions)
     assert counts.most_common(1)[0][1] == 1
 
 
@@ -133,6 +171,8 @@ def test_an_instruction_does_not_name_an_answer(task, instruction):
         "counting": "zero two three four five six seven eight nine ten",
         "sport_understanding": "surfing baseball soccer tennis skiing skateboarding",
         "sentiment_understanding": "happy sad angry scared",
+        "disaster_informativeness": "informative",
+        "damage_severity_classification": "severe mild little none damage",
         "easy_vqa": "circle triangle rectangle red green blue black gray teal brown yellow",
     }
     assert not set(words(instruction)) & set(labels.get(task.name, "").split())

@@ -55,6 +55,14 @@ def test_a_task_may_wait_for_its_instructions(tmp_path):
     assert load_registry(write(tmp_path, animals(instructions=None)))["animal_naming"].instructions == ()
 
 
+def test_a_task_whose_instances_bring_their_instruction_needs_one_template(tmp_path):
+    content = animals(own_instruction=True, instructions=INSTRUCTIONS[:1])
+    content["replace"] = {"natural_instructions": {"version": 2, "instructions": ["{context} {text}"]}}
+    registry = load_registry(write(tmp_path, content))
+    assert registry["animal_naming"].own_instruction and len(registry["animal_naming"].instructions) == 1
+    assert registry["natural_instructions"].instructions == ("{context} {text}",)
+
+
 def test_users_replace_the_instructions_of_a_task(tmp_path):
     texts = [f"{word} {{text}} {{options}}" for word in ("Is", "Was", "Does", "Did", "Can")]
     content = {"replace": {"nlvr": {"version": 2, "instructions": texts}}}
@@ -79,7 +87,7 @@ def test_the_examples_of_the_documentation_load(tmp_path):
     ("changes", "message"),
     [
         ({"colour": 1}, "unknown key 'colour'"),
-        ({"instruction": []}, r"unknown key 'instruction' \(did you mean instructions\?\)"),
+        ({"instruction": []}, r"unknown key 'instruction' \(did you mean instructions or own_instruction\?\)"),
         ({"split": "test"}, "split: must be one of train, eval, found 'test'"),
         ({"split": None}, "split: is missing"),
         ({"description": 3}, "description: must be text"),
@@ -98,6 +106,7 @@ def test_the_examples_of_the_documentation_load(tmp_path):
         ({"version": 0}, "version: must be a whole number from 1, found 0"),
         ({"version": True}, "version: must be a whole number"),
         ({"instructions": INSTRUCTIONS[:4]}, "instructions: has 4, the evaluation protocol needs 5"),
+        ({"own_instruction": "yes"}, "own_instruction: must be true or false, found 'yes'"),
         ({"instructions": [*INSTRUCTIONS, 3]}, "instructions: number 6: must be text"),
         ({"instructions": [*INSTRUCTIONS, INSTRUCTIONS[0].upper().lower()]}, "instructions: number 6 repeats number 1"),
         ({"instructions": [*INSTRUCTIONS, "{place} {region} {options}"]}, r"number 6: unknown placeholder \{place\}"),
@@ -155,7 +164,7 @@ def test_a_file_that_is_not_utf8_and_an_empty_or_missing_directory_are_errors(tm
 def test_select_takes_tasks_groups_and_splits_in_the_order_of_the_registry():
     registry = default_registry()
     evaluation = registry.select(["eval"])
-    assert len(evaluation) == 9
+    assert len(evaluation) == 12
     assert registry.select(["all"]) == tuple(registry)
     assert set(registry.select(["train"])) == set(registry) - set(evaluation)
     assert registry.select(["nlvr", "counting", "nlvr"]) == tuple(n for n in registry if n in ("nlvr", "counting"))
@@ -203,12 +212,12 @@ def test_the_command_lists_every_task(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["group", "task", "split", "inputs", "output", "metric", "instructions"]
     assert [line.split()[1] for line in lines[1:-2]] == list(default_registry())
-    assert lines[-1] == "63 tasks, 9 of them for evaluation only"
+    assert lines[-1] == "75 tasks, 12 of them for evaluation only"
 
 
 def test_the_command_lists_groups_and_shows_one_task(capsys, tmp_path):
     run_command("--group", "commonsense", "extra")
-    assert "5 tasks, 4 of them" in capsys.readouterr().out
+    assert "15 tasks, 6 of them" in capsys.readouterr().out
     run_command("--show", "animal_naming", "--instruction-dir", str(write(tmp_path, animals())))
     shown = capsys.readouterr().out
     assert shown.startswith("animal_naming\n") and all(text in shown for text in INSTRUCTIONS)
