@@ -72,9 +72,14 @@ class OutputDirectory:
         """Write ``split.jsonl`` from lines made by :func:`instance_line`."""
         atomic_write(self.path / f"{split}.jsonl", "".join(f"{line}\n" for line in lines).encode())
 
-    def finish(self, counts: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
-        """Write the final manifest with the number of instances (split → task → number) and return it."""
-        manifest = {**self.made_from, "complete": True, "counts": dict(counts)}
+    def finish(self, counts: Mapping[str, Mapping[str, int]], **details: Any) -> dict[str, Any]:
+        """Write the final manifest and return it.
+
+        Args:
+            counts: Number of instances, split → task → number.
+            details: What else is worth keeping, e.g. what was left out (JSON values).
+        """
+        manifest = {**self.made_from, "complete": True, "counts": dict(counts), **details}
         atomic_write(self.path / MANIFEST, _dump(manifest))
         return manifest
 
