@@ -52,7 +52,8 @@ class EvaluationOptions:
     Attributes:
         tasks: Names of tasks or groups, ``eval``, ``train`` or ``all``.
         exclude_tasks: The same, to leave out.
-        instructions: Numbers of the instructions, from 0; None for all of a task.
+        instructions: Numbers of the instructions, from 0; None for all of a task. A task whose instances
+            bring their own instruction is always run under its one template.
         mode: ``generate``, ``constrained`` or ``rank``. A task whose answer is not one of its
             options cannot be ranked; it is decoded ``constrained`` then.
         prompt_style: ``instruction``, or ``task-name`` for the paper's TaskName prompt (one per task).
@@ -314,7 +315,9 @@ class Plan:
             return []
         if not spec.instructions:
             raise ConfigError(f"task {spec.name} has no instruction; write some in a YAML file of your own")
-        numbers = range(len(spec.instructions)) if self.options.instructions is None else self.options.instructions
+        numbers = self.options.instructions
+        if numbers is None or spec.own_instruction:
+            numbers = range(len(spec.instructions))
         for number in numbers:
             if not 0 <= number < len(spec.instructions):
                 raise ConfigError(f"task {spec.name} has {len(spec.instructions)} instructions, no number {number + 1}")

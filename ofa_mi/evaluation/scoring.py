@@ -24,6 +24,7 @@ from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation.metrics import Truth, boxes_of, get_metric, score_answer, text_of
 from ofa_mi.evaluation.predictions import Record, read_predictions
 from ofa_mi.evaluation.protocol import TaskScores, aggregated, sensitivity_report
+from ofa_mi.instructions.registry import EXTRA_GROUP
 
 logger = logging.getLogger(__name__)
 
@@ -81,18 +82,22 @@ def summarise(tasks: dict[str, dict[str, Any]]) -> dict[str, Any]:
         tasks: Entries of ``scores["tasks"]``.
 
     Returns:
-        ``tasks`` (names), ``aggregated``, ``sensitivity`` (None if no task has one) and
-        ``left_out`` (task to the reason why it does not count for sensitivity).
+        ``tasks`` (names), ``aggregated`` (None if no task counts), ``sensitivity`` (None if no task has
+        one), ``left_out`` (task to the reason why it does not count for sensitivity) and
+        ``not_aggregated`` (tasks that count for neither: held-out tasks of the group ``extra``, so that
+        the totals stay those of the paper's tasks and of the user's own).
     """
-    primary = {name: task["metrics"][task["metric"]] for name, task in tasks.items()}
+    extra = [name for name, task in tasks.items() if task["split"] == "eval" and task["group"] == EXTRA_GROUP]
+    primary = {name: task["metrics"][task["metric"]] for name, task in tasks.items() if name not in extra}
     report = sensitivity_report(
         {name: TaskScores(scores["mean"], scores["deviation"], scores["max"]) for name, scores in primary.items()}
     )
     return {
         "tasks": list(tasks),
-        "aggregated": aggregated({name: scores["mean"] for name, scores in primary.items()}),
+        "aggregated": aggregated({name: scores["mean"] for name, scores in primary.items()}) if primary else None,
         "sensitivity": None if math.isnan(report.value) else report.value,
         "left_out": report.left_out,
+        "not_aggregated": extra,
     }
 
 

@@ -66,7 +66,8 @@ class Table:
         rows: Tasks by name, each with its primary metric first.
         aggregated: Aggregated performance of every run.
         sensitivity: Sensitivity of every run.
-        counted: Number of tasks that count for the sensitivity of every run, and of those it ran.
+        counted: For every run, the number of tasks that count for its sensitivity, and of those that count
+            for its aggregated performance.
         remarks: What a reader must know to compare the runs.
     """
 
@@ -178,12 +179,15 @@ def _table(section: str, runs: Mapping[str, Scores]) -> Table:
         tuple(row for name in names for row in _rows(name, tasks[name])),
         tuple(total.get("aggregated") for total in totals),
         tuple(total.get("sensitivity") for total in totals),
-        tuple(
-            (len(total.get("tasks", ())) - len(total.get("left_out", ())), len(total.get("tasks", ())))
-            for total in totals
-        ),
+        tuple(map(_counted, totals)),
         tuple(_remarks(tasks, dict(zip(runs, totals, strict=True)))),
     )
+
+
+def _counted(total: Mapping[str, Any]) -> tuple[int, int]:
+    """Numbers of tasks in a run's sensitivity and in its aggregated performance."""
+    aggregated = len(total.get("tasks", ())) - len(total.get("not_aggregated", ()))
+    return aggregated - len(total.get("left_out", ())), aggregated
 
 
 def _rows(name: str, tasks: Sequence[Mapping[str, Any] | None]) -> list[Row]:
@@ -222,6 +226,8 @@ def _remarks(tasks: Mapping[str, Sequence[Mapping[str, Any] | None]], totals: Ma
         if left_out := total.get("left_out"):
             reasons = ", ".join(f"{task} ({reason})" for task, reason in left_out.items())
             yield f"{run}: not counted for sensitivity: {reasons}."
+        if extra := total.get("not_aggregated"):
+            yield f"{run}: beside the benchmark, so in neither total: {', '.join(extra)}."
     if len({tuple(total.get("tasks", ())) for total in totals.values()}) > 1:
         yield "The runs were not evaluated on the same tasks, so their totals do not compare."
     for name, runs in tasks.items():

@@ -16,7 +16,7 @@ from ofa_mi.evaluation.plots import Curve, read_training_log
 from ofa_mi.evaluation.predictions import read_predictions
 from ofa_mi.evaluation.report import build_report, format_table
 from ofa_mi.evaluation.runner import EvaluationOptions, evaluate
-from ofa_mi.evaluation.scoring import read_scores, score_run
+from ofa_mi.evaluation.scoring import read_scores, score_run, summarise
 from ofa_mi.evaluation.tables import build_tables
 from tests.evaluation.fake import FakePredictor
 
@@ -232,6 +232,33 @@ def test_runs_that_do_not_compare_are_said_not_to():
     assert "not evaluated on the same tasks" in remarks
     assert "a: the runs were evaluated on different numbers of instances" in remarks
     assert [row.cells[1] is None for row in table.rows] == [False, True]
+
+
+def test_tasks_beside_the_benchmark_are_in_no_total_and_named():
+    def entry(mean, **changes):
+        metric = {"scores": [mean - 1, mean + 1], "mean": mean, "max": mean + 1, "deviation": 2**0.5}
+        task = {"group": "commonsense", "split": "eval", "version": 1, "metric": "accuracy", "instances": 9}
+        metrics = {"accuracy": metric | {"chance": None, "majority": None}}
+        return task | {"instructions": [0, 1], "metrics": metrics} | changes
+
+    tasks = {
+        "damage_severity_classification": entry(10.0, group="extra"),
+        "natural_instructions_test": entry(20.0, group="natural_instructions"),
+        "nlvr": entry(60.0),
+        "zoo": entry(40.0, group="animals"),
+    }
+    total = summarise(tasks)
+    assert total["tasks"] == list(tasks) and total["aggregated"] == 40.0
+    assert total["not_aggregated"] == ["damage_severity_classification"]
+    assert total["sensitivity"] == pytest.approx(100 * 2**0.5 * (1 / 20 + 1 / 60 + 1 / 40) / 3)
+    (table,) = build_tables({"one": {"tasks": tasks, "zero_shot": total}})
+    assert "one: beside the benchmark, so in neither total: damage_severity_classification." in table.remarks
+    assert table.counted == ((3, 3),) and len(table.rows) == 4
+
+    only_extra = summarise({"damage_severity_classification": entry(10.0, group="extra")})
+    assert only_extra["aggregated"] is only_extra["sensitivity"] is None
+    trained = summarise({"easy_vqa": entry(70.0, group="extra", split="train")})
+    assert trained["aggregated"] == 70.0 and trained["not_aggregated"] == []
 
 
 def test_training_log(tmp_path):

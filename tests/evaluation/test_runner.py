@@ -201,6 +201,30 @@ def test_choice_of_instructions(data_dir, tmp_path):
         run(data_dir, tmp_path / "other", EvaluationOptions(tasks=("nlvr",), instructions=(5,)))
 
 
+def test_a_task_with_its_own_instruction_is_run_once_and_counts(data_dir, tmp_path):
+    data = tmp_path / "ni"
+    data.mkdir()
+    line = {
+        "unique_id": "task050-1",
+        "task_name": "natural_instructions_test",
+        "context": ["Answer yes or no."],
+        "text": "Is it so?",
+        "target_txt": "no",
+    }
+    (data / "test.jsonl").write_text(json.dumps(line) + "\n")
+    options = EvaluationOptions(tasks=("nlvr", "natural_instructions"), instructions=(1, 2))
+    scores = evaluate(FakePredictor(), [data_dir, data], tmp_path / "run", options, progress=False)
+    records = list(read_predictions(tmp_path / "run" / "predictions.jsonl"))
+    (record,) = (r for r in records if r.task == "natural_instructions_test")
+    assert (record.instruction_id, record.prompt) == (
+        "natural_instructions_test/1", "answer yes or no. input: is it so? output:",
+    )  # fmt: skip
+    means = [scores["tasks"][name]["metrics"][metric]["mean"] for name, metric in
+             (("nlvr", "accuracy"), ("natural_instructions_test", "rouge_l"))]  # fmt: skip
+    assert scores["zero_shot"]["aggregated"] == pytest.approx(sum(means) / 2)
+    assert "one instruction" in scores["zero_shot"]["left_out"]["natural_instructions_test"]
+
+
 def test_tasks_without_instances_are_an_error_if_they_are_named(data_dir, tmp_path):
     with pytest.raises(ConfigError, match="no data directory holds an instance of text_vqa"):
         run(data_dir, tmp_path, EvaluationOptions(tasks=("nlvr", "text_vqa")))
