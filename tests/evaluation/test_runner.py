@@ -212,7 +212,7 @@ def test_a_task_with_its_own_instruction_is_run_once_and_counts(data_dir, tmp_pa
         "target_txt": "no",
     }
     (data / "test.jsonl").write_text(json.dumps(line) + "\n")
-    options = EvaluationOptions(tasks=("nlvr", "natural_instructions"), instructions=(1, 2))
+    options = EvaluationOptions(tasks=("nlvr", "natural_instructions_test"), instructions=(1, 2))
     scores = evaluate(FakePredictor(), [data_dir, data], tmp_path / "run", options, progress=False)
     records = list(read_predictions(tmp_path / "run" / "predictions.jsonl"))
     (record,) = (r for r in records if r.task == "natural_instructions_test")
