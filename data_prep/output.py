@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from ofa_mi.data.files import atomic_write
+from ofa_mi.data.files import atomic_write, open_atomic
 from ofa_mi.data.instance import Instance
 from ofa_mi.errors import DataError
 
@@ -70,7 +71,13 @@ class OutputDirectory:
 
     def write_lines(self, split: str, lines: Iterable[str]) -> None:
         """Write ``split.jsonl`` from lines made by :func:`instance_line`."""
-        atomic_write(self.path / f"{split}.jsonl", "".join(f"{line}\n" for line in lines).encode())
+        with self.open_split(split) as file:
+            for line in lines:
+                file.write(f"{line}\n".encode())
+
+    def open_split(self, split: str) -> AbstractContextManager[BinaryIO]:
+        """``split.jsonl`` to be written in bytes; it takes its name when the block ends without an error."""
+        return open_atomic(self.path / f"{split}.jsonl")
 
     def finish(self, counts: Mapping[str, Mapping[str, int]], **details: Any) -> dict[str, Any]:
         """Write the final manifest and return it.

@@ -1,4 +1,4 @@
-"""The raw files of source data sets: what a converter needs, where it lies below the raw folder, and where to get it."""
+"""The raw files of source data sets: what a converter needs, where it lies, and where to get it."""
 
 from __future__ import annotations
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +41,23 @@ def atomic_write(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path``; errors as in :func:`open_atomic`."""
     with open_atomic(path) as file:
         file.write(content)
+
+
+def copy_atomic(origin: Path, path: Path, *, link: bool = False) -> None:
+    """Copy a file to ``path``, which may exist; errors as in :func:`open_atomic`.
+
+    Args:
+        origin: The file.
+        path: Where it goes.
+        link: Make a hard link where the file system allows it, which takes no space and no time.
+    """
+    if link and not path.exists():
+        with contextlib.suppress(OSError):  # another file system, or one without hard links: copied instead
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.link(origin, path)
+            return
+    with open_atomic(path) as target, origin.open("rb") as file:
+        shutil.copyfileobj(file, target)
 
 
 def _umask() -> int:

@@ -1,0 +1,167 @@
+"""The candidates of one source on disk, in shards that are made once and in any order."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from tqdm import tqdm
+
+from ofa_mi.data.files import atomic_write, open_atomic
+from ofa_mi.data.instance import Instance
+from ofa_mi.data.sidecar import ordered_map, signature
+from ofa_mi.data_prep.output import SPLITS
+from ofa_mi.data_prep.selection import CANDIDATE
+from ofa_mi.data_prep.source import Candidate, Source, hash64, held_out
+from ofa_mi.instructions.registry import Registry
+
+CHUNK = 256  # units per shard
+# A candidate in a shard: where its line lies, the hash of its image (0 for none), and what select() reads; `group` is
+# the number of its task times three plus the number of its split.
+ROW = np.dtype([("offset", "<i8"), ("length", "<i4"), ("image", "<u8"), *CANDIDATE.descr])
+
+Line = tuple[dict[str, Any], tuple[str, ...]]  # an instance's record, and where its image may lie below the raw folder
+
+
+class Shards:
+    """The shards of one source; they are made when this is constructed, as far as they are not there.
+
+    Args:
+        source: The source.
+        folder: Where to keep shards.
+        registry: The tasks; the number of a task is its place there.
+        workers: Processes.
+
+    Attributes:
+        source: The source.
+        rows: Per shard its candidates, ``(N,)`` of :data:`ROW`, in order.
+        dropped: What the source left out, reason → number.
+    """
+
+    def __init__(self, source: Source, folder: Path, registry: Registry, workers: int) -> None:
+        self.source = source
+        self.folder = folder / f"{source.name}-{_digest(source)}"
+        self.tasks = {task: number for number, task in enumerate(registry)}
+        self.evaluation = {name for name, spec in registry.items() if spec.split == "eval"}
+        self._units: Sequence[Any] | None = None
+        number = self._number_of_shards()
+        self._make([shard for shard in range(number) if not self._index(shard).exists()], workers)
+        self._units = None  # the annotations can be gigabytes
+        self.rows: list[np.ndarray] = []
+        dropped: Counter[str] = Counter()
+        for shard in range(number):
+            with self._index(shard).open("rb") as file:
+                self.rows.append(np.load(file, allow_pickle=False))
+                dropped.update(json.loads(file.read()))
+        self.dropped = dict(sorted(dropped.items()))
+
+    def read(self, shard: int, chosen: np.ndarray) -> Iterator[Line]:
+        """Lines of a shard.
+
+        Args:
+            shard: Its number.
+            chosen: Places of the candidates in its rows, int ``(n,)``.
+        """
+        with self._lines(shard).open("rb") as file:
+            for offset, length in self.rows[shard][["offset", "length"]][chosen].tolist():
+                file.seek(offset)
+                record, files = msgspec.json.decode(file.read(length))
+                yield record, tuple(files)
+
+    def _lines(self, shard: int) -> Path:
+        return self.folder / f"{shard:06d}.jsonl"
+
+    def _index(self, shard: int) -> Path:
+        return self.folder / f"{shard:06d}.npy"
+
+    def _number_of_shards(self) -> int:
+        """Number of shards, remembered so that a source whose shards are all there is not loaded again."""
+        path = self.folder / "units.json"
+        if not path.exists():
+            atomic_write(path, json.dumps(len(self._loaded())).encode())
+        return -(-json.loads(path.read_bytes()) // CHUNK)
+
+    def _loaded(self) -> Sequence[Any]:
+        if self._units is None:
+            self._units = self.source.load()
+        return self._units
+
+    def _make(self, shards: list[int], workers: int) -> None:
+        if not shards:
+            return
+        self._loaded()  # before worker processes start, so that they inherit it
+        made = ordered_map(self._convert, shards, min(workers, len(shards)))
+        with tqdm(desc=f"{self.source.title}: candidates", unit=" candidates", unit_scale=True) as bar:
+            for number in made:
+                bar.update(number)
+
+    def _convert(self, shard: int) -> int:
+        """Convert one chunk of units and write its shard; the number of candidates. Runs in a worker process."""
+        self.source.dropped.clear()
+        rows: list[tuple] = []
+        offset = 0
+        with open_atomic(self._lines(shard)) as file:
+            for unit in self._units[shard * CHUNK : (shard + 1) * CHUNK]:
+                for candidate in self.source.convert(unit):
+                    line = self._line(candidate)
+                    file.write(line)
+                    rows.append((offset, len(line), *self._choice(candidate)))
+                    offset += len(line)
+        with open_atomic(self._index(shard)) as file:  # last: it says that the shard is complete
+            np.save(file, np.array(rows, dtype=ROW), allow_pickle=False)
+            file.write(json.dumps(self.source.dropped).encode())
+        return len(rows)
+
+    def _line(self, candidate: Candidate) -> bytes:
+        draft, image = candidate.draft, candidate.image
+        instance = Instance(
+            unique_id=self._id(candidate),
+            task_name=candidate.task,
+            image_path=image and f"images/{image.path}",
+            image_size=image and image.size,
+            regions=draft.regions,
+            options=draft.options,
+            question=draft.question,
+            text=draft.text,
+            context=draft.context,
+            target=draft.target,
+            target_set=draft.target_set,
+            references=draft.references,
+            meta_data=candidate.meta_data,
+        )
+        return msgspec.json.encode((instance.to_record(), image.files if image else ())) + b"\n"
+
+    def _choice(self, candidate: Candidate) -> tuple[int, int, int, int, int, int]:
+        """The columns of a row that are about its choice."""
+        balance = candidate.draft.balance
+        group = self.tasks[candidate.task] * len(SPLITS) + SPLITS.index(self._split(candidate))
+        image = hash64(candidate.image.path) if candidate.image else 0
+        priority = hash64(self.source.seed, self._id(candidate))
+        if balance is None:
+            return image, group, 0, 0, 0, priority
+        label = balance.labels.index(balance.label)
+        return image, group, len(balance.labels), label, hash64("stratum", self.source.name, balance.stratum), priority
+
+    def _id(self, candidate: Candidate) -> str:
+        return f"{self.source.name}/{candidate.task}/{candidate.key}"
+
+    def _split(self, candidate: Candidate) -> str:
+        if candidate.split is not None:
+            return candidate.split
+        if candidate.task in self.evaluation:
+            return "test"
+        return "valid" if held_out(candidate.image.path if candidate.image else candidate.key) else "train"
+
+
+def _digest(source: Source) -> str:
+    """Changes with everything that the candidates depend on: the source, the seed, its tasks, its annotation files."""
+    paths = [source.raw.find(file) for file in source.needed() if source.raw.has(file)]
+    files = [[str(path), signature(path)] for path in paths if path.is_file()]
+    made_from = [source.name, source.version, source.wanted, source.seed, files]
+    return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:16]

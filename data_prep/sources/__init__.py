@@ -1,0 +1,30 @@
+"""The source data sets, one module each (or one for a family that shares its files).
+
+A module defines sub-classes of :class:`~ofa_mi.data_prep.source.Source`; adding one to this list makes it known to
+``ofa-mi data build`` and ``ofa-mi data download``.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+
+from ofa_mi.data_prep.source import Source
+
+MODULES = ("nlvr",)
+
+
+@functools.cache
+def all_sources() -> dict[str, type[Source]]:
+    """Name → source, in the order of :data:`MODULES` and of the classes in them."""
+    found = {}
+    for name in MODULES:
+        module = importlib.import_module(f"{__name__}.{name}")
+        classes = [
+            value
+            for value in vars(module).values()
+            if inspect.isclass(value) and issubclass(value, Source) and value.__module__ == module.__name__
+        ]
+        found |= {value.name: value for value in classes if "name" in vars(value)}
+    return found
