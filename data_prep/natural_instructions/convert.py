@@ -1,0 +1,256 @@
+"""Task files to a data directory.
+
+Every task file is read, filtered, sampled and rendered by one job, whose random generator is seeded by (seed, name of
+the task): the output is byte for byte the same for any number of workers. Lines are written as the jobs deliver
+them, so memory holds a few task files, whatever their number.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ofa_mi.data.files import open_atomic
+from ofa_mi.data.instance import Instance
+from ofa_mi.data.sidecar import ordered_map
+from ofa_mi.data_prep.natural_instructions.release import (
+    NAME,
+    OFFICIAL,
+    Example,
+    Item,
+    Release,
+    Selection,
+    TaskFile,
+    read_task,
+)
+from ofa_mi.data_prep.output import SPLITS, OutputDirectory, instance_line
+from ofa_mi.errors import ConfigError, DataError
+
+VERSION = 1
+TASK_OF_SPLIT = {
+    "train": "natural_instructions",
+    "valid": "natural_instructions",
+    "test": "natural_instructions_test",
+}
+EMPTY = "(empty)"  # stands in a prompt for an input, or the output of an example, that is empty
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions:
+    """What is imported, and how a prompt is built.
+
+    Attributes:
+        test_tasks: ``official`` (all of ``test_tasks.txt``), ``paper`` (MultiInstruct's 20), or names or numbers.
+        allow_missing: Go on without tasks that a list names but that have no file.
+        max_per_task: Training instances of a task, drawn by the seed; 0 for all.
+        eval_per_task: Evaluation instances of a task: the first so many, as the release means it; 0 for all.
+        valid_fraction: Validation instances of a training task, as a share of those that it offers to training.
+        positive_examples: Positive examples in a prompt: the first so many of the task.
+        negative_examples: Negative examples, likewise.
+        explanations: Write why an example is right or wrong.
+        seed: Seed of the choice of training and validation instances.
+
+    Raises:
+        ConfigError: A value is out of range, or explanations are wanted without examples.
+    """
+
+    test_tasks: str | tuple[str, ...] = OFFICIAL
+    allow_missing: bool = False
+    max_per_task: int = 100
+    eval_per_task: int = 100
+    valid_fraction: float = 0.02
+    positive_examples: int = 0
+    negative_examples: int = 0
+    explanations: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("max_per_task", "eval_per_task", "positive_examples", "negative_examples"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least 0")
+        if not 0 <= self.valid_fraction < 1:
+            raise ConfigError(f"--valid-fraction {self.valid_fraction}: must be from 0 and below 1")
+        if self.explanations and not self.positive_examples + self.negative_examples:
+            raise ConfigError("--explanations are those of examples; add --positive-examples or --negative-examples")
+
+
+@dataclass(slots=True)
+class Converted:
+    """What a job makes of one task file.
+
+    Attributes:
+        name: The task.
+        english: Whether it is in English; if not, nothing is made of it.
+        lines: JSON lines by split.
+        no_answer: Instances left out because they have no answer.
+        lacks_examples: Whether it has fewer examples than were asked for.
+    """
+
+    name: str
+    english: bool = True
+    lines: dict[str, list[bytes]] = field(default_factory=dict)
+    no_answer: int = 0
+    lacks_examples: bool = False
+
+
+def convert(
+    raw_dir: str | Path, out_dir: str | Path, options: ImportOptions | None = None, *, workers: int = 1
+) -> dict[str, Any]:
+    """Import the release as a data directory of text-only instances.
+
+    Args:
+        raw_dir: The raw folder of all data sets, or the release itself.
+        out_dir: Data directory to write; a finished one is left as it is, an interrupted one is made anew.
+        options: What is imported; None for the defaults.
+        workers: Processes; the output does not depend on it.
+
+    Returns:
+        The manifest. Besides ``counts`` it has ``tasks`` (split → name of the task → number of instances),
+        ``train_from`` (which tasks train), ``missing``, ``not_english`` and ``lacks_examples``
+        (names of tasks), and ``no_answer`` (name of the task → number of instances left out).
+
+    Raises:
+        ConfigError: ``workers`` is below 1.
+        DataError: A file is missing or malformed, or ``out_dir`` holds other data or cannot be written.
+    """
+    options = options or ImportOptions()
+    if workers < 1:
+        raise ConfigError(f"--workers {workers}: must be at least 1")
+    selection = Release(raw_dir).select(options.test_tasks, allow_missing=options.allow_missing)
+    settings = asdict(options) | {"test_tasks": list(selection.test)}
+    del settings["allow_missing"]  # it changes nothing but that what is missing is an error
+    output = OutputDirectory(out_dir, converter=NAME, version=VERSION, settings=settings)
+    return output.finished or _write(output, selection, options, workers)
+
+
+def prompt_context(task: TaskFile, options: ImportOptions, where: object) -> tuple[str, ...]:
+    """What a prompt says before the input: the definition, then the examples that the options ask for.
+
+    Raises:
+        DataError: The definition is empty; names ``where``.
+    """
+    parts = [task.definition] if isinstance(task.definition, str) else task.definition
+    definition = " ".join(part.strip() for part in parts).strip()
+    if not definition:
+        raise DataError(f"{where}: Definition is empty")
+    positive = task.positive[: options.positive_examples]
+    negative = task.negative[: options.negative_examples]
+    return (
+        definition,
+        *_examples("Positive", positive, options.explanations),
+        *_examples("Negative", negative, options.explanations),
+    )
+
+
+def sample(indices: Sequence[int], name: str, options: ImportOptions) -> dict[str, list[int]]:
+    """Split the instances of a training task into ``train`` and ``valid``, each in the order of the file.
+
+    Validation instances are drawn first, so that a task with enough instances still has ``max_per_task`` to train on.
+
+    Args:
+        indices: Instances that can be used.
+        name: Name of the task, which the draw depends on besides the seed.
+        options: How many are wanted.
+    """
+    cap = min(options.max_per_task or len(indices), len(indices))
+    held_out = round(options.valid_fraction * cap)
+    drawn = random.Random(f"{options.seed}/{name}").sample(indices, min(held_out + cap, len(indices)))
+    return {"train": sorted(drawn[held_out:]), "valid": sorted(drawn[:held_out])}
+
+
+def _write(output: OutputDirectory, selection: Selection, options: ImportOptions, workers: int) -> dict[str, Any]:
+    """Convert all task files, write the splits as the lines come, and return the manifest."""
+    jobs = [("train", path) for path in selection.train.values()] + [("test", path) for path in selection.test.values()]
+    tasks: dict[str, dict[str, int]] = {split: {} for split in SPLITS}
+    no_answer: dict[str, int] = {}
+    not_english, lacks_examples = [], []
+    with ExitStack() as stack:
+        files = {split: stack.enter_context(open_atomic(output.path / f"{split}.jsonl")) for split in SPLITS}
+        results = ordered_map(partial(_convert_task, options), jobs, min(workers, len(jobs)))
+        for result in tqdm(results, total=len(jobs), desc="Natural Instructions", unit="task"):
+            for split, lines in result.lines.items():
+                files[split].writelines(lines)
+                tasks[split][result.name] = len(lines)
+            if result.no_answer:
+                no_answer[result.name] = result.no_answer
+            not_english += [] if result.english else [result.name]
+            lacks_examples += [result.name] if result.lacks_examples else []
+    return output.finish(
+        {split: _count(TASK_OF_SPLIT[split], numbers.values()) for split, numbers in tasks.items()},
+        tasks=tasks,
+        train_from=selection.train_from,
+        missing=list(selection.missing),
+        not_english=not_english,
+        no_answer=no_answer,
+        lacks_examples=lacks_examples,
+    )
+
+
+def _count(task: str, numbers: Iterable[int]) -> dict[str, int]:
+    total = sum(numbers)
+    return {task: total} if total else {}
+
+
+def _convert_task(options: ImportOptions, job: tuple[str, Path]) -> Converted:
+    """The lines of one task file; runs in a worker process."""
+    split, path = job
+    task, name = read_task(path), path.stem
+    if not task.is_english:
+        return Converted(name, english=False)
+    context = prompt_context(task, options, path)
+    offered = range(len(task.instances))
+    if split == "test" and options.eval_per_task:
+        offered = offered[: options.eval_per_task]
+    usable = [index for index in offered if _answers(task.instances[index])]
+    chosen = {"test": usable} if split == "test" else sample(usable, name, options)
+    return Converted(
+        name,
+        lines={part: [_line(part, path, task, index, context) for index in chosen[part]] for part in chosen},
+        no_answer=len(offered) - len(usable),
+        lacks_examples=len(task.positive) < options.positive_examples or len(task.negative) < options.negative_examples,
+    )
+
+
+def _answers(item: Item) -> list[str]:
+    """Its different right answers in the order of the file, without empty ones."""
+    return list(dict.fromkeys(answer for output in item.output if (answer := output.strip())))
+
+
+def _line(split: str, path: Path, task: TaskFile, index: int, context: tuple[str, ...]) -> bytes:
+    """The JSON line of one instance: its first answer is the target, the others are references."""
+    item = task.instances[index]
+    target, *references = _answers(item)
+    instance = Instance(
+        unique_id=f"{TASK_OF_SPLIT['train']}-{path.stem}-{index}",
+        task_name=TASK_OF_SPLIT[split],
+        context=tuple((part,) for part in context),
+        text=(item.input.strip() or EMPTY,),
+        target=(target,),
+        references=tuple(references),
+        meta_data={"task": path.stem, "categories": task.categories, "domains": task.domains, "id": item.id},
+    )
+    try:
+        return f"{instance_line(instance)}\n".encode()
+    except UnicodeEncodeError:
+        raise DataError(
+            f"{path}: instance {index}, or the task itself, holds half of a surrogate pair, which is no character"
+        ) from None
+
+
+def _examples(kind: str, examples: Sequence[Example], explanations: bool) -> list[str]:
+    """Examples as a prompt has them: ``Positive example 1. Input: … Output: … Explanation: …``."""
+    texts = []
+    for number, example in enumerate(examples, 1):
+        given, answer = (value.strip() or EMPTY for value in (example.input, example.output))
+        text = f"{kind} example {number}. Input: {given} Output: {answer}"
+        if explanations and (reason := example.explanation.strip()):
+            text += f" Explanation: {reason}"
+        texts.append(text)
+    return texts
