@@ -2,7 +2,7 @@
 
 ofa-mi tasks                        every task, one a line
 ofa-mi tasks --group vqa            those of one group
-ofa-mi tasks --show grounded_vqa    one task with its instructions
+ofa-mi tasks --show grounded_vqa    one task with its instructions, as they stand and filled in
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from ofa_mi.instructions import prompt
 from ofa_mi.instructions.registry import GROUP_PREFIX, Registry, TaskSpec, load_registry
+from ofa_mi.instructions.rendering import render, render_target
 
 HELP = "list the tasks, or show one with its instructions"
 _COLUMNS = ("group", "task", "split", "inputs", "output", "metric", "instructions")
@@ -29,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the tasks; the exit status."""
     registry = load_registry(*filter(None, (args.instruction_dir or "").split(":")))
-    print(describe(registry[args.show]) if args.show else table(registry, args.group))
+    print(show(registry[args.show]) if args.show else table(registry, args.group))
     return 0
 
 
@@ -43,8 +45,8 @@ def table(registry: Registry, groups: Sequence[str] | None) -> str:
     return "\n".join([*lines, "", f"{len(names)} tasks, {evaluated} of them for evaluation only"])
 
 
-def describe(task: TaskSpec) -> str:
-    """Everything about one task, its instructions last."""
+def show(task: TaskSpec) -> str:
+    """Everything about one task, its instructions last: as they stand, and as the model reads them on an example."""
     fields = {
         "group": task.group,
         "split": "eval: never trained on" if task.split == "eval" else task.split,
@@ -60,7 +62,16 @@ def describe(task: TaskSpec) -> str:
     lines = [task.name, f"  {task.description}", "", *(f"  {key:<{width}}  {value}" for key, value in fields.items())]
     lines += ["", "  instructions"]
     lines += [f"    {id_}  {text}" for id_, text in zip(task.instruction_ids, task.instructions, strict=True)]
+    if task.example is not None:
+        lines += ["", "  on an example, as the model reads them"]
+        lines += [f"    {id_}  {text}" for id_, text in zip(task.instruction_ids, prompts(task), strict=True)]
+        lines += ["", f"  target  {prompt.describe(render_target(task, task.example))}"]
     return "\n".join(lines)
+
+
+def prompts(task: TaskSpec) -> list[str]:
+    """Every instruction of a task filled in with its example, boxes in pixels."""
+    return [prompt.describe(render(task, text, task.example)) for text in task.instructions]
 
 
 def _row(task: TaskSpec) -> tuple[str, ...]:

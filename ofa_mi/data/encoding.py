@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ofa_mi.data.instance import Box, Text, plain
+from ofa_mi.data.instance import Box, Text
 from ofa_mi.data.regions import RegionCodec
 from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.errors import ConfigError, DataError
@@ -22,7 +22,7 @@ from ofa_mi.instructions.prompt import (
     OptionsSegment,
     Prompt,
     RegionSegment,
-    TextSegment,
+    describe,
     text_segments,
 )
 
@@ -151,7 +151,7 @@ class PromptEncoder:
 
     def describe(self, prompt: Prompt) -> str:
         """The prompt for people: text as the model reads it, boxes as ``[x0, y0, x1, y1]`` in pixels."""
-        return " ".join("".join(map(self._describe_segment, prompt)).split())
+        return describe(prompt, self._case)
 
     def texts(self, prompt: Prompt) -> list[str]:
         """The strings of a prompt that are encoded, exactly as they are, regions left out."""
@@ -201,14 +201,6 @@ class PromptEncoder:
 
     def _case(self, text: str) -> str:
         return text.lower() if self.text_case == "lower" else text
-
-    def _describe_segment(self, segment: TextSegment | RegionSegment | OptionsSegment) -> str:
-        if isinstance(segment, RegionSegment):
-            return plain((segment.box,))
-        if isinstance(segment, TextSegment):
-            return self._case(segment.text)
-        options = [self._case(plain(option)) for option in segment.options]
-        return f" {OPTIONS_MARKER} {OPTION_SEPARATOR.join(options)}" if segment.markers else f" {', '.join(options)}"
 
 
 def _shorten(pieces: Sequence[_Piece], room: int, name: str) -> None:

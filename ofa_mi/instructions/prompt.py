@@ -6,9 +6,10 @@ instruction is rendered until its four location tokens are looked up.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from ofa_mi.data.instance import Box, Text
+from ofa_mi.data.instance import Box, Text, plain
 
 OPTIONS_MARKER = "[Options]:"
 OPTION_SEPARATOR = "||||"
@@ -59,3 +60,22 @@ Prompt = tuple[Segment, ...]
 def text_segments(text: Text, *, truncatable: bool) -> Prompt:
     """Segments of a rich text, in order."""
     return tuple(TextSegment(piece, truncatable) if isinstance(piece, str) else RegionSegment(piece) for piece in text)
+
+
+def describe(prompt: Prompt, case: Callable[[str], str] = str.lower) -> str:
+    """The prompt for people: text as the model reads it, boxes as ``[x0, y0, x1, y1]`` in pixels.
+
+    Args:
+        prompt: The prompt.
+        case: What becomes of text; the marker of the options stays as it is.
+    """
+
+    def written(segment: Segment) -> str:
+        if isinstance(segment, RegionSegment):
+            return plain((segment.box,))
+        if isinstance(segment, TextSegment):
+            return case(segment.text)
+        options = [case(plain(option)) for option in segment.options]
+        return f" {OPTIONS_MARKER} {OPTION_SEPARATOR.join(options)}" if segment.markers else f" {', '.join(options)}"
+
+    return " ".join("".join(map(written, prompt)).split())

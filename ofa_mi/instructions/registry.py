@@ -16,7 +16,8 @@ from typing import Any
 
 import yaml
 
-from ofa_mi.errors import ConfigError
+from ofa_mi.data.instance import Instance
+from ofa_mi.errors import ConfigError, DataError
 
 TASK_DIR = Path(__file__).parent / "tasks"
 
@@ -45,7 +46,11 @@ GROUP_PREFIX = "group:"
 _FILE_KEYS = frozenset({"group", "benchmark", "tasks", "replace"})
 _REPLACE_KEYS = frozenset({"version", "instructions"})
 _REQUIRED_KEYS = frozenset({"split", "sources", "inputs", "output", "metrics", "version", "description"})
-_TASK_KEYS = _REQUIRED_KEYS | {"release", "own_instruction", "instructions"}
+_TASK_KEYS = _REQUIRED_KEYS | {"release", "own_instruction", "labels", "example", "instructions"}
+_EXAMPLE_KEYS = frozenset(
+    {"image_size", "question", "text", "context", "region", "options", "target_txt", "target_set"}
+)
+EXAMPLE_ID = "example"
 _NAME = re.compile(r"[a-z0-9_]+")
 
 
@@ -70,6 +75,9 @@ class TaskSpec:
         description: What the task asks, and what its inputs hold.
         own_instruction: True if every instance brings its own instruction among its inputs, as those of
             Natural Instructions do; such a task needs one template only.
+        labels: Its answers if they are the same for every instance, or those that come up again and
+            again; no instruction may name one.
+        example: A typical instance, on which instructions are shown; its image does not exist.
     """
 
     name: str
@@ -85,6 +93,8 @@ class TaskSpec:
     benchmark: bool
     description: str
     own_instruction: bool = False
+    labels: tuple[str, ...] = ()
+    example: Instance | None = None
 
     @property
     def instruction_ids(self) -> tuple[str, ...]:
@@ -295,7 +305,21 @@ class _File:
             benchmark=self.benchmark,
             description=self.string(fields, "description"),
             own_instruction=own_instruction,
+            labels=self.strings(fields, "labels") if "labels" in fields else (),
+            example=self.example(name, fields["example"]) if "example" in fields else None,
         )
+
+    def example(self, name: str, fields: Any) -> Instance:
+        """The instance in ``fields``, which are those of a JSON line without ids and image."""
+        fields = self.mapping(fields, "example")
+        self.check_keys(fields, _EXAMPLE_KEYS, required=())
+        record = {"unique_id": EXAMPLE_ID, "task_name": name, **fields}
+        if "image_size" in fields:
+            record["image_path"] = "example.jpg"
+        try:
+            return Instance.from_record(record, f"{self.where}: example")
+        except DataError as error:
+            raise ConfigError(str(error)) from None
 
     def replaced(self, task: TaskSpec, fields: Any) -> TaskSpec:
         """``task`` with the instructions and version in ``fields``."""
