@@ -20,6 +20,8 @@ class RawFile:
         url: Official direct address of the file or of the archive that holds it; None if it has none, e.g. because
             it is behind a registration. Several raw files may come out of one archive: they have the same ``url``.
         unpack: Folder below the raw folder that the archive is unpacked into; None if ``url`` is the file itself.
+        inside: Folder of the archive that is unpacked, without this prefix, e.g. ``nlvr-master/nlvr`` of the archive of
+            a repository; by default everything is.
         size: Bytes of the download, if known.
         sha256: Its checksum in hexadecimal, where one is known; likewise ``md5``.
         md5: See ``sha256``.
@@ -31,6 +33,7 @@ class RawFile:
     page: str
     url: str | None = None
     unpack: str | None = None
+    inside: str = ""
     size: int | None = None
     sha256: str | None = None
     md5: str | None = None
