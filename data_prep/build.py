@@ -25,7 +25,7 @@ import numpy as np
 from PIL import UnidentifiedImageError
 from tqdm import tqdm
 
-from ofa_mi.data.files import copy_atomic
+from ofa_mi.data.files import atomic_write, copy_atomic
 from ofa_mi.data.images import open_image
 from ofa_mi.data.instance import Instance
 from ofa_mi.data.sidecar import ordered_map
@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 VERSION = 1
 IMAGE_CHUNK = 64  # images per job of a worker
 WORK = ".build"  # folder of the shards in the output
-SAID = 20  # lines of what was left out that are logged in full
+LEFT_OUT = "left_out.txt"  # lists what --skip-bad left out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +104,7 @@ def build(
     sources = _present(_choose_sources(options, tasks, raw), options.skip_missing)
     output = OutputDirectory(out_dir, converter="build", version=VERSION, settings=_settings(options, sources))
     if output.finished:
+        shutil.rmtree(output.path / WORK, ignore_errors=True)  # a run may have been killed just before this
         return output.finished
     shards = [Shards(source, output.path / WORK, registry, options.workers) for source in sources]
     kept, excluded = _select(shards, len(registry), options)
@@ -114,7 +115,7 @@ def build(
     manifest = output.finish(
         counts,
         dropped={part.source.name: part.dropped for part in shards},
-        left_out=writer.say_failures(),
+        left_out=writer.report_failures(output.path),
         excluded_eval_images=excluded,
     )
     shutil.rmtree(output.path / WORK)
@@ -306,12 +307,11 @@ class _Writer:
                 bar.update(sum(finished.counts.values()))
         return dict(sorted(counts.items()))
 
-    def say_failures(self) -> int:
-        """Log what was left out; its number."""
-        for failure in self.failures[:SAID]:
-            logger.warning("left out %s", failure)
-        if len(self.failures) > SAID:
-            logger.warning("… and %d more", len(self.failures) - SAID)
+    def report_failures(self, out_dir: Path) -> int:
+        """List what was left out in a file and log how much; its number."""
+        if self.failures:
+            atomic_write(out_dir / LEFT_OUT, "".join(f"{failure}\n" for failure in self.failures).encode())
+            logger.warning("left out %d instances, listed in %s", len(self.failures), out_dir / LEFT_OUT)
         return len(self.failures)
 
     def _finish(self, part: _Part) -> _Finished:

@@ -1,0 +1,244 @@
+"""``ofa-mi data build`` on a made-up source: splits, caps, images, interruptions, and everything that can be wrong."""
+
+import json
+import os
+
+import pytest
+
+from ofa_mi import cli
+from ofa_mi.data_prep import build as build_module
+from ofa_mi.data_prep import shards
+from ofa_mi.data_prep.build import BuildOptions, build
+from ofa_mi.data_prep.draft import Draft, text, yes_no
+from ofa_mi.data_prep.raw import RawFile
+from ofa_mi.data_prep.reading import read_json
+from ofa_mi.data_prep.source import Candidate, ImageFile, Source, held_out
+from ofa_mi.errors import ConfigError, DataError
+from tests.data_prep.sources.raw_tree import Picture, of_task, read_instances, write_raw
+
+PAGE = "https://example.org/toys"
+NUMBER = 40
+
+
+class Toys(Source):
+    """Captions for training, statements for evaluation."""
+
+    name = "toys"
+    title = "Toys"
+    page = PAGE
+    licence = "CC0"
+    size = "1 MB"
+    tasks = ("image_captioning", "image_text_matching", "nlvr")
+    files = (RawFile(path="toys/toys.json", page=PAGE, note="free"), RawFile(path="toys/photos/", page=PAGE))
+
+    def load(self):
+        return read_json(self.raw.find(self.files[0]), list[dict])
+
+    def convert(self, unit):
+        number = unit["id"]
+        image = ImageFile(f"toys/{number}.png", (f"toys/photos/{number}.png",), unit.get("size"))
+        if self.wants("image_captioning"):
+            if unit["caption"]:
+                yield Candidate("image_captioning", str(number), Draft(target=text(unit["caption"])), image)
+            else:
+                self.drop("image_captioning", "no caption")
+        for task in ("image_text_matching", "nlvr"):
+            if self.wants(task):
+                rng = self.rng(task, number)
+                draft = yes_no(rng.random() < 0.7, rng, text=text(unit["caption"] or "nothing"))
+                yield Candidate(task, str(number), draft, image, {"n": number})
+
+
+@pytest.fixture(autouse=True)
+def toys(monkeypatch):
+    monkeypatch.setattr(build_module, "all_sources", lambda: {"toys": Toys})
+    monkeypatch.setattr(shards, "CHUNK", 7)
+
+
+@pytest.fixture
+def raw(tmp_path):
+    records = [{"id": n, "caption": f"toy {n}" if n else ""} for n in range(NUMBER)]
+    pictures = {f"toys/photos/{n}.png": Picture(30 + n, 20) for n in range(NUMBER)}
+    return write_raw(tmp_path / "raw", {"toys/toys.json": records, **pictures})
+
+
+def content(out):
+    return {path.name: path.read_bytes() for path in sorted(out.glob("*.json*"))}
+
+
+def test_instances_are_complete_and_in_their_splits(raw, tmp_path):
+    manifest = build(raw, tmp_path / "out", BuildOptions())
+    built = {split: read_instances(tmp_path / "out" / f"{split}.jsonl") for split in ("train", "valid", "test")}
+    captions = of_task(built, "image_captioning")
+    assert sorted(int(i.image_path.split("/")[-1][:-4]) for i in captions) == list(range(1, NUMBER))
+    for instance in captions:
+        number = int(instance.image_path.split("/")[-1][:-4])
+        assert instance.image_size == (30 + number, 20) and instance.target == (f"toy {number}",)
+        assert (tmp_path / "out" / instance.image_path).is_file()
+        assert (instance in built["valid"]) == held_out(f"toys/{number}.png")
+    assert len(of_task(built, "nlvr", "test")) == len(of_task(built, "nlvr"))
+    for task in ("image_text_matching", "nlvr"):
+        for split, instances in built.items():
+            answers = [i.target[0][0] for i in instances if i.task_name == task]
+            assert answers.count("y") == answers.count("n"), (task, split)
+    assert manifest["dropped"] == {"toys": {"image_captioning: no caption": 1}}
+    assert manifest["counts"]["train"]["image_captioning"] == len(of_task(built, "image_captioning", "train"))
+    assert not (tmp_path / "out" / ".build").exists()
+
+
+def test_the_same_bytes_for_any_number_of_workers_and_other_bytes_for_another_seed(raw, tmp_path):
+    for name, options in {"a": {}, "b": {"workers": 2}, "c": {"seed": 1}}.items():
+        build(raw, tmp_path / name, BuildOptions(max_train=11, **options))
+    assert content(tmp_path / "a") == content(tmp_path / "b")
+    assert content(tmp_path / "a")["train.jsonl"] != content(tmp_path / "c")["train.jsonl"]
+
+
+def test_a_task_is_the_same_alone_and_among_others(raw, tmp_path):
+    build(raw, tmp_path / "all", BuildOptions())
+    build(raw, tmp_path / "one", BuildOptions(tasks=["image_text_matching"]))
+    lines = (tmp_path / "all" / "train.jsonl").read_bytes().splitlines()
+    assert [line for line in lines if b'"image_text_matching"' in line] == (
+        (tmp_path / "one" / "train.jsonl").read_bytes().splitlines()
+    )
+
+
+def test_caps_are_per_task_and_only_needed_images_are_placed(raw, tmp_path):
+    manifest = build(raw, tmp_path / "out", BuildOptions(max_train=4, max_eval=2))
+    assert manifest["counts"]["train"] == {"image_captioning": 4, "image_text_matching": 4}
+    assert manifest["counts"]["test"] == {"nlvr": 2}
+    used = {
+        i.image_path for split in ("train", "valid", "test") for i in read_instances(tmp_path / f"out/{split}.jsonl")
+    }
+    placed = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out" / "images").rglob("*.png")}
+    assert placed == used
+
+
+def test_images_are_links_or_copies(raw, tmp_path):
+    build(raw, tmp_path / "linked", BuildOptions(max_train=1, max_eval=2))
+    build(raw, tmp_path / "copied", BuildOptions(max_train=1, max_eval=2, copy_images=True))
+    for name, links in (("linked", 2), ("copied", 1)):
+        paths = list((tmp_path / name / "images").rglob("*.png"))
+        assert paths and {os.stat(path).st_nlink for path in paths} == {links}
+
+
+def test_a_build_that_was_killed_continues(raw, tmp_path, monkeypatch):
+    build(raw, tmp_path / "whole", BuildOptions())
+    convert, seen = Toys.convert, []
+
+    def killed(self, unit):
+        seen.append(unit["id"])
+        if len(seen) > 20:
+            raise KeyboardInterrupt
+        return convert(self, unit)
+
+    monkeypatch.setattr(Toys, "convert", killed)
+    with pytest.raises(KeyboardInterrupt):
+        build(raw, tmp_path / "out", BuildOptions())
+    assert not list((tmp_path / "out").glob("*.jsonl"))
+    again = []
+    monkeypatch.setattr(Toys, "convert", lambda self, unit: (again.append(unit["id"]), convert(self, unit))[1])
+    build(raw, tmp_path / "out", BuildOptions())
+    assert again == list(range(14, NUMBER)), "the two shards that were complete are kept"
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+def test_a_finished_build_is_kept_and_other_settings_are_refused(raw, tmp_path):
+    manifest = build(raw, tmp_path / "out", BuildOptions(max_train=4))
+    assert build(raw, tmp_path / "out", BuildOptions(max_train=4, workers=2)) == manifest
+    with pytest.raises(DataError, match="max_train 4, now 5"):
+        build(raw, tmp_path / "out", BuildOptions(max_train=5))
+
+
+def test_a_change_of_the_raw_file_makes_its_shards_again(raw, tmp_path, monkeypatch):
+    finish = build_module.OutputDirectory.finish
+    monkeypatch.setattr(
+        build_module.OutputDirectory, "finish", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        build(raw, tmp_path / "out", BuildOptions())
+    monkeypatch.setattr(build_module.OutputDirectory, "finish", finish)
+    write_raw(raw, {"toys/toys.json": [{"id": 3, "caption": "a new toy"}]})
+    build(raw, tmp_path / "out", BuildOptions(tasks=["image_captioning"]))
+    lines = [line for split in ("train", "valid") for line in read_instances(tmp_path / f"out/{split}.jsonl")]
+    assert [instance.target for instance in lines] == [("a new toy",)]
+
+
+def test_training_images_of_the_evaluation_can_be_left_out(raw, tmp_path):
+    manifest = build(raw, tmp_path / "out", BuildOptions(max_eval=10, exclude_eval_images=True))
+    images = {
+        split: {i.image_path for i in read_instances(tmp_path / f"out/{split}.jsonl")} for split in ("train", "test")
+    }
+    assert len(images["test"]) == 10 and images["train"] and not images["train"] & images["test"]
+    assert manifest["excluded_eval_images"] == 2 * 10 - (1 if "images/toys/0.png" in images["test"] else 0)
+
+
+def test_missing_raw_files_are_named_with_where_to_get_them(tmp_path, capsys):
+    (tmp_path / "raw").mkdir()
+    arguments = ["data", "build", "--raw", str(tmp_path / "raw"), "--out", str(tmp_path / "out")]
+    assert cli.main(arguments) == 2
+    message = capsys.readouterr().err
+    assert "toys: toys/toys.json is missing" in message and f"{PAGE} (free)" in message
+    assert cli.main([*arguments, "--skip-missing"]) == 2, "nothing is left"
+    with pytest.raises(DataError, match="no such directory"):
+        build(tmp_path / "nowhere", tmp_path / "out", BuildOptions())
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("missing", r"5\.png: image is missing"),
+        ("garbage", r"5\.png: not an image that can be read"),
+        ("size", r"toys/\w+/5: images/toys/5\.png is 35x20, but its annotations say 9x9"),
+    ],
+)
+def test_a_bad_image_stops_the_build_or_is_counted(raw, tmp_path, damage, message):
+    photo = raw / "toys/photos/5.png"
+    if damage == "missing":
+        photo.unlink()
+    elif damage == "garbage":
+        photo.write_bytes(b"not a picture")
+    else:
+        records = json.loads((raw / "toys/toys.json").read_bytes())
+        records[5]["size"] = [9, 9]
+        write_raw(raw, {"toys/toys.json": records})
+    options = {"tasks": ["image_captioning"]}
+    with pytest.raises(DataError, match=message):
+        build(raw, tmp_path / "strict", BuildOptions(**options))
+    manifest = build(raw, tmp_path / "lenient", BuildOptions(**options, skip_bad=True))
+    assert manifest["left_out"] == 1
+    assert sum(manifest["counts"][split].get("image_captioning", 0) for split in ("train", "valid")) == NUMBER - 2
+    assert "toys/5.png" in (tmp_path / "lenient" / "left_out.txt").read_text()
+
+
+def test_an_annotation_that_is_there_twice_is_an_error(raw, tmp_path):
+    write_raw(raw, {"toys/toys.json": [{"id": 3, "caption": "a"}, {"id": 3, "caption": "b"}]})
+    with pytest.raises(DataError, match=r"toys/image_captioning/3: 1 candidates have the id of another one"):
+        build(raw, tmp_path / "out", BuildOptions(tasks=["image_captioning"]))
+
+
+def test_an_instance_that_does_not_fit_its_task_is_an_error(raw, tmp_path, monkeypatch):
+    monkeypatch.setattr(Toys, "convert", lambda self, unit: iter([Candidate("nlvr", str(unit["id"]), Draft(), None)]))
+    with pytest.raises(DataError, match="target_txt is missing"):
+        build(raw, tmp_path / "out", BuildOptions())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tasks": ["nonsense"]}, "unknown task or group 'nonsense'"),
+        ({"sources": ["toy"]}, "--sources toy: unknown"),
+        ({"tasks": ["vqa"]}, "no source makes any of the chosen tasks"),
+        ({"workers": 0}, "--workers 0: must be at least 1"),
+        ({"max_train": -1}, "--max-train -1: must be at least 0"),
+    ],
+)
+def test_bad_options_are_one_line(raw, tmp_path, options, message):
+    with pytest.raises(ConfigError, match=message):
+        build(raw, tmp_path / "out", BuildOptions(**options))
+
+
+def test_the_command_prints_what_was_made_and_what_was_left_out(raw, tmp_path, capsys):
+    assert cli.main(["data", "build", "--raw", str(raw), "--out", str(tmp_path / "out"), "--max-train", "6"]) == 0
+    printed = capsys.readouterr().out
+    assert "train.jsonl: 12 instances of 2 tasks" in printed
+    assert "toys: no instance of image_captioning: no caption: 1" in printed
