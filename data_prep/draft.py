@@ -77,11 +77,16 @@ def choice(answer: Text, options: Sequence[Text], **fields: Any) -> Draft:
     return Draft(target=answer, options=tuple(options), balance=balance, **fields)
 
 
+def one_of(answer: str, labels: Sequence[str], rng: random.Random, **fields: Any) -> Draft:
+    """A draft whose options are fixed labels in random order, not balanced: official test sets stay whole."""
+    options = rng.sample([text(label) for label in labels], len(labels))
+    return Draft(target=text(answer), options=tuple(options), **fields)
+
+
 def labelled(answer: str, labels: Sequence[str], rng: random.Random, *, stratum: object = "", **fields: Any) -> Draft:
     """A draft whose options are fixed labels in random order, balanced over the labels."""
-    options = rng.sample([text(label) for label in labels], len(labels))
     balance = Balance(answer, tuple(labels), str(stratum))
-    return Draft(target=text(answer), options=tuple(options), balance=balance, **fields)
+    return one_of(answer, labels, rng, balance=balance, **fields)
 
 
 def yes_no(truth: bool, rng: random.Random, **fields: Any) -> Draft:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import mmap
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from ofa_mi.errors import DataError
+from ofa_mi.instructions.prompt import OPTION_SEPARATOR
 
 T = TypeVar("T")
 
@@ -80,6 +82,17 @@ def read_table(path: Path, *, delimiter: str = ",", columns: tuple[str, ...] = (
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not a table in UTF-8 ({error}); download it again") from None
+
+
+def tidy(text: str) -> str:
+    """A text of an annotation as instances hold it: trimmed, with single spaces.
+
+    Empty if it cannot be used: it holds a control character, half of a surrogate pair, or what separates options.
+    """
+    text = " ".join(text.split())
+    if not text.isprintable() and any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+        return ""
+    return "" if OPTION_SEPARATOR in text else text
 
 
 def _map(path: Path) -> memoryview | bytes:
