@@ -11,7 +11,7 @@ import importlib
 from types import ModuleType
 
 HELP = "make, fetch and check data directories"
-SUBCOMMANDS = ("build", "scenes", "easy-vqa", "natural-instructions")
+SUBCOMMANDS = ("download", "build", "check", "import-release", "scenes", "easy-vqa", "natural-instructions")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

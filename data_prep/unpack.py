@@ -1,0 +1,263 @@
+"""Unpacks archives of other people with care: nothing leaves the folder, fills the disk or is half there."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import gzip
+import hashlib
+import lzma
+import os
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO
+
+from tqdm import tqdm
+
+from ofa_mi.data_prep.transfer import check_room
+from ofa_mi.errors import DataError
+
+CHUNK = 1 << 20  # bytes
+LARGEST_RATIO = 200  # of the unpacked size to the archive's; JSON compresses to a thirtieth, a zip bomb to a millionth
+RATIO_FROM = 1 << 30  # bytes; less than this does no harm whatever its ratio
+ZIP_KINDS = {0: "file", stat.S_IFREG: "file", stat.S_IFLNK: "link"}  # 0: made on a system that does not say
+DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
+
+
+@dataclass(slots=True)
+class Unpacked:
+    """What became of the members of an archive.
+
+    Attributes:
+        files: Files that were unpacked, now or by an earlier call that was interrupted.
+        kept: Files that were left as they are because they had been there before with another size.
+        left_out: Kind → number of members that were left out: links, and what macOS adds to archives.
+    """
+
+    files: int = 0
+    kept: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+class _BadArchiveError(DataError):
+    """The archive is damaged or means harm."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    name: str
+    size: int
+    kind: str  # "file", "folder", "link" or "special"
+    open: Callable[[], AbstractContextManager[IO[bytes]]]
+    link: str = ""  # target of a link in a tar file, relative to the folder of the archive
+
+
+def unpack(archive: Path, folder: Path, inside: str = "") -> Unpacked:
+    """Unpack a zip file, a tar file (plain, gz, bz2, xz) or a single gzip file, whatever its name says.
+
+    Members go to a hidden folder first and take their places when all are there; folders that do not exist yet appear
+    whole. A call that was interrupted is continued by the next. Files that are there already are left.
+
+    Args:
+        archive: The archive.
+        folder: The folder to unpack into, made if needed; also if it is a symbolic link to another disk.
+        inside: Unpack only this folder of the archive, without its own path.
+
+    Raises:
+        DataError: The archive is damaged, encrypted or no archive; a member's path or a link leads out of the folder, a
+            member is a device; it would unpack to an absurd size; there is no room, or the folder cannot be written.
+    """
+    unpacking = _Unpacking(archive, folder, inside)
+    try:
+        unpacking.stage()
+        _move_up(unpacking.staging, folder)
+    except _BadArchiveError:
+        shutil.rmtree(unpacking.staging, ignore_errors=True)
+        raise
+    except OSError as error:
+        raise DataError(f"{error.filename or folder}: {error.strerror or error} (unpacking {archive})") from error
+    return unpacking.result
+
+
+class _Unpacking:
+    """One call of :func:`unpack`."""
+
+    def __init__(self, archive: Path, folder: Path, inside: str) -> None:
+        self.archive = archive
+        self.inside = PurePosixPath(inside)
+        self.folder = folder
+        self.staging = folder / f".unpacking-{hashlib.sha256(archive.name.encode()).hexdigest()[:12]}"
+        self.result = Unpacked()
+
+    def stage(self) -> None:
+        """Unpack all members that are not in the folder yet into the hidden folder."""
+        self.staging.mkdir(parents=True, exist_ok=True)
+        total = 0
+        try:
+            with tqdm(unit="B", unit_scale=True, unit_divisor=1000, desc=f"unpacking {self.archive.name}") as progress:
+                for member in self._members():
+                    total += member.size
+                    self._check_ratio(total)
+                    self._stage_member(member)
+                    progress.update(member.size)
+        except DAMAGE as error:
+            reason = error or type(error).__name__
+            raise self._bad(f"damaged or not complete ({reason}); delete it to fetch it again") from error
+
+    def _stage_member(self, member: _Member) -> None:
+        path = self._inner_path(member.name)
+        if path is None:
+            return
+        if why := self._left_out(path, member):
+            self.result.left_out[why] += 1
+        elif member.kind == "folder":
+            (self.staging / path).mkdir(parents=True, exist_ok=True)
+        elif not os.path.lexists(final := self.folder / path):
+            self._stage_file(member, self.staging / path)
+            self.result.files += 1
+        elif _has_size(final, member.size):
+            self.result.files += 1
+        else:
+            self.result.kept += 1
+
+    def _lacks(self, path: PurePosixPath | None, size: int) -> bool:
+        """Whether a member of this size is wanted and nowhere yet."""
+        return path is not None and not os.path.lexists(self.folder / path) and not _has_size(self.staging / path, size)
+
+    def _stage_file(self, member: _Member, staged: Path) -> None:
+        if _has_size(staged, member.size):  # by an earlier call
+            return
+        check_room(self.staging, member.size)
+        staged.parent.mkdir(parents=True, exist_ok=True)
+        with member.open() as source, staged.open("wb") as target:
+            shutil.copyfileobj(source, target, CHUNK)
+        if not _has_size(staged, member.size):
+            raise self._bad(f"{member.name} has not the size that the archive says; delete it to fetch it again")
+
+    def _members(self) -> Iterator[_Member]:
+        """All members, in the order of the archive."""
+        if zipfile.is_zipfile(self.archive):
+            yield from self._zip_members()
+        elif tarfile.is_tarfile(self.archive):
+            yield from self._tar_members()
+        elif (start := _start(self.archive))[:2] == b"\x1f\x8b":
+            yield self._gzip_member()
+        else:
+            raise self._bad(
+                f"neither a zip file nor a tar file (it begins with {start!r}); delete it to fetch it again, or see in "
+                "a browser what the address serves"
+            )
+
+    def _zip_members(self) -> Iterator[_Member]:
+        """Members of a zip file, all of which are checked before the first is given out."""
+        with zipfile.ZipFile(self.archive) as file:
+            infos = file.infolist()
+            if any(info.flag_bits & 1 for info in infos):
+                raise self._bad("is encrypted; unpack it by hand with its password")
+            paths = [self._inner_path(info.orig_filename) for info in infos]
+            self._check_ratio(sum(info.file_size for info in infos))
+            missing = (
+                info.file_size for info, path in zip(infos, paths, strict=True) if self._lacks(path, info.file_size)
+            )
+            check_room(self.staging, sum(missing))
+            for info in infos:
+                kind = "folder" if info.is_dir() else ZIP_KINDS.get(stat.S_IFMT(info.external_attr >> 16), "special")
+                yield _Member(info.orig_filename, info.file_size, kind, functools.partial(file.open, info))
+
+    def _tar_members(self) -> Iterator[_Member]:
+        with tarfile.open(self.archive, "r:*") as file:
+            while (info := file.next()) is not None:
+                file.members.clear()  # or a million members fill the memory
+                is_link = info.issym() or info.islnk()
+                kind = "file" if info.isreg() else "folder" if info.isdir() else "link" if is_link else "special"
+                link = os.path.join(os.path.dirname(info.name), info.linkname) if info.issym() else info.linkname
+                size = info.size if kind == "file" else 0
+                yield _Member(info.name, size, kind, functools.partial(file.extractfile, info), link)
+            file.fileobj.seek(file.offset)
+            if file.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0"):  # where tarfile takes a damaged header for the end
+                raise tarfile.ReadError(f"bad header at byte {file.offset:,}")
+
+    def _gzip_member(self) -> _Member:
+        size = 0
+        with gzip.open(self.archive) as file:
+            while data := file.read(CHUNK):
+                size += len(data)
+                self._check_ratio(size)
+        return _Member(self.archive.name.removesuffix(".gz"), size, "file", functools.partial(gzip.open, self.archive))
+
+    def _check_ratio(self, total: int) -> None:
+        if total > max(RATIO_FROM, LARGEST_RATIO * self.archive.stat().st_size):
+            raise self._bad(f"would unpack to more than {total / 1e9:,.0f} GB; it is not what it should be")
+
+    def _inner_path(self, name: str) -> PurePosixPath | None:
+        """Where a member goes below the folder; None if it is not in the part of the archive that is unpacked."""
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or PureWindowsPath(name).drive or "\0" in name:
+            raise self._bad(f"member {name!r} lies outside of the folder; the archive is not safe")
+        return path.relative_to(self.inside) if path.is_relative_to(self.inside) else None
+
+    def _left_out(self, path: PurePosixPath, member: _Member) -> str:
+        """Why a member is left out; nothing if it is not.
+
+        Links are left out because no data set needs them and a later member could be written through them.
+        """
+        if member.kind == "special":
+            raise self._bad(f"{path} is neither a file nor a folder; the archive is not safe")
+        if member.kind == "link":
+            if _leads_out(member.link):
+                raise self._bad(f"{path} links to {member.link!r}, outside of the folder; the archive is not safe")
+            return "links"
+        return "files of macOS" if "__MACOSX" in path.parts or path.name == ".DS_Store" else ""
+
+    def _bad(self, what: str) -> _BadArchiveError:
+        return _BadArchiveError(f"{self.archive}: {what}")
+
+
+def _has_size(path: Path, size: int) -> bool:
+    return path.is_file() and path.stat().st_size == size
+
+
+def _start(archive: Path) -> bytes:
+    with archive.open("rb") as file:
+        return file.read(16)
+
+
+def _leads_out(link: str) -> bool:
+    normal = os.path.normpath(link)
+    return os.path.isabs(normal) or normal.split(os.sep)[0] == ".."
+
+
+def _move_up(source: Path, target: Path) -> None:
+    """Move everything in ``source`` into ``target``, folders whole where they do not exist yet; remove ``source``."""
+    with os.scandir(source) as entries:
+        for entry in list(entries):
+            place = target / entry.name
+            if entry.is_dir(follow_symlinks=False) and place.is_dir():
+                _move_up(Path(entry.path), place)
+            elif entry.is_dir(follow_symlinks=False):
+                os.rename(entry.path, place)
+            elif os.path.lexists(place):
+                os.unlink(entry.path)
+            else:
+                _move_file(Path(entry.path), place)
+    os.rmdir(source)
+
+
+def _move_file(source: Path, target: Path) -> None:
+    try:
+        os.rename(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        copy = target.with_name(f".{target.name}.part")  # the folder is a link to another disk
+        shutil.copyfile(source, copy)
+        os.replace(copy, target)
+        os.unlink(source)
