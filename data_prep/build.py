@@ -91,7 +91,8 @@ def build(
         registry: The tasks; the packaged ones by default.
 
     Returns:
-        The manifest: ``counts`` (split → task → instances), ``dropped`` (source → what was left out → number).
+        The manifest: ``counts`` (split → task → instances), ``dropped`` and ``repaired`` (source →
+        "task: what" → number), ``left_out`` and ``excluded_eval_images`` (instances).
 
     Raises:
         ConfigError: An option names something unknown, or nothing is left.
@@ -100,21 +101,28 @@ def build(
     registry = registry or default_registry()
     _check_numbers(options)
     tasks = registry.select(options.tasks, options.exclude_tasks)
-    raw = RawFolder(raw_dir)
-    sources = _present(_choose_sources(options, tasks, raw), options.skip_missing)
+    sources = _present(_choose_sources(options, tasks, RawFolder(raw_dir)), options.skip_missing)
     output = OutputDirectory(out_dir, converter="build", version=VERSION, settings=_settings(options, sources))
+    return convert(sources, output, options, registry)
+
+
+def convert(
+    sources: Sequence[Source], output: OutputDirectory, options: BuildOptions, registry: Registry
+) -> dict[str, Any]:
+    """Fill a data directory from sources whose raw files are there; :func:`build` without the choice of sources."""
     if output.finished:
         shutil.rmtree(output.path / WORK, ignore_errors=True)  # a run may have been killed just before this
         return output.finished
     shards = [Shards(source, output.path / WORK, registry, options.workers) for source in sources]
     kept, excluded = _select(shards, len(registry), options)
     chosen = _chosen(shards, kept)
-    images = _place_images(chosen, raw, output.path, options)
+    images = _place_images(chosen, output.path, options)
     writer = _Writer(chosen, registry, images, options.skip_bad)
     counts = {split: writer.write(output, split, options.workers) for split in SPLITS}
     manifest = output.finish(
         counts,
         dropped={part.source.name: part.dropped for part in shards},
+        repaired={part.source.name: part.repaired for part in shards},
         left_out=writer.report_failures(output.path),
         excluded_eval_images=excluded,
     )
@@ -241,18 +249,26 @@ Size = tuple[int, int]
 Placed = dict[str, Size | str]  # image path → size in pixels, or what is wrong with it
 
 
-def _place_images(chosen: list[_Part], raw: RawFolder, out_dir: Path, options: BuildOptions) -> Placed:
+def _place_images(chosen: list[_Part], out_dir: Path, options: BuildOptions) -> Placed:
     """Link or copy every image of the chosen candidates, once; opens each to learn its size."""
-    todo = {record["image_path"]: files for part in chosen for record, files in part.lines() if files}
+    todo = {
+        record["image_path"]: (part.shards.source.raw, files)
+        for part in chosen
+        for record, files in part.lines()
+        if files
+    }
 
-    def place(batch: list[tuple[str, tuple[str, ...]]]) -> Placed:
-        return {path: _place_image(raw, files, out_dir / path, options.copy_images) for path, files in batch}
+    paths = list(todo)
 
-    items = list(todo.items())
-    batches = [items[start : start + IMAGE_CHUNK] for start in range(0, len(items), IMAGE_CHUNK)]
+    def place(start: int) -> Placed:
+        return {
+            path: _place_image(*todo[path], out_dir / path, options.copy_images)
+            for path in paths[start : start + IMAGE_CHUNK]
+        }
+
     placed: Placed = {}
-    with tqdm(total=len(items), desc="images", unit="image") as bar:
-        for result in ordered_map(place, batches, options.workers):
+    with tqdm(total=len(paths), desc="images", unit="image") as bar:
+        for result in ordered_map(place, range(0, len(paths), IMAGE_CHUNK), options.workers):
             placed |= result
             bar.update(len(result))
             problem = next((value for value in result.values() if isinstance(value, str)), None)

@@ -41,7 +41,8 @@ class Shards:
     Attributes:
         source: The source.
         rows: Per shard its candidates, ``(N,)`` of :data:`ROW`, in order.
-        dropped: What the source left out, reason → number.
+        dropped: What the source left out, "task: reason" → number.
+        repaired: What it put right, likewise.
     """
 
     def __init__(self, source: Source, folder: Path, registry: Registry, workers: int) -> None:
@@ -54,12 +55,13 @@ class Shards:
         self._make([shard for shard in range(number) if not self._index(shard).exists()], workers)
         self._units = None  # the annotations can be gigabytes
         self.rows: list[np.ndarray] = []
-        dropped: Counter[str] = Counter()
+        notes = {"dropped": Counter(), "repaired": Counter()}
         for shard in range(number):
             with self._index(shard).open("rb") as file:
                 self.rows.append(np.load(file, allow_pickle=False))
-                dropped.update(json.loads(file.read()))
-        self.dropped = dict(sorted(dropped.items()))
+                for name, numbers in json.loads(file.read()).items():
+                    notes[name].update(numbers)
+        self.dropped, self.repaired = (dict(sorted(numbers.items())) for numbers in notes.values())
 
     def read(self, shard: int, chosen: np.ndarray) -> Iterator[Line]:
         """Lines of a shard.
@@ -104,6 +106,7 @@ class Shards:
     def _convert(self, shard: int) -> int:
         """Convert one chunk of units and write its shard; the number of candidates. Runs in a worker process."""
         self.source.dropped.clear()
+        self.source.repaired.clear()
         rows: list[tuple] = []
         offset = 0
         with open_atomic(self._lines(shard)) as file:
@@ -115,7 +118,7 @@ class Shards:
                     offset += len(line)
         with open_atomic(self._index(shard)) as file:  # last: it says that the shard is complete
             np.save(file, np.array(rows, dtype=ROW), allow_pickle=False)
-            file.write(json.dumps(self.source.dropped).encode())
+            file.write(json.dumps({"dropped": self.source.dropped, "repaired": self.source.repaired}).encode())
         return len(rows)
 
     def _line(self, candidate: Candidate) -> bytes:

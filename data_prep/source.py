@@ -91,6 +91,7 @@ class Source(ABC):
         self.wanted = tuple(task for task in self.tasks if task in set(tasks))
         self.seed = seed
         self.dropped: Counter[str] = Counter()
+        self.repaired: Counter[str] = Counter()
 
     def needed(self) -> tuple[RawFile, ...]:
         """The raw files that the wanted tasks need; all of them unless a source knows better."""
@@ -108,7 +109,8 @@ class Source(ABC):
     def convert(self, unit: Any) -> Iterator[Candidate]:
         """The candidates of one unit, of the wanted tasks only; runs in a worker process.
 
-        What is left out is counted with :meth:`drop`. Randomness comes from :meth:`rng` alone.
+        What is left out is counted with :meth:`drop`, what is put right with :meth:`repair`. Randomness
+        comes from :meth:`rng` alone.
         """
 
     def wants(self, *tasks: str) -> bool:
@@ -124,6 +126,10 @@ class Source(ABC):
             number: How many.
         """
         self.dropped[f"{task}: {reason}"] += number
+
+    def repair(self, task: str, what: str) -> None:
+        """Count something that was wrong in the annotations and has been put right; arguments as in :meth:`drop`."""
+        self.repaired[f"{task}: {what}"] += 1
 
     def rng(self, task: str, key: object) -> random.Random:
         """A generator that depends on the seed, the source, the task and the key only."""

@@ -240,4 +240,4 @@ def test_the_command_prints_what_was_made_and_what_was_left_out(raw, tmp_path, c
     assert cli.main(["data", "build", "--raw", str(raw), "--out", str(tmp_path / "out"), "--max-train", "6"]) == 0
     printed = capsys.readouterr().out
     assert "train.jsonl: 12 instances of 2 tasks" in printed
-    assert "toys: no instance of image_captioning: no caption: 1" in printed
+    assert "toys: made no instance of image_captioning: no caption: 1" in printed

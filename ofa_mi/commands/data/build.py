@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from ofa_mi.commands.data.shared import add_out, print_counts
+from ofa_mi.commands.data.shared import add_out, print_counts, print_notes
 
 HELP = "build a data directory from raw data sets"
 
@@ -59,11 +59,5 @@ def run(args: argparse.Namespace) -> int:
     )
     manifest = build(args.raw, args.out, options)
     print_counts(args.out, manifest)
-    for source, reasons in manifest["dropped"].items():
-        for reason, number in reasons.items():
-            print(f"  {source}: no instance of {reason}: {number:,}")
-    if manifest["excluded_eval_images"]:
-        print(f"  {manifest['excluded_eval_images']:,} candidates share their image with an evaluation instance")
-    if manifest["left_out"]:
-        print(f"  {manifest['left_out']:,} instances could not be used")
+    print_notes(manifest)
     return 0

@@ -17,6 +17,18 @@ def print_counts(out: str, manifest: dict[str, Any]) -> None:
         print(f"{out}/{split}.jsonl: {sum(counts.values()):,} instances of {len(counts)} tasks")
 
 
+def print_notes(manifest: dict[str, Any]) -> None:
+    """Print what a build left out and put right, one line per kind, from its manifest."""
+    for kind, verb in (("dropped", "made no instance of"), ("repaired", "repaired")):
+        for source, numbers in manifest[kind].items():
+            for what, number in numbers.items():
+                print(f"  {source}: {verb} {what}: {number:,}")
+    if manifest["excluded_eval_images"]:
+        print(f"  {manifest['excluded_eval_images']:,} candidates share their image with an evaluation instance")
+    if manifest["left_out"]:
+        print(f"  {manifest['left_out']:,} instances could not be used; left_out.txt lists them")
+
+
 def fraction(text: str) -> float:
     """A number between 0 and 1; argparse calls it by the name of this function."""
     value = float(text)
