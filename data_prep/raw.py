@@ -85,3 +85,15 @@ class RawFolder:
     def first(self, paths: Iterable[str]) -> str | None:
         """The first of some paths below the folder that exists; None if none does."""
         return next((path for path in paths if os.path.isfile(self.root / path)), None)
+
+    def image_size(self, paths: Iterable[str]) -> tuple[int, int] | None:
+        """Width and height in pixels, from its header, of the first image that exists; None if it cannot be read."""
+        from ofa_mi.data.images import open_image  # here, because it brings PyTorch, and few sources need it
+
+        if (found := self.first(paths)) is None:
+            return None
+        try:
+            with open_image(self.root / found) as image:
+                return image.size
+        except (OSError, SyntaxError, ValueError):  # what codecs raise
+            return None
