@@ -1,8 +1,7 @@
 """Geometry of regions. The regions are windows around things; only their coordinates matter.
 
-Wherever overlaps are compared, the answer is the same by shared area and by intersection over
-union (IoU), and it wins by half or more in both. Two regions that *overlap* share at least
-15 percent of the smaller one; two that do not are two pixels or more apart.
+Overlaps are clear, as :mod:`ofa_mi.data_prep.overlaps` defines it. Wherever they are compared, the answer
+is the same by shared area and by intersection over union (IoU), and it wins by half or more in both.
 """
 
 from __future__ import annotations
@@ -11,15 +10,13 @@ import random
 from collections.abc import Callable
 
 from ofa_mi.data_prep.draft import Draft, choice, coin, text, yes_no
-from ofa_mi.data_prep.scenes.language import intersection
+from ofa_mi.data_prep.geometry import area, intersection, iou
+from ofa_mi.data_prep.overlaps import apart, exceeds, overlaps
 from ofa_mi.data_prep.scenes.tasks.builder import builds
 from ofa_mi.data_prep.scenes.world import PixelBox, Scene
 
 OPTIONS = 4
 TRIES = 40
-CLEAR_OVERLAP = 0.15  # least share of the smaller region
-CLEAR_GAP = 2  # pixels
-MARGIN = 1.5  # ratio between the best overlap and the next
 
 
 @builds()
@@ -61,8 +58,8 @@ def region_overlap_detection(scene: Scene, rng: random.Random) -> Draft | None:
 @builds()
 def region_area(scene: Scene, rng: random.Random) -> Draft | None:
     """A region → its area in square pixels of the original image."""
-    x0, y0, x1, y1 = region = window(scene, rng)
-    return Draft(regions=(region,), target=text((x1 - x0) * (y1 - y0)))
+    region = window(scene, rng)
+    return Draft(regions=(region,), target=text(area(region)))
 
 
 def window(scene: Scene, rng: random.Random) -> PixelBox:
@@ -75,24 +72,6 @@ def window(scene: Scene, rng: random.Random) -> PixelBox:
         spans.append((int(start), int(start + length)))
     (x0, x1), (y0, y1) = spans
     return x0, y0, x1, y1
-
-
-def iou(p: PixelBox, q: PixelBox) -> float:
-    shared = intersection(p, q)
-    return shared / (_area(p) + _area(q) - shared)
-
-
-def overlaps(p: PixelBox, q: PixelBox) -> bool:
-    return intersection(p, q) >= CLEAR_OVERLAP * min(_area(p), _area(q))
-
-
-def apart(p: PixelBox, q: PixelBox) -> bool:
-    grown = (p[0] - CLEAR_GAP, p[1] - CLEAR_GAP, p[2] + CLEAR_GAP, p[3] + CLEAR_GAP)
-    return intersection(grown, q) == 0
-
-
-def _area(box: PixelBox) -> int:
-    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def _select(
@@ -108,20 +87,14 @@ def _select(
 
 
 def _winner(region: PixelBox, options: list[PixelBox], *, most: bool) -> PixelBox | None:
-    """The option that overlaps most (or least, if all do) by :data:`MARGIN`, by area and by IoU; else None."""
+    """The option that overlaps most (or least, if all do) by a clear margin, by area and by IoU; else None."""
     if most:
         best, *others = sorted(options, key=lambda option: -iou(region, option))
-        return best if overlaps(region, best) and all(_exceeds(region, best, other) for other in others) else None
+        return best if overlaps(region, best) and all(exceeds(region, best, other) for other in others) else None
     best, *others = sorted(options, key=lambda option: iou(region, option))
     if intersection(region, best) == 0 or not all(overlaps(region, other) for other in others):
         return None
-    return best if all(_exceeds(region, other, best) for other in others) else None
-
-
-def _exceeds(region: PixelBox, more: PixelBox, less: PixelBox) -> bool:
-    return intersection(region, more) >= MARGIN * intersection(region, less) and (
-        iou(region, more) >= MARGIN * iou(region, less)
-    )
+    return best if all(exceeds(region, other, best) for other in others) else None
 
 
 def _only(region: PixelBox, options: list[PixelBox], *, overlapping: bool) -> PixelBox | None:
