@@ -12,7 +12,15 @@ import inspect
 
 from ofa_mi.data_prep.source import Source
 
-MODULES = ("nlvr",)
+MODULES = (
+    "gqa",
+    "nlvr",
+    "snli_ve",
+    "vcr",
+    "visdial",
+    "visual7w",
+    "vsr",
+)
 
 
 @functools.cache

@@ -3,22 +3,30 @@
 Official files: the repository ``lil-lab/nlvr``, folder ``nlvr/`` (NLVR 1; NLVR 2 with photos is another data set).
 ``test/test.json`` holds one JSON object per line with ``sentence``, ``label`` ("true" or "false"), ``identifier`` and
 ``directory``; example *n-m* is drawn six times, with its boxes in every order, as
-``test/images/<directory>/test-<n-m>-<k>.png``. As in the official evaluation, every drawing is one instance.
+``test/images/<directory>/test-<n-m>-<k>.png``. As in the official evaluation, every drawing is one instance: 5,940 of
+990 examples. The paper of MultiInstruct drew one of the six at random; its accuracies are fractions of 990.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
-from ofa_mi.data_prep.draft import YES_NO, Draft, text
+from ofa_mi.data_prep.draft import one_of, text
 from ofa_mi.data_prep.raw import RawFile
-from ofa_mi.data_prep.reading import read_json_lines
+from ofa_mi.data_prep.reading import read_json_lines, tidy
 from ofa_mi.data_prep.source import Candidate, ImageFile, Source
 
 PAGE = "https://github.com/lil-lab/nlvr"
+ARCHIVE = {
+    "page": PAGE,
+    "url": "https://github.com/lil-lab/nlvr/archive/refs/heads/master.zip",
+    "unpack": "nlvr",
+    "inside": "nlvr-master/nlvr",
+}
+TASK = "nlvr"
 DRAWINGS = 6  # of each example
 ANSWERS = {"true": "yes", "false": "no"}
 
@@ -28,8 +36,8 @@ class Example(msgspec.Struct):
 
     sentence: str
     label: Literal["true", "false"]
-    identifier: str
-    directory: str
+    identifier: Annotated[str, msgspec.Meta(pattern=r"^\d+-\d+$")]
+    directory: Annotated[str, msgspec.Meta(pattern=r"^\d+$")]
 
 
 class Nlvr(Source):
@@ -40,11 +48,8 @@ class Nlvr(Source):
     page = PAGE
     licence = "CC BY 4.0"
     size = "0.3 GB"
-    tasks = ("nlvr",)
-    files = (
-        RawFile(path="nlvr/test/test.json", page=PAGE),
-        RawFile(path="nlvr/test/images/", page=PAGE),
-    )
+    tasks = (TASK,)
+    files = (RawFile(path="nlvr/test/test.json", **ARCHIVE), RawFile(path="nlvr/test/images/", **ARCHIVE))
 
     def load(self) -> Sequence[Example]:
         """One unit per example."""
@@ -52,10 +57,12 @@ class Nlvr(Source):
 
     def convert(self, unit: Example) -> Iterator[Candidate]:
         """One instance per drawing; the options are in random order."""
+        statement = tidy(unit.sentence)
+        if not statement:
+            self.drop(TASK, "the statement is empty or has control characters", DRAWINGS)
+            return
         for number in range(DRAWINGS):
-            path = f"nlvr/test/images/{unit.directory}/test-{unit.identifier}-{number}.png"
             key = f"test-{unit.identifier}-{number}"
-            options = self.rng("nlvr", key).sample([text(answer) for answer in YES_NO], len(YES_NO))
-            draft = Draft(text=text(unit.sentence), options=tuple(options), target=text(ANSWERS[unit.label]))
-            image = ImageFile(f"nlvr/{unit.directory}/{key}.png", (path,))
-            yield Candidate("nlvr", key, draft, image)
+            draft = one_of(ANSWERS[unit.label], tuple(ANSWERS.values()), self.rng(TASK, key), text=text(statement))
+            image = ImageFile(f"nlvr/{unit.directory}/{key}.png", (f"nlvr/test/images/{unit.directory}/{key}.png",))
+            yield Candidate(TASK, key, draft, image)

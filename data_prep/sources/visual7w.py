@@ -1,0 +1,220 @@
+"""Visual7W (Zhu et al., 2016): multiple-choice questions, answered with words (telling) or with a region (pointing).
+
+Official files: ``dataset_v7w_telling.json`` and ``dataset_v7w_pointing.json``, objects with ``images``, each with
+``image_id``, ``filename`` (``v7w_<image_id>.jpg``), ``split`` ("train", "val" or "test") and ``qa_pairs``: ``qa_id``,
+``question``, ``type`` (the question word), ``answer`` and ``multiple_choices``, the three wrong answers, written or
+chosen by people. In the pointing file answers are ids into ``boxes``: ``box_id``, ``x``, ``y``, ``width``, ``height``
+(pixels; a few corners are -1) and ``name``. Neither file has image sizes.
+
+The images are photos of Visual Genome, with its ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+
+from ofa_mi.data.instance import Box, Text
+from ofa_mi.data_prep.draft import Draft, text
+from ofa_mi.data_prep.geometry import box_of
+from ofa_mi.data_prep.raw import RawFile
+from ofa_mi.data_prep.reading import decode, read_json, tidy
+from ofa_mi.data_prep.source import Candidate, ImageFile, Source
+from ofa_mi.data_prep.sources.vg_images import vg_image
+from ofa_mi.errors import DataError
+
+PAGE = "http://ai.stanford.edu/~yukez/visual7w/"
+LICENCE = "not stated; the photos' own licences on Flickr"
+OPTIONS = 4
+ENDS = ".,;:!? "  # two answers that differ only in these are scored as the same
+
+IMAGES = RawFile(
+    path="visual7w/images/",
+    page=PAGE,
+    url="http://vision.stanford.edu/yukezhu/visual7w_images.zip",
+    unpack="visual7w",
+)
+
+
+class Photo(msgspec.Struct):
+    """An image and its questions, which the worker decodes."""
+
+    image_id: Annotated[int, msgspec.Meta(ge=0)]
+    split: str
+    qa_pairs: msgspec.Raw
+
+
+class Telling(msgspec.Struct):
+    """``dataset_v7w_telling.json``."""
+
+    images: list[Photo]
+
+
+class Rectangle(msgspec.Struct):
+    """A row of ``boxes``."""
+
+    box_id: int
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+class Pointing(msgspec.Struct):
+    """``dataset_v7w_pointing.json``."""
+
+    images: list[Photo]
+    boxes: list[Rectangle]
+
+
+class Question(msgspec.Struct):
+    """What the questions of both files have."""
+
+    qa_id: int
+    question: str
+    type: str
+
+
+class TellingQuestion(Question):
+    """A question that is answered with words."""
+
+    answer: str
+    multiple_choices: list[str]
+
+
+class PointingQuestion(Question):
+    """A question that is answered with a region; answers are ids of boxes."""
+
+    answer: int
+    multiple_choices: list[int]
+
+
+class _Visual7W(Source):
+    """What the two parts have in common: a source for each file."""
+
+    page = PAGE
+    licence = LICENCE
+    split: str
+
+    def read(self, kind: type) -> Any:
+        """The annotation file, decoded; keeps its path for errors."""
+        self.path = self.raw.find(self.files[0])
+        return read_json(self.path, kind)
+
+    def photos(self, images: Sequence[Photo]) -> list[Photo]:
+        """The images of the split."""
+        return [photo for photo in images if photo.split == self.split]
+
+    def questions(self, photo: Photo, kind: type) -> list[Any]:
+        """The questions about an image."""
+        return decode(photo.qa_pairs, list[kind], f"{self.path}: image {photo.image_id}")
+
+    def candidate(self, entry: Question, answer: Text, wrong: Sequence[Text], image: ImageFile) -> Candidate | None:
+        """The instance of a question, its options in random order; None, and counted, if they do not serve."""
+        (task,) = self.tasks
+        question = tidy(entry.question)
+        options = [answer, *wrong]
+        if not question:
+            return self.drop(task, "the question is empty or has control characters")
+        if len({_as_scored(option) for option in options}) < OPTIONS or len(options) != OPTIONS:
+            return self.drop(task, f"the options are not {OPTIONS} different ones")
+        self.rng(task, entry.qa_id).shuffle(options)
+        draft = Draft(question=text(question), options=tuple(options), target=answer)
+        return Candidate(task, str(entry.qa_id), draft, image, {"question_type": entry.type})
+
+
+class Visual7WTelling(_Visual7W):
+    """Training split of the telling questions → ``visual7w_vqa``.
+
+    The wrong answers were written by people who did not see the photo, so the options can be guessed from the words
+    alone more often than one in four times; this is a property of the data set.
+    """
+
+    name = "visual7w_telling"
+    title = "Visual7W telling"
+    size = "5 MB, and 1.7 GB of photos"
+    tasks = ("visual7w_vqa",)
+    split = "train"
+    files = (
+        RawFile(
+            path="visual7w/dataset_v7w_telling.json",
+            page=PAGE,
+            url="https://ai.stanford.edu/~yukez/papers/resources/dataset_v7w_telling.zip",
+            unpack="visual7w",
+        ),
+        IMAGES,
+    )
+
+    def load(self) -> Sequence[Photo]:
+        """One unit per image of the training split."""
+        return self.photos(self.read(Telling).images)
+
+    def convert(self, unit: Photo) -> Iterator[Candidate]:
+        """The questions about one image."""
+        for entry in self.questions(unit, TellingQuestion):
+            answer, *wrong = map(tidy, (entry.answer, *entry.multiple_choices))
+            if not all((answer, *wrong)):
+                self.drop("visual7w_vqa", "an option is empty or has control characters")
+            elif candidate := self.candidate(entry, text(answer), [text(option) for option in wrong], photo_of(unit)):
+                yield candidate
+
+
+class Visual7WPointing(_Visual7W):
+    """Test split of the pointing questions → ``grounded_vqa``; boxes are cut to the image, whose header is read."""
+
+    name = "visual7w_pointing"
+    title = "Visual7W pointing"
+    size = "20 MB, and 1.7 GB of photos"
+    tasks = ("grounded_vqa",)
+    split = "test"
+    files = (
+        RawFile(
+            path="visual7w/dataset_v7w_pointing.json",
+            page=PAGE,
+            url="https://ai.stanford.edu/~yukez/papers/resources/dataset_v7w_pointing.zip",
+            unpack="visual7w",
+        ),
+        IMAGES,
+    )
+
+    def load(self) -> Sequence[Photo]:
+        """One unit per image of the test split; boxes are kept as arrays, sorted by id."""
+        content = self.read(Pointing)
+        ids = np.array([box.box_id for box in content.boxes], dtype=np.int64)
+        corners = np.array([(box.x, box.y, box.width, box.height) for box in content.boxes], dtype=np.float64)
+        order = np.argsort(ids, kind="stable")
+        self.box_ids, self.boxes = ids[order], corners.reshape(-1, 4)[order]  # (N,), (N, 4): x, y, width, height
+        return self.photos(content.images)
+
+    def convert(self, unit: Photo) -> Iterator[Candidate]:
+        """The questions about one image."""
+        image = photo_of(unit)
+        size = self.raw.image_size(image.files)
+        # An image that cannot be read is reported by the build with all others: until then, nothing is cut off.
+        image, limits = replace(image, size=size), size or (float("inf"), float("inf"))
+        for entry in self.questions(unit, PointingQuestion):
+            boxes = [self.box(number, limits) for number in (entry.answer, *entry.multiple_choices)]
+            if not all(boxes):
+                self.drop("grounded_vqa", "a region lies outside the image or is less than a pixel wide or high")
+            elif candidate := self.candidate(entry, (boxes[0],), [(box,) for box in boxes[1:]], image):
+                yield candidate
+
+    def box(self, number: int, image_size: tuple[float, float]) -> Box | None:
+        """The box with this id, cut to the image; None if nothing is left."""
+        place = int(np.searchsorted(self.box_ids, number))
+        if place == len(self.box_ids) or self.box_ids[place] != number:
+            raise DataError(f"{self.path}: an answer is box {number}, which the file does not have; download it again")
+        return box_of(*self.boxes[place].tolist(), image_size)
+
+
+def photo_of(photo: Photo) -> ImageFile:
+    """Its image file. Visual7W's own copy, to which the boxes belong, under the path that Visual Genome's photo has."""
+    return replace(vg_image(photo.image_id), files=(f"visual7w/images/v7w_{photo.image_id}.jpg",))
+
+
+def _as_scored(option: Text) -> object:
+    return option[0].lower().rstrip(ENDS) if isinstance(option[0], str) else option
