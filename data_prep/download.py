@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -27,6 +27,7 @@ class Download:
         inside: Folder of the archive that is unpacked.
         expected: What is known of it.
         files: The raw files that come of it.
+        wanted: Files and folders of the archive that are unpacked, as paths below ``unpack``.
     """
 
     url: str
@@ -35,6 +36,7 @@ class Download:
     inside: str
     expected: Expected
     files: tuple[RawFile, ...]
+    wanted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +54,13 @@ class Plan:
     by_hand: tuple[RawFile, ...]
 
 
-def plan(files: Iterable[RawFile], raw: Path) -> Plan:
+def plan(files: Iterable[RawFile], raw: Path, known: Iterable[RawFile] = ()) -> Plan:
     """What there is to do until ``raw`` holds ``files``; a file that several sources name is there once.
+
+    Args:
+        files: The raw files.
+        raw: The raw folder.
+        known: Raw files that others may need; they are unpacked too if they come of an archive that is fetched.
 
     Raises:
         DataError: Two raw files contradict each other about one address.
@@ -61,7 +68,7 @@ def plan(files: Iterable[RawFile], raw: Path) -> Plan:
     files = tuple(dict.fromkeys(files))
     missing = {file for file in files if not is_present(file, raw)}
     by_url: dict[str, list[RawFile]] = {}
-    for file in files:
+    for file in dict.fromkeys((*files, *known)):
         if file.url is not None:
             by_url.setdefault(file.url, []).append(file)
     downloads = tuple(_download(url, group) for url, group in by_url.items())
@@ -90,8 +97,21 @@ def _download(url: str, files: Sequence[RawFile]) -> Download:
     else:
         path = (PurePosixPath(unpack_into) / name_of(url)).as_posix()
     return Download(
-        url=url, path=path, unpack=unpack_into, inside=inside, expected=Expected(**facts), files=tuple(files)
+        url=url,
+        path=path,
+        unpack=unpack_into,
+        inside=inside,
+        expected=Expected(**facts),
+        files=tuple(files),
+        wanted=tuple(_below(unpack_into, (path for file in files for path in file.paths))),
     )
+
+
+def _below(folder: str | None, paths: Iterable[str]) -> Iterator[str]:
+    """The paths that lie below a folder, relative to it."""
+    for path in map(PurePosixPath, paths):
+        if folder is not None and path.is_relative_to(folder):
+            yield path.relative_to(folder).as_posix()
 
 
 def _check_distinct(downloads: Iterable[Download]) -> None:
@@ -123,7 +143,11 @@ class Options:
 
 
 def download(
-    files: Iterable[RawFile], raw: Path, options: Options = Options(), say: Callable[[str], None] = print
+    files: Iterable[RawFile],
+    raw: Path,
+    options: Options = Options(),
+    say: Callable[[str], None] = print,
+    known: Iterable[RawFile] = (),
 ) -> tuple[RawFile, ...]:
     """Fetch all that can be fetched of the files that are missing; what fails is said, and the rest goes on.
 
@@ -134,6 +158,7 @@ def download(
         raw: The raw folder, made if needed.
         options: See :class:`Options`.
         say: Takes a line about each file.
+        known: See :func:`plan`.
 
     Returns:
         The files that are missing still.
@@ -146,11 +171,11 @@ def download(
         raw.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"--raw {raw}: cannot be made ({error.strerror or error})") from error
-    todo = plan(files, raw)
+    todo = plan(files, raw, known)
     for number, item in enumerate(todo.downloads, 1):
         say(f"[{number}/{len(todo.downloads)}] {describe(item)}")
         try:
-            _carry_out(item, raw, options, say)
+            _carry_out(item, files, raw, options, say)
         except DataError as error:
             say(f"  failed: {error}")
             say(f"  see {item.files[0].page}{_remark(item.files[0])}")
@@ -159,7 +184,9 @@ def download(
     return tuple(dict.fromkeys(file for file in files if not is_present(file, raw)))
 
 
-def _carry_out(item: Download, raw: Path, options: Options, say: Callable[[str], None]) -> None:
+def _carry_out(
+    item: Download, files: Collection[RawFile], raw: Path, options: Options, say: Callable[[str], None]
+) -> None:
     """Fetch, verify and unpack; an archive that this call fetched is removed when all that should come of it has."""
     path = raw / item.path
     expected = Expected() if options.accept_changed else item.expected
@@ -169,15 +196,16 @@ def _carry_out(item: Download, raw: Path, options: Options, say: Callable[[str],
         raise DataError(f"{path}: {problem}; delete it to fetch it again, or pass --accept-changed to take it as it is")
     if item.unpack is None:
         return
-    unpacked = unpack(path, raw / item.unpack, item.inside)
+    unpacked = unpack(path, raw / item.unpack, item.inside, item.wanted)
     say(f"  {unpacked.files:,} files in {raw / item.unpack}")
     if unpacked.kept:
         say(f"  {unpacked.kept:,} files had been there before with another size; they are left as they were")
     for kind, number in unpacked.left_out.items():
         say(f"  {number:,} {kind} are left out")
-    absent = [file.path for file in item.files if not is_present(file, raw)]
+    absent = [file.path for file in item.files if file in files and not is_present(file, raw)]
     if absent:
-        raise DataError(f"{path}: unpacked, but {', '.join(absent)} did not come of it; the archive is kept")
+        holds = ", ".join(sorted(unpacked.top)[:10])
+        raise DataError(f"{path}: {', '.join(absent)} did not come of it; it holds {holds}; unpack it by hand")
     if fetched and not options.keep_archives:
         path.unlink()
     else:

@@ -14,7 +14,7 @@ import tarfile
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -40,11 +40,13 @@ class Unpacked:
         files: Files that were unpacked, now or by an earlier call that was interrupted.
         kept: Files that were left as they are because they had been there before with another size.
         left_out: Kind → number of members that were left out: links, and what macOS adds to archives.
+        top: What lies at the top of the archive, wanted or not: names of files and folders.
     """
 
     files: int = 0
     kept: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
+    top: set[str] = field(default_factory=set)
 
 
 class _BadArchiveError(DataError):
@@ -60,7 +62,7 @@ class _Member:
     link: str = ""  # target of a link in a tar file, relative to the folder of the archive
 
 
-def unpack(archive: Path, folder: Path, inside: str = "") -> Unpacked:
+def unpack(archive: Path, folder: Path, inside: str = "", wanted: Collection[str] = ("",)) -> Unpacked:
     """Unpack a zip file, a tar file (plain, gz, bz2, xz) or a single gzip file, whatever its name says.
 
     Members go to a hidden folder first and take their places when all are there; folders that do not exist yet appear
@@ -70,12 +72,13 @@ def unpack(archive: Path, folder: Path, inside: str = "") -> Unpacked:
         archive: The archive.
         folder: The folder to unpack into, made if needed; also if it is a symbolic link to another disk.
         inside: Unpack only this folder of the archive, without its own path.
+        wanted: Files and folders of it that are unpacked, as paths below ``folder``; by default everything.
 
     Raises:
         DataError: The archive is damaged, encrypted or no archive; a member's path or a link leads out of the folder, a
             member is a device; it would unpack to an absurd size; there is no room, or the folder cannot be written.
     """
-    unpacking = _Unpacking(archive, folder, inside)
+    unpacking = _Unpacking(archive, folder, inside, wanted)
     try:
         unpacking.stage()
         _move_up(unpacking.staging, folder)
@@ -90,9 +93,10 @@ def unpack(archive: Path, folder: Path, inside: str = "") -> Unpacked:
 class _Unpacking:
     """One call of :func:`unpack`."""
 
-    def __init__(self, archive: Path, folder: Path, inside: str) -> None:
+    def __init__(self, archive: Path, folder: Path, inside: str, wanted: Collection[str]) -> None:
         self.archive = archive
         self.inside = PurePosixPath(inside)
+        self.wanted = {PurePosixPath(path) for path in wanted}
         self.folder = folder
         self.staging = folder / f".unpacking-{hashlib.sha256(archive.name.encode()).hexdigest()[:12]}"
         self.result = Unpacked()
@@ -114,6 +118,7 @@ class _Unpacking:
 
     def _stage_member(self, member: _Member) -> None:
         path = self._inner_path(member.name)
+        self.result.top.update(PurePosixPath(member.name).parts[:1])
         if path is None:
             return
         if why := self._left_out(path, member):
@@ -198,11 +203,14 @@ class _Unpacking:
             raise self._bad(f"would unpack to more than {total / 1e9:,.0f} GB; it is not what it should be")
 
     def _inner_path(self, name: str) -> PurePosixPath | None:
-        """Where a member goes below the folder; None if it is not in the part of the archive that is unpacked."""
+        """Where a member goes below the folder; None if it is not wanted."""
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or PureWindowsPath(name).drive or "\0" in name:
             raise self._bad(f"member {name!r} lies outside of the folder; the archive is not safe")
-        return path.relative_to(self.inside) if path.is_relative_to(self.inside) else None
+        if not path.is_relative_to(self.inside):
+            return None
+        path = path.relative_to(self.inside)
+        return path if not self.wanted.isdisjoint((path, *path.parents)) else None
 
     def _left_out(self, path: PurePosixPath, member: _Member) -> str:
         """Why a member is left out; nothing if it is not.

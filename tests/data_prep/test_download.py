@@ -127,8 +127,15 @@ def test_archives_are_kept_on_demand_and_used(web, tmp_path):
 def test_an_archive_without_the_file_is_said_and_kept(web, tmp_path):
     web.pages["/zoo.zip"] = Page(zipped({"elsewhere/zoo.json": b""}))
     missing, said = fetch(zoo_files(web), tmp_path)
-    assert "zoo/photos/, zoo/zoo.json did not come of it; the archive is kept" in said
+    assert "zoo/photos/, zoo/zoo.json did not come of it; it holds elsewhere; unpack it by hand" in said
     assert "zoo/photos/" in missing and (tmp_path / "zoo/zoo.zip").exists()
+
+
+def test_what_no_source_reads_stays_in_the_archive(web, tmp_path):
+    web.pages["/zoo.zip"] = Page(zipped({"photos/1.jpg": b"okapi", "zoo.json": b"[1]", "huge/all.json": b"[]"}))
+    photos, index, *_ = zoo_files(web)
+    download([photos], tmp_path, say=lambda line: None, known=[index])
+    assert sorted(path.name for path in (tmp_path / "zoo").iterdir()) == ["photos", "zoo.json"]
 
 
 def test_a_repository_archive_is_unpacked_without_its_first_folders(web, tmp_path):

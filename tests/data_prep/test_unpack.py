@@ -102,6 +102,12 @@ def test_only_a_folder_of_the_archive(tmp_path):
     assert tree(tmp_path / "set") == {"a/1.json": b"1"}
 
 
+def test_only_what_is_wanted(tmp_path):
+    result = unpack(make_zip(tmp_path / "a.zip"), tmp_path / "set", wanted=["photos/sub", "notes.json", "absent"])
+    assert tree(tmp_path / "set") == {name: FILES[name] for name in ("photos/sub/2.jpg", "notes.json")}
+    assert result.files == 2 and result.top == {"photos", "notes.json"}
+
+
 def test_a_single_gzip_file(tmp_path):
     (tmp_path / "dev.jsonl.gz").write_bytes(gzip.compress(b"{}\n" * 9))
     unpack(tmp_path / "dev.jsonl.gz", tmp_path / "set")

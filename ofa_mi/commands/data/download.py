@@ -9,8 +9,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ofa_mi.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ofa_mi.data_prep.download import Plan
+    from ofa_mi.data_prep.raw import RawFile
 
 HELP = "fetch the official files of source data sets"
 STILL_MISSING = 1  # exit status
@@ -37,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from ofa_mi.data_prep import download
     from ofa_mi.data_prep.sources import all_sources
 
+    known = download.all_files(all_sources().values())
     chosen = download.select(args.names or ([download.ALL] if args.list else []), all_sources())
     if args.list:
         print(download.markdown(chosen) if args.markdown else download.listing(chosen, args.raw))
@@ -46,12 +52,12 @@ def run(args: argparse.Namespace) -> int:
     if args.raw is None:
         raise ConfigError("--raw DIR is needed: the folder to fetch into")
     if args.dry_run:
-        _show_plan(download.plan(download.all_files(chosen), args.raw), args.raw)
+        _show_plan(download.plan(download.all_files(chosen), args.raw, known), args.raw)
         return 0
-    return _fetch(args, download.all_files(chosen))
+    return _fetch(args, download.all_files(chosen), known)
 
 
-def _show_plan(plan, raw: Path) -> None:
+def _show_plan(plan: Plan, raw: Path) -> None:
     from ofa_mi.data_prep import download
 
     for item in plan.downloads:
@@ -63,13 +69,13 @@ def _show_plan(plan, raw: Path) -> None:
     print(f"{len(plan.present)} present; to fetch: {download.human_size(known)}{more}; {len(plan.by_hand)} by hand")
 
 
-def _fetch(args: argparse.Namespace, files) -> int:
+def _fetch(args: argparse.Namespace, files: tuple[RawFile, ...], known: tuple[RawFile, ...]) -> int:
     from ofa_mi.data_prep import download
 
     options = download.Options(
         keep_archives=args.keep_archives, accept_changed=args.accept_changed, retries=args.retries
     )
-    missing = download.download(files, args.raw, options)
+    missing = download.download(files, args.raw, options, known=known)
     for file in missing:
         print(f"missing: {args.raw / file.path}")
     print(f"{len(files) - len(missing)} of {len(files)} files and folders are in {args.raw}")
