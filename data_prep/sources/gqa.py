@@ -59,6 +59,7 @@ class Gqa(Source):
             page=PAGE,
             url="https://downloads.cs.stanford.edu/nlp/data/gqa/images.zip",
             unpack="gqa",
+            size=21_817_965_542,
             note="not needed beside both image folders of Visual Genome",
             alternatives=("visual_genome/VG_100K/",),
         ),

@@ -14,12 +14,16 @@ IMAGES = (
         page=PAGE,
         url="https://cs.stanford.edu/people/rak248/VG_100K_2/images.zip",
         unpack="visual_genome",
+        size=9_731_705_982,
+        sha256="51c682d2721f880150720bb416e0346a4c787e4c55d7f80dfd1bd3f73ba81646",
     ),
     RawFile(
         path="visual_genome/VG_100K_2/",
         page=PAGE,
         url="https://cs.stanford.edu/people/rak248/VG_100K_2/images2.zip",
         unpack="visual_genome",
+        size=5_471_658_058,
+        sha256="99da1a0ddf87011319ff3b05cf9176ffee2731cc3c52951162d9ef0d68e3cfb5",
     ),
 )
 

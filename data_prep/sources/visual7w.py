@@ -37,6 +37,7 @@ IMAGES = RawFile(
     page=PAGE,
     url="http://vision.stanford.edu/yukezhu/visual7w_images.zip",
     unpack="visual7w",
+    note="about 1.7 GB; the server speaks http only and no checksum is known",
 )
 
 
