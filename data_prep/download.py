@@ -36,7 +36,7 @@ class Download:
     inside: str
     expected: Expected
     files: tuple[RawFile, ...]
-    wanted: tuple[str, ...] = ()
+    wanted: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
