@@ -34,10 +34,12 @@ def test_every_drawing_is_an_instance(tmp_path):
     assert {instance.options for instance in built["test"]} == {(("yes",), ("no",)), (("no",), ("yes",))}
 
 
-def test_an_unknown_label_is_an_error_that_names_the_line(tmp_path):
-    bad = Lines([{**EXAMPLES[0], "label": "maybe"}])
-    with pytest.raises(DataError, match=r"test\.json:1: not in the official format .*maybe"):
-        build_instances(raw_folder(tmp_path / "raw", bad), tmp_path / "out", "nlvr")
+@pytest.mark.parametrize(("field", "value"), [("label", "maybe"), ("identifier", "7-0/../x"), ("directory", "..")])
+def test_a_bad_field_is_an_error_that_names_the_line(tmp_path, field, value):
+    raw = raw_folder(tmp_path / "raw")
+    write_raw(raw, {"nlvr/test/test.json": Lines([EXAMPLES[0], {**EXAMPLES[1], field: value}])})
+    with pytest.raises(DataError, match=rf"test\.json:2: not in the official format .*{field}"):
+        build_instances(raw, tmp_path / "out", "nlvr")
 
 
 def test_the_real_test_set(real_raw, tmp_path):
