@@ -125,7 +125,8 @@ class Source(ABC):
             reason: In a few words, the same for all of its kind.
             number: How many.
         """
-        self.dropped[f"{task}: {reason}"] += number
+        if number:
+            self.dropped[f"{task}: {reason}"] += number
 
     def repair(self, task: str, what: str) -> None:
         """Count something that was wrong in the annotations and has been put right; arguments as in :meth:`drop`."""
