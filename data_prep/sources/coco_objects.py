@@ -67,6 +67,21 @@ class InstancesFile(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A unit that stands for what grouping left over, so that converting it counts that.
+
+    Attributes:
+        task: The task that it would have been for.
+        reason: As in :meth:`ofa_mi.data_prep.source.Source.drop`.
+        number: How much.
+    """
+
+    task: str
+    reason: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Thing:
     """An object in an image.
 
