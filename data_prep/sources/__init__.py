@@ -13,8 +13,11 @@ import inspect
 from ofa_mi.data_prep.source import Source
 
 MODULES = (
+    "coco_instances",
+    "coco_text",
     "gqa",
     "nlvr",
+    "refcoco",
     "snli_ve",
     "vcr",
     "visdial",
