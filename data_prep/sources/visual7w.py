@@ -28,7 +28,7 @@ from ofa_mi.data_prep.sources.vg_images import vg_image
 from ofa_mi.errors import DataError
 
 PAGE = "http://ai.stanford.edu/~yukez/visual7w/"
-LICENCE = "not stated; the photos' own licences on Flickr"
+LICENCE = "none stated (questions); the photos' own licences on Flickr"
 OPTIONS = 4
 ENDS = ".,;:!? "  # two answers that differ only in these are scored as the same
 
@@ -131,13 +131,13 @@ class _Visual7W(Source):
 class Visual7WTelling(_Visual7W):
     """Training split of the telling questions → ``visual7w_vqa``.
 
-    The wrong answers were written by people who did not see the photo, so the options can be guessed from the words
-    alone more often than one in four times; this is a property of the data set.
+    People wrote the wrong answers, so that the words alone may tell the right one more often than once in four times;
+    ``ofa-mi data check`` measures it.
     """
 
     name = "visual7w_telling"
     title = "Visual7W telling"
-    size = "5 MB, and 1.7 GB of photos"
+    size = "1.7 GB"
     tasks = ("visual7w_vqa",)
     split = "train"
     files = (
@@ -169,7 +169,7 @@ class Visual7WPointing(_Visual7W):
 
     name = "visual7w_pointing"
     title = "Visual7W pointing"
-    size = "20 MB, and 1.7 GB of photos"
+    size = "1.7 GB, the same photos as Visual7W telling"
     tasks = ("grounded_vqa",)
     split = "test"
     files = (
