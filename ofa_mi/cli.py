@@ -19,7 +19,7 @@ from types import ModuleType
 from ofa_mi import __version__
 from ofa_mi.errors import OfaMiError
 
-COMMANDS = ("data", "vocabulary", "tasks", "train", "checkpoint", "predict", "evaluate", "score", "report")
+COMMANDS = ("data", "vocabulary", "tasks", "lint", "train", "checkpoint", "predict", "evaluate", "score", "report")
 BAD_INPUT = 2  # exit status, as argparse's
 INTERRUPTED = 130  # as a shell reports Ctrl-C
 

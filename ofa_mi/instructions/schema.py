@@ -162,7 +162,7 @@ class TaskFile:
     def example(self, name: str, fields: Any) -> Instance:
         """The instance in ``fields``, which are those of a JSON line without ids and image."""
         fields = self.mapping(fields, "example")
-        self.check_keys(fields, _EXAMPLE_KEYS, required=())
+        self.check_keys(fields, _EXAMPLE_KEYS, required=(), place="example: ")
         record = {"unique_id": EXAMPLE_ID, "task_name": name, **fields}
         if "image_size" in fields:
             record["image_path"] = EXAMPLE_IMAGE
@@ -247,11 +247,11 @@ class TaskFile:
         if value in (*SPLITS, EVERYTHING):
             self.fail(f"{key}: {value} is a reserved word of task selections")
 
-    def check_keys(self, fields: dict, known: frozenset[str], required: Iterable[str]) -> None:
+    def check_keys(self, fields: dict, known: frozenset[str], required: Iterable[str], place: str = "") -> None:
         for key in fields:
             if key not in known:
                 names = ", ".join(sorted(known))
-                self.fail(f"unknown key {key!r}{suggestion(str(key), known)}; known keys are {names}")
+                self.fail(f"{place}unknown key {key!r}{suggestion(str(key), known)}; known keys are {names}")
         for key in sorted(required):
             if key not in fields:
                 self.fail(f"{key}: is missing")

@@ -104,7 +104,7 @@ class TaskSpec:
 
     @property
     def instruction_ids(self) -> tuple[str, ...]:
-        """``"<task>/<number>"`` for every instruction, counted from 1; ``"<task>/<language>/<number>"`` if not English."""
+        """``"<task>/<number>"`` of every instruction, from 1; ``"<task>/<language>/<number>"`` if not English."""
         prefix = self.name if self.language == ENGLISH else f"{self.name}/{self.language}"
         return tuple(f"{prefix}/{number}" for number in range(1, len(self.instructions) + 1))
 

@@ -109,7 +109,7 @@ def test_the_examples_of_the_documentation_load(tmp_path):
         ({"own_instruction": "yes"}, "own_instruction: must be true or false, found 'yes'"),
         ({"instructions": [*INSTRUCTIONS, 3]}, "instructions: number 6: must be text"),
         ({"instructions": [*INSTRUCTIONS, INSTRUCTIONS[0].upper().lower()]}, "instruction 6: repeats instruction 1"),
-        ({"instructions": [*INSTRUCTIONS, "{place} {region} {options}"]}, r"instruction 6: unknown placeholder \{place\}"),
+        ({"instructions": [*INSTRUCTIONS, "{place} {region} {options}"]}, "6: unknown placeholder .place."),
         ({"instructions": [*INSTRUCTIONS, "In { {region} {options}"]}, "instruction 6: a brace that is not part"),
         ({"instructions": [*INSTRUCTIONS, "{region} {region} {options}"]}, r"uses the input \{region\} 2 times"),
         ({"instructions": "Name it."}, "instructions: must be a list"),
