@@ -13,6 +13,7 @@ import inspect
 from ofa_mi.data_prep.source import Source
 
 MODULES = (
+    "coco_captions",
     "coco_instances",
     "coco_text",
     "gqa",
