@@ -59,6 +59,25 @@ def json_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
 
 
+def read_lines(path: Path) -> list[tuple[int, str]]:
+    """Number (from 1) and text of every line of a file that is not blank, without the line break.
+
+    The file is UTF-8, or Windows-1252 as some annotators' editors left it.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    try:
+        lines = content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        lines = content.decode("cp1252", errors="replace").splitlines()
+    return [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+
+
 def read_table(path: Path, *, delimiter: str = ",", columns: tuple[str, ...] = ()) -> list[dict[str, str]]:
     """Rows of a CSV or TSV file with a header line, UTF-8 with or without byte order mark.
 

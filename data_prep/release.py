@@ -35,10 +35,11 @@ from ofa_mi.data_prep.draft import Draft, text
 from ofa_mi.data_prep.geometry import clip
 from ofa_mi.data_prep.output import OutputDirectory
 from ofa_mi.data_prep.raw import RawFile, RawFolder
-from ofa_mi.data_prep.reading import decode
+from ofa_mi.data_prep.reading import decode, tidy
 from ofa_mi.data_prep.source import Candidate, ImageFile, Source, hash64
 from ofa_mi.data_prep.sources.coco_images import coco_image
 from ofa_mi.data_prep.sources.vg_images import vg_image
+from ofa_mi.data_prep.sources.visdial import asked
 from ofa_mi.errors import DataError
 from ofa_mi.instructions.registry import Registry, TaskSpec, default_registry
 
@@ -377,7 +378,7 @@ class _Importer:
         """Caption and earlier turns, which the release's prompts leave out, are the context."""
         turns = self.line.meta_data.get("dialog_hist", [])
         try:
-            spoken = [f"{turn['q'].rstrip(' ?')}? {turn['a']}" for turn in turns]
+            spoken = [f"{asked(tidy(turn['q']))} {turn['a']}" for turn in turns]
         except (TypeError, KeyError, AttributeError):
             self.fail(f"expected dialog_hist as a list of {{q, a}}, found {turns!r}")
         if turns:
@@ -425,9 +426,8 @@ SPECIAL: dict[str, Callable[[_Importer], Draft]] = {
 
 
 def _tidy(value: str) -> Text:
-    """Text with single spaces and none at its ends."""
-    words = " ".join(value.split())
-    return text(words) if words else ()
+    """A text of the release as instances hold it; empty if it is, or if it cannot be used."""
+    return text(words) if (words := tidy(value)) else ()
 
 
 def _texts(value: str | list[Any]) -> tuple[Text, ...]:
@@ -436,14 +436,17 @@ def _texts(value: str | list[Any]) -> tuple[Text, ...]:
 
 
 def _mention(value: str, boxes: dict[str, Box]) -> Text:
-    """Put the box of everything that is named behind its name."""
+    """Put the box of everything that is named behind its name, where it is named first."""
     if not boxes:
         return _tidy(value)
     longest_first = sorted(boxes, key=len, reverse=True)  # "person 12" before "person 1"
-    parts = re.split(rf"\b({'|'.join(map(re.escape, longest_first))})\b", " ".join(value.split()))
+    parts = re.split(rf"\b({'|'.join(map(re.escape, longest_first))})\b", tidy(value))
     pieces: list[str | Box] = [parts[0]]
     for name, rest in zip(parts[1::2], parts[2::2], strict=True):
-        pieces[-1:] = [f"{pieces[-1]}{name} ", boxes[name], rest]
+        if boxes[name] in pieces:
+            pieces[-1] += name + rest
+        else:
+            pieces[-1:] = [f"{pieces[-1]}{name} ", boxes[name], rest]
     return tuple(piece for piece in pieces if piece)
 
 

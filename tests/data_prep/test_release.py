@@ -101,7 +101,7 @@ def test_the_answer_leaves_the_context(tmp_path):
         meta_data={"method": "Making the Frame"},
     )
     assert instance.context == (("Making the Frame",), ("Measure.",))
-    assert instance.image_path.startswith("images/release/") and "projects" in instance.image_path
+    assert instance.image_path.startswith("images/release/") and "wikihow" in instance.image_path
     assert repaired == {
         "wikihow_next_step_generation: absolute path of the authors": 1,
         "wikihow_next_step_generation: answer in the context": 1,
@@ -151,11 +151,17 @@ def test_named_people_carry_their_regions(tmp_path):
         "commonsense_VQA",
         "person 12 is late .",
         question="How is person 1 feeling ?",
-        options=["person 12 is late .", "person 1 and person 12 argue .", "It rains ."],
+        options=["person 12 is late .", "person 1 and person 12 argue ; person 1 wins .", "It rains ."],
         meta_data={"object_regions": regions},
     )
     assert instance.question == ("How is person 1 ", (10, 20, 30, 40), " feeling ?")
-    assert instance.options[1] == ("person 1 ", (10, 20, 30, 40), " and person 12 ", (50, 60, 70, 80), " argue .")
+    assert instance.options[1] == (
+        "person 1 ",
+        (10, 20, 30, 40),
+        " and person 12 ",
+        (50, 60, 70, 80),
+        " argue ; person 1 wins .",
+    )
     assert instance.target == instance.options[0] == ("person 12 ", (50, 60, 70, 80), " is late .")
 
 

@@ -41,9 +41,55 @@ def lay_out_snli_ve(data, root):
         os.symlink(data / "flickr8k/images" / file, folder / f"{photo}.jpg")
 
 
+def lay_out_daquar(data, root):
+    """Questions as the official file has them, all as training questions but those of every tenth photo."""
+    texts = {"train": [], "test": []}
+    for pair in read_lines(data / "daquar/qa.jsonl"):
+        split = "test" if pair["image_id"].endswith("0") else "train"
+        texts[split] += [f"{pair['question']} in the {pair['image_id']} ?", pair["answer"]]
+    files = {f"daquar/qa.894.raw.{split}.txt": "\n".join(lines) + "\n" for split, lines in texts.items()}
+    write_raw(root, files)
+    os.symlink(data / "daquar/images", root / "daquar/nyu_depth_images")
+
+
+def lay_out_sroie(data, root):
+    """A text file with corners for every scan."""
+    for scan in read_lines(data / "sroie/annotations.jsonl"):
+        name = scan["file_name"].removesuffix(".jpg")
+        lines = []
+        for line in scan["lines"]:
+            x0, y0, x1, y1 = line["bbox_xyxy"]
+            lines.append(f"{x0},{y0},{x1},{y0},{x1},{y1},{x0},{y1},{line['text']}\n")
+        write_raw(root, {f"sroie/train/{name}.txt": "".join(lines)})
+        os.symlink(data / "sroie/images" / scan["file_name"], root / f"sroie/train/{scan['file_name']}")
+
+
+def lay_out_flickr8k(data, root):
+    """Captions with their numbers; every tenth photo is one of the test set."""
+    records = read_lines(data / "flickr8k/captions.jsonl")
+    tokens = "".join(
+        f"{record['file_name']}#{number}\t{caption}\n"
+        for record in records
+        for number, caption in enumerate(record["captions"])
+    )
+    names = [record["file_name"] for record in records]
+    write_raw(
+        root,
+        {
+            "flickr8k/Flickr8k.token.txt": tokens,
+            "flickr8k/Flickr_8k.trainImages.txt": "\n".join(n for i, n in enumerate(names) if i % 10) + "\n",
+            "flickr8k/Flickr_8k.testImages.txt": "\n".join(names[::10]) + "\n",
+        },
+    )
+    os.symlink(data / "flickr8k/images", root / "flickr8k/Flicker8k_Dataset")
+
+
 # Functions of the folder of real data and the raw folder, for data in another form than the official one.
 OTHERS = (
+    lay_out_daquar,
+    lay_out_flickr8k,
     lay_out_snli_ve,
+    lay_out_sroie,
     lay_out_vsr,
 )
 
