@@ -1,7 +1,7 @@
 """DAQUAR (Malinowski and Fritz, 2014): questions about photos of rooms, the first data set of its kind.
 
-Official files: ``qa.894.raw.train.txt`` and ``qa.894.raw.test.txt``, in which a line with a question that ends with
-``in the image<N> ?`` is followed by a line with its answer; an answer of several things has commas between them. The
+Official files: ``qa.894.raw.train.txt`` and ``qa.894.raw.test.txt``, in which a line with a question, mostly ending
+with ``in the image<N> ?``, is followed by a line with its answer: ``lamp``, ``garbage_bin`` or ``bed, sofa``. The
 photos are those of NYU Depth V2: ``nyu_depth_images/image<N>.png``.
 """
 
@@ -25,7 +25,8 @@ PAGE = (
 )
 TASK = "daquar_vqa"
 MAX_ORDERED = 3  # things in an answer whose other orders are accepted, too
-_IMAGE = re.compile(r"\s*(?:(?:in|on|of|at)\s+)?(?:(?:the|this)\s+)?image\s*(\d+)\s*\??\s*$", re.IGNORECASE)
+_IMAGE = re.compile(r"\bimage\s*(\d+)", re.IGNORECASE)
+_ENDING = re.compile(r"\s*\b(?:in|on)\s+(?:(?:the|this)\s+)?image\s*\d+\s*\??\s*$", re.IGNORECASE)
 
 Pair = tuple[str, int, str, str]  # split, number of the question's line, question, answer
 
@@ -51,10 +52,11 @@ class Daquar(Source):
         return [pair for split, path in (("train", train), ("test", test)) for pair in _pairs(split, path)]
 
     def convert(self, unit: Pair) -> Iterator[Candidate]:
-        """The question's instance; its photo is named at the end of the question."""
+        """The question's instance; its photo is named in the question, mostly at the end."""
         split, number, question, answer = unit
         match = _IMAGE.search(question)
-        asked, answer = tidy(question[: match.start()]) if match else "", tidy(answer)
+        asked = tidy(_IMAGE.sub("image", _ENDING.sub("", question)).rstrip(" ?"))
+        answer = tidy(answer.replace("_", " "))  # "garbage_bin"
         if not match:
             self.drop(TASK, "the question names no image")
         elif not asked or not answer:

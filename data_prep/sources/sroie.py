@@ -29,7 +29,7 @@ TextLine = tuple[str, Box]
 
 
 class Sroie(Source):
-    """Training receipts → ``sroie_text_localization`` and ``sroie_text_extraction``: per line of text one instance each.
+    """Training receipts → ``sroie_text_localization`` and ``sroie_text_extraction``, one of each per line of text.
 
     The wrong regions are those of other texts of about the same length on the same receipt, since long texts have wide
     boxes; texts that stand twice on a receipt are not asked for.

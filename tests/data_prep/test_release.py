@@ -173,7 +173,7 @@ def test_dialogues_have_their_history(tmp_path):
         question="is it sunny",
         meta_data={
             "caption": "a dog",
-            "dialog_hist": [{"q": "is it big", "a": "no"}, {"q": "any people ?", "a": "two"}],
+            "dialog_hist": [{"q": "is it big", "a": "no"}, {"q": "any people", "a": "two"}],
         },
     )
     assert [plain(turn) for turn in instance.context] == ["a dog", "is it big? no", "any people? two"]

@@ -10,6 +10,7 @@ from tests.data_prep.sources.raw_tree import Picture, build_instances, write_raw
 TRAIN = (
     "what is on the left of the bed in the image3 ?\ntable\n"
     "what colors are the mugs in this image12 ?\nwhite, black\n"
+    "what is on the right side of the image12 ?\ngarbage_bin\n"
     "what is it ?\nnothing\n"
 )
 TEST = "how many chairs are there in the image7 ?\n4\nwhat do you see in the image7 ?\na, b, c, d\n"
@@ -23,7 +24,12 @@ def raw_folder(root, train=TRAIN):
 def test_questions_and_answers(tmp_path):
     built = build_instances(raw_folder(tmp_path / "raw"), tmp_path / "out", "daquar")
     train = {instance.question[0]: instance for split in ("train", "valid") for instance in built[split]}
-    assert set(train) == {"what is on the left of the bed", "what colors are the mugs"}
+    assert set(train) == {
+        "what is on the left of the bed",
+        "what colors are the mugs",
+        "what is on the right side of the image",
+    }
+    assert train["what is on the right side of the image"].target == ("garbage bin",)
     assert train["what is on the left of the bed"].image_path == "images/daquar/image3.png"
     mugs = train["what colors are the mugs"]
     assert mugs.target == ("white, black",) and mugs.references == ("black, white",)
