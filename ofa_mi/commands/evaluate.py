@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--instruction-dir", metavar="DIRS", help=f"YAML files of your own tasks, joined by '{os.pathsep}'"
     )
+    what.add_argument("--instruction-language", default="en", metavar="CODE", help="language of the instructions")
     what.add_argument("--max-instances", type=int, default=0, metavar="N", help="at most N instances per task; 0: all")
     what.add_argument("--seed", type=int, default=1, help="seed of the choice of these instances")
     what.add_argument(
@@ -98,7 +99,9 @@ def run(args: argparse.Namespace) -> int:
         args.data.split(os.pathsep),
         args.out,
         options,
-        registry=load_registry(*filter(None, (args.instruction_dir or "").split(os.pathsep))),
+        registry=load_registry(
+            *filter(None, (args.instruction_dir or "").split(os.pathsep)), language=args.instruction_language
+        ),
         checkpoint=args.checkpoint,
     )
     if scores is None:

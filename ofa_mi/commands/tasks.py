@@ -3,6 +3,7 @@
 ofa-mi tasks                        every task, one a line
 ofa-mi tasks --group vqa            those of one group
 ofa-mi tasks --show grounded_vqa    one task with its instructions, as they stand and filled in
+ofa-mi tasks --markdown             all of that as a page of Markdown, docs/tasks.md
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from ofa_mi.instructions.registry import GROUP_PREFIX, Registry, TaskSpec, load_
 from ofa_mi.instructions.rendering import render, render_target
 
 HELP = "list the tasks, or show one with its instructions"
+_MARKDOWN_COLUMNS = (
+    "task", "split", "inputs", "output", "metrics", "sources", "release name", "version", "languages",
+)  # fmt: skip
 _COLUMNS = ("group", "task", "split", "inputs", "output", "metric", "instructions")
 
 
@@ -23,15 +27,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--group", nargs="+", metavar="GROUP", help="only the tasks of these groups")
     what.add_argument("--show", metavar="NAME", help="one task with everything that is known of it")
+    what.add_argument("--markdown", action="store_true", help="every task with everything that is known of it")
     parser.add_argument(
         "--instruction-dir", metavar="DIRS", help="directories of YAML files that add tasks or instructions, with ':'"
+    )
+    parser.add_argument(
+        "--instruction-language", default="en", metavar="CODE", help="language of the instructions (default: en)"
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the tasks; the exit status."""
-    registry = load_registry(*filter(None, (args.instruction_dir or "").split(":")))
-    print(show(registry[args.show]) if args.show else table(registry, args.group))
+    directories = filter(None, (args.instruction_dir or "").split(":"))
+    registry = load_registry(*directories, language=args.instruction_language)
+    if args.show:
+        print(show(registry[args.show]))
+    elif args.markdown:
+        print(markdown(registry), end="")
+    else:
+        print(table(registry, args.group))
     return 0
 
 
@@ -56,13 +70,16 @@ def show(task: TaskSpec) -> str:
         "output": task.output,
         "metrics": ", ".join(task.metrics),
         "version": str(task.version),
+        "languages": ", ".join(task.languages) or "-",
         "benchmark": "one of the paper's 62 tasks" if task.benchmark else "not one of the paper's tasks",
     }
     width = max(map(len, fields))
     lines = [task.name, f"  {task.description}", "", *(f"  {key:<{width}}  {value}" for key, value in fields.items())]
     lines += ["", "  instructions"]
     lines += [f"    {id_}  {text}" for id_, text in zip(task.instruction_ids, task.instructions, strict=True)]
-    if task.example is not None:
+    if not task.instructions:
+        lines.append(f"    none in language {task.language!r}")
+    elif task.example is not None:
         lines += ["", "  on an example, as the model reads them"]
         lines += [f"    {id_}  {text}" for id_, text in zip(task.instruction_ids, prompts(task), strict=True)]
         lines += ["", f"  target  {prompt.describe(render_target(task, task.example))}"]
@@ -72,6 +89,63 @@ def show(task: TaskSpec) -> str:
 def prompts(task: TaskSpec) -> list[str]:
     """Every instruction of a task filled in with its example, boxes in pixels."""
     return [prompt.describe(render(task, text, task.example)) for text in task.instructions]
+
+
+def markdown(registry: Registry) -> str:
+    """The page ``docs/tasks.md``: a table per group, and every task with its instructions and an example."""
+    tasks = list(registry.values())
+    paper = [task for task in tasks if task.benchmark]
+    lines = [
+        "# The tasks",
+        "",
+        "<!-- Made by `ofa-mi tasks --markdown > docs/tasks.md` from the YAML files; change those, not this page. -->",
+        "",
+        f"{len(tasks)} tasks: the paper's {len(paper)}, of which {_count(paper, 'train')} train and "
+        f"{_count(paper, 'eval')} evaluate, and {len(tasks) - len(paper)} beside them (groups "
+        f"{', '.join(f'`{name}`' for name in _groups_beside(registry))}). What the columns mean, and how to add a task "
+        "or a language, stands in [instructions.md](instructions.md). Examples show the prompt of the first "
+        "instruction as the model reads it; a box is in pixels here, and four location tokens there.",
+    ]
+    for group in registry.groups():
+        members = [task for task in tasks if task.group == group]
+        rows = [_MARKDOWN_COLUMNS, tuple("---" for _ in _MARKDOWN_COLUMNS), *map(_markdown_row, members)]
+        lines += ["", f"## Group {group}", "", *(f"| {' | '.join(row)} |" for row in rows)]
+        for task in members:
+            lines += _markdown_task(task)
+    return "\n".join(lines) + "\n"
+
+
+def _count(tasks: Sequence[TaskSpec], split: str) -> int:
+    return sum(task.split == split for task in tasks)
+
+
+def _groups_beside(registry: Registry) -> list[str]:
+    """Groups that hold none of the paper's tasks."""
+    paper = {task.group for task in registry.values() if task.benchmark}
+    return [group for group in registry.groups() if group not in paper]
+
+
+def _markdown_row(task: TaskSpec) -> tuple[str, ...]:
+    return (
+        f"[{task.name}](#{task.name})",
+        "**eval**" if task.split == "eval" else task.split,
+        _inputs(task),
+        task.output,
+        ", ".join(task.metrics),
+        ", ".join(task.sources),
+        f"`{task.release}`" if task.release else "-",
+        str(task.version),
+        ", ".join(task.languages),
+    )
+
+
+def _markdown_task(task: TaskSpec) -> list[str]:
+    lines = ["", f"### {task.name}", "", task.description, ""]
+    lines += [f"{number}. `{text}`" for number, text in enumerate(task.instructions, start=1)]
+    if task.example is not None and task.instructions:
+        target = prompt.describe(render_target(task, task.example))
+        lines += ["", "```text", f"prompt: {prompts(task)[0]}", f"target: {target}", "```"]
+    return lines
 
 
 def _row(task: TaskSpec) -> tuple[str, ...]:

@@ -34,11 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--instruction-dir", metavar="DIRS", help="directories of YAML files that add tasks or instructions, with ':'"
     )
+    parser.add_argument(
+        "--instruction-language", default="en", metavar="CODE", help="language of the instructions (default: en)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Build the vocabulary; the exit status."""
-    registry = load_registry(*filter(None, (args.instruction_dir or "").split(":")))
+    registry = load_registry(*filter(None, (args.instruction_dir or "").split(":")), language=args.instruction_language)
     stores = [_open(directory) for directory in args.data]
     encoder = PromptEncoder(Vocabulary.load(), RegionCodec(patch_image_size=512), text_case=args.text_case)
     build_compact(corpus(stores, registry, encoder, args.min_count), args.out, min_count=args.min_count)
@@ -72,9 +75,12 @@ def corpus(
 
 def _spec(registry: Registry, instance: Instance) -> TaskSpec:
     try:
-        return registry[instance.task_name]
+        spec = registry[instance.task_name]
     except ConfigError as error:
         raise ConfigError(f"{instance.name}: {error}, and --instruction-dir adds tasks of your own") from None
+    if spec.languages:  # a task without any instruction can only be trained on by its name
+        spec.check_instructions()
+    return spec
 
 
 def _instruction_texts(spec: TaskSpec, encoder: PromptEncoder) -> Iterator[str]:

@@ -138,8 +138,8 @@ class MultiInstructDataset(FairseqDataset):
         """Registry entries of the tasks that occur."""
         specs = {int(i): self.registry[self.task_names[i]] for i in np.unique(self.task_ids[self.chosen])}
         for spec in specs.values():
-            if self.options.prompt_style == "instruction" and not spec.instructions:
-                raise ConfigError(f"task {spec.name} has no instructions yet; add them in YAML or use --exclude-tasks")
+            if self.options.prompt_style == "instruction":
+                spec.check_instructions()
         return specs
 
     @property

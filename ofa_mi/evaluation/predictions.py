@@ -21,6 +21,7 @@ from ofa_mi.data.files import open_atomic
 from ofa_mi.data.instance import Box, Text, text_from_json, text_to_json
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation.metrics import Truth, text_of
+from ofa_mi.instructions.spec import ENGLISH
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +82,12 @@ class Record:
     def key(self) -> Key:
         """What no two records of a run share, and what they are sorted by."""
         return self.task, self.instruction, self.unique_id
+
+    @property
+    def language(self) -> str:
+        """Code of the language of the instruction; it stands in the middle of the id where it is not English."""
+        parts = self.instruction_id.split("/")
+        return parts[1] if len(parts) == 3 else ENGLISH
 
     @property
     def truth(self) -> Truth:

@@ -206,6 +206,7 @@ class Plan:
 
     def __init__(self, data_dirs: Sequence[str | Path], options: EvaluationOptions, registry: Registry) -> None:
         self.options = options
+        self.language = registry.language
         self.stores = [_open(Path(directory), options.split) for directory in data_dirs]
         selected = registry.select(options.tasks, options.exclude_tasks)
         present = {store.task_names[i] for store in self.stores for i in np.unique(store.task_ids)}
@@ -264,6 +265,7 @@ class Plan:
             "checkpoint": None if checkpoint is None else file_hash(Path(checkpoint)),
             "data": [file_hash(store.path) for store in self.stores],
             "options": options,
+            "instruction_language": self.language,
             "generation": asdict(predictor.generation),
             "tasks": tasks,
             "records": total,
@@ -313,8 +315,7 @@ class Plan:
         """Number and text of the instructions to run a task under."""
         if self.options.prompt_style == "task-name":
             return []
-        if not spec.instructions:
-            raise ConfigError(f"task {spec.name} has no instruction; write some in a YAML file of your own")
+        spec.check_instructions()
         numbers = self.options.instructions
         if numbers is None or spec.own_instruction:
             numbers = range(len(spec.instructions))

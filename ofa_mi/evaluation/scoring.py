@@ -37,10 +37,10 @@ def score_run(run_dir: Path) -> dict[str, Any]:
     """Score a run again; rewrites the scores in its predictions, and its score files.
 
     Returns:
-        The content of ``scores.json``: ``tasks`` by name (group, split, version, primary metric, and
-        per metric one score per instruction with mean, max and deviation, chance level and score of
-        the majority answer), and for the ``zero_shot`` and the ``trained`` tasks apart the aggregated
-        performance and the sensitivity, by primary metric.
+        The content of ``scores.json``: ``tasks`` by name (group, split, version, language of the
+        instructions, primary metric, and per metric one score per instruction with mean, max and
+        deviation, chance level and score of the majority answer), and for the ``zero_shot`` and the
+        ``trained`` tasks apart the aggregated performance and the sensitivity, by primary metric.
 
     Raises:
         DataError: The predictions cannot be read, contradict each other or are empty.
@@ -141,6 +141,7 @@ class _Task:
             "group": self.first.group,
             "split": self.first.split,
             "version": self.first.task_version,
+            "language": self.first.language,
             "metric": primary,
             "instances": max(counts),
             "instructions": instructions,

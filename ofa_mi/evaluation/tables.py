@@ -14,6 +14,7 @@ from typing import Any
 
 from ofa_mi.evaluation.protocol import TaskScores
 from ofa_mi.evaluation.scoring import TRAINED, ZERO_SHOT
+from ofa_mi.instructions.spec import ENGLISH
 
 Scores = Mapping[str, Any]  # content of a scores.json
 
@@ -31,6 +32,7 @@ METRIC_LABELS = {
     "vqa_accuracy": "VQA accuracy",
 }
 MISSING = "-"
+DEFAULTS = {"language": ENGLISH}  # of what scores.json did not hold when there was one language only
 
 
 @dataclass(frozen=True)
@@ -234,10 +236,11 @@ def _remarks(tasks: Mapping[str, Sequence[Mapping[str, Any] | None]], totals: Ma
         known = [task for task in runs if task is not None]
         for key, what in (
             ("version", "versions"),
+            ("language", "languages"),
             ("instances", "numbers of instances"),
             ("instructions", "instructions"),
         ):
-            if len({str(task[key]) for task in known}) > 1:
+            if len({str(task.get(key, DEFAULTS.get(key))) for task in known}) > 1:
                 yield f"{name}: the runs were evaluated on different {what}, so their scores do not compare."
 
 

@@ -62,6 +62,9 @@ class MultiInstructConfig(FairseqDataclass):
     instruction_dir: Optional[str] = field(
         default=None, metadata={"help": "directories of YAML files that add tasks or instructions, separated by ':'"}
     )
+    instruction_language: str = field(
+        default="en", metadata={"help": "language of the instructions; `ofa-mi tasks --show` names those of a task"}
+    )
     tasks: str = field(
         default="all",
         metadata={"help": "tasks or task groups to use, separated by commas; also train, eval, all"},
@@ -126,7 +129,7 @@ class MultiInstructTask(FairseqTask):
         super().__init__(cfg)
         self.vocabulary = vocabulary
         self._reported: dict[str, int] = {}  # skipped instances of each split that the log counts already
-        self.registry = load_registry(*split_list(cfg.instruction_dir, ":"))
+        self.registry = load_registry(*split_list(cfg.instruction_dir, ":"), language=cfg.instruction_language)
         self.transform = ImageTransform(cfg.patch_image_size)
         self.encoder = PromptEncoder(
             vocabulary,

@@ -11,7 +11,7 @@ from ofa_mi.data.encoding import PromptEncoder
 from ofa_mi.data.regions import RegionCodec
 from ofa_mi.data.store import InstanceStore
 from ofa_mi.data.vocabulary import Vocabulary
-from ofa_mi.errors import DataError
+from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.instructions.registry import default_registry
 from ofa_mi.instructions.rendering import render, render_target
 
@@ -54,6 +54,22 @@ def test_prompts_take_as_many_tokens_as_with_the_full_vocabulary(data, tmp_path,
             assert len(small.source(prompt, (40, 30))) == len(full.source(prompt, (40, 30)))
         target = render_target(spec, instance)
         assert len(small.target(target, (40, 30))) == len(full.target(target, (40, 30)))
+
+
+def test_instructions_in_another_language(tmp_path, capsys):
+    directory = tmp_path / "data"
+    directory.mkdir()
+    line = {"unique_id": "1", "task_name": "text_vqa", "question": "Which shop?", "target_txt": "Bakery"}
+    (directory / "train.jsonl").write_text(json.dumps(line) + "\n")
+    full = Vocabulary.load()
+    for language, known in (("en", False), ("de", True)):
+        run("--out", tmp_path / language, "--instruction-language", language, directory)
+        vocabulary = Vocabulary.load(tmp_path / language)
+        for word in (" überhaupt", " aufnahme"):
+            assert (len(vocabulary.encode(word)) == len(full.encode(word))) == known
+    (directory / "train.jsonl").write_text(json.dumps(line | {"task_name": "open_domain_vqa"}) + "\n")
+    with pytest.raises(ConfigError, match="task open_domain_vqa has no instructions in language 'de', only in en"):
+        run("--out", tmp_path / "other", "--instruction-language", "de", directory)
 
 
 def test_a_directory_without_a_train_split_is_named(tmp_path):

@@ -8,6 +8,8 @@ from ofa_mi.commands import evaluate, report, score
 from ofa_mi.decoding.predictor import Predictor
 from ofa_mi.errors import ConfigError
 from ofa_mi.evaluation.predictions import read_predictions
+from ofa_mi.evaluation.scoring import read_run, read_scores
+from ofa_mi.evaluation.tables import format_table
 from tests.evaluation.fake import FakePredictor
 
 
@@ -42,6 +44,25 @@ def test_evaluate_score_and_report(checkpoint, data_dir, tmp_path, capsys):
     assert call(report, f"mine={out}", "--out", tmp_path / "report", "--note", "hello") == 0
     assert str(tmp_path / "report" / "report.html") in capsys.readouterr().out
     assert "hello" in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_german_instructions(checkpoint, data_dir, tmp_path, capsys):
+    common = ("--checkpoint", checkpoint, "--data", data_dir, "--instruction-language", "de")
+    call(evaluate, *common, "--out", tmp_path / "run", "--tasks", "nlvr", "--instructions", 1)
+    records = list(read_predictions(tmp_path / "run" / "predictions.jsonl"))
+    assert {r.instruction_id for r in records} == {"nlvr/de/1"} and {r.language for r in records} == {"de"}
+    assert records[0].prompt.startswith("trifft die folgende aussage auf das bild zu? „")
+    assert read_run(tmp_path / "run")["settings"]["instruction_language"] == "de"
+    assert read_scores(tmp_path / "run")["tasks"]["nlvr"]["language"] == "de"
+    with pytest.raises(ConfigError, match="task color_understanding has no instructions in language 'de', only in en"):
+        call(evaluate, *common, "--out", tmp_path / "other", "--tasks", "color_understanding")
+    english = ("--checkpoint", checkpoint, "--data", data_dir, "--tasks", "nlvr", "--instructions", 1)
+    with pytest.raises(ConfigError, match="instruction_language is 'de' there and 'en' now"):
+        call(evaluate, *english, "--out", tmp_path / "run")
+    call(evaluate, *english, "--out", tmp_path / "english")
+    capsys.readouterr()
+    runs = {name: read_scores(tmp_path / name) for name in ("run", "english")}
+    assert "nlvr: the runs were evaluated on different languages, so their scores do not compare." in format_table(runs)
 
 
 def test_parts(checkpoint, data_dir, tmp_path, capsys):

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ofa_mi import cli
 from ofa_mi.commands import tasks as command
 from ofa_mi.data.instance import Instance
 from ofa_mi.errors import ConfigError
+from ofa_mi.instructions.lint import lint
+from ofa_mi.instructions.prompt import describe
 from ofa_mi.instructions.registry import default_registry, load_registry
-from ofa_mi.instructions.rendering import render
-from tests.instructions.examples import show
+from ofa_mi.instructions.rendering import render, render_target
 
 DOCS = Path(__file__).parents[2] / "docs" / "instructions.md"
 INSTRUCTIONS = [f"{word} the animal in {{region}}. {{options}}" for word in ("Name", "Tell", "Give", "Find", "Pick")]
@@ -71,16 +73,55 @@ def test_users_replace_the_instructions_of_a_task(tmp_path):
     assert task.metrics == default_registry()["nlvr"].metrics
 
 
-def test_the_examples_of_the_documentation_load(tmp_path):
+def documented(directory):
+    """The YAML blocks of the documentation as files, and its instance."""
     text = DOCS.read_text(encoding="utf-8")
     for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)):
-        write(tmp_path, block, f"{number}.yaml")
+        write(directory, block, f"{number}.yaml")
+    return Instance.from_json(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1], "docs")
+
+
+def test_the_examples_of_the_documentation_work_without_python(tmp_path, capsys):
+    instance = documented(tmp_path)
     registry = load_registry(tmp_path)
     assert registry["visual_spatial_reasoning"].version == 2
     task = registry["animal_naming"]
-    instance = Instance.from_json(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1], "docs")
-    prompt = re.search(r"```text\n(.*?)\n```", text, re.DOTALL)[1]
-    assert show(render(task, task.instructions[0], instance)).lower() == prompt.lower()
+    prompt = re.search(r"```text\n(.*?)\n```", DOCS.read_text(encoding="utf-8"), re.DOTALL)[1]
+    assert describe(render(task, task.instructions[0], instance)) == prompt
+    assert describe(render_target(task, instance)) == "okapi"
+
+    assert cli.main(["lint", "--instruction-dir", str(tmp_path)]) == 0, capsys.readouterr().out
+    assert cli.main(["tasks", "--show", "animal_naming", "--instruction-dir", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert f"    animal_naming/1  {prompt}\n" in shown and "  target  okapi" in shown
+    arguments = ["--instruction-language", "fr", "--instruction-dir", str(tmp_path)]
+    assert cli.main(["tasks", "--show", "image_captioning", *arguments]) == 0
+    assert "    image_captioning/fr/1  Décris cette image en une phrase.\n" in capsys.readouterr().out
+
+
+def test_the_findings_of_the_documentation_are_the_linters(tmp_path):
+    documented(tmp_path)
+    path = tmp_path / "0.yaml"
+    broken = path.read_text(encoding="utf-8")
+    broken = broken.replace("points at {region} and asks", "points and asks").replace("the creature", "the okapi")
+    path.write_text(broken, encoding="utf-8")
+    found = {str(finding).replace(str(path), "my_tasks/animals.yaml") for finding in lint(tmp_path)}
+    example = DOCS.read_text(encoding="utf-8").split("## Check them")[1]
+    assert set(re.search(r"```text\n(.*?)\n```", example, re.DOTALL)[1].splitlines()) == found
+
+
+def test_the_page_of_tasks_is_up_to_date(capsys):
+    assert cli.main(["tasks", "--markdown"]) == 0
+    page = capsys.readouterr().out
+    assert page == DOCS.with_name("tasks.md").read_text(encoding="utf-8"), (
+        "run `ofa-mi tasks --markdown > docs/tasks.md`"
+    )
+    for name, task in default_registry().items():
+        section = page.split(f"\n### {name}\n")[1].split("\n## ")[0].split("\n### ")[0]
+        assert task.description in section
+        assert all(f"{i}. `{text}`" in section for i, text in enumerate(task.instructions, start=1))
+        assert f"target: {describe(render_target(task, task.example))}\n" in section
+        assert f"\n| [{name}](#{name}) | " in page
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,19 @@ def test_option_markers_and_task_name(data, markers, expected):
     assert source.startswith(" color understanding ; what?") and expected in source
 
 
+def test_instructions_in_german(tmp_path):
+    statement = {"task_name": "nlvr", "question": None, "text": "it is red", "options": ["yes", "no"]}
+    data = write(tmp_path / "data", "train", [record(0, **statement | {"target_txt": "yes"})])
+    one = task(data, instruction_language="de", num_instructions=1)
+    one.load_dataset("train")
+    source = one.vocabulary.decode_text(one.datasets["train"][0].source[1:-1])
+    assert source == " trifft die folgende aussage auf das bild zu? „it is red“ [Options]: yes||||no"
+    with pytest.raises(ConfigError, match="task color_understanding has no instructions in language 'de', only in en"):
+        task(write(data, "train", [record(0)]), instruction_language="de").load_dataset("train")
+    with pytest.raises(ConfigError, match="no task has instructions in language 'xx'"):
+        task(data, instruction_language="xx")
+
+
 def test_metric_that_cannot_score_the_answers_is_found_before_training(tmp_path):
     task_of_mine = {"split": "train", "sources": ["x"], "inputs": ["text"], "output": "text", "metrics": ["iou"]}
     instructions = [f"{number} {{text}}" for number in ("one", "two", "three", "four", "five")]
