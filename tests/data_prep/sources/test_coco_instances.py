@@ -140,7 +140,7 @@ def test_selection_asks_for_every_option(tmp_path):
 def test_object_matching_is_right(tmp_path):
     found = converted(source(tmp_path, instances_file()))["object_matching"]
     boxes = {(x, y, x + w, y + h): category for category, (x, y, w, h) in OBJECTS}
-    assert Counter(map(truth, found)) == {True: 1, False: 2}
+    assert Counter(map(truth, found)) == {True: 1, False: 4}  # of six combinations of two categories
     for c in found:
         first, second = c.draft.regions
         assert truth(c) == (boxes[first] == boxes[second]) and first != second
@@ -160,7 +160,7 @@ def check_missing(draft, shown):
     assert none == "none" and len(names) == len(draft.regions) == len(set(names))
     missing = tuple((name,) for name in names if name not in shown)
     assert draft.target_set == (missing or (("none",),))
-    assert draft.balance.label == str(len(missing))
+    assert len(missing) < len(names)
 
 
 def test_missing_objects_of_two_images(tmp_path):
@@ -178,6 +178,14 @@ def test_missing_objects_of_two_images(tmp_path):
     for image, c in zip(images, found, strict=True):
         check_missing(c.draft, shown[image])
     assert made.dropped == {"missing_object_selection: no image without a common category to pair it with": 1}
+
+
+def test_no_object_is_in_two_pairs_of_one_category(tmp_path):
+    objects = [(1, [60 * n, 10, 50, 50]) for n in range(4)] + [(2, [60 * n, 100, 50, 50]) for n in range(2)]
+    found = [c.draft for c in converted(source(tmp_path, instances_file(objects)))["object_matching"]]
+    same = [draft.regions for draft in found if draft.target == ("yes",)]
+    assert sorted(regions[0][1] for regions in same) == [10, 10, 100]
+    assert len({box for regions in same for box in regions}) == 6
 
 
 def test_groups_have_no_category_in_common():
@@ -230,9 +238,8 @@ def test_the_real_photos(real_raw, tmp_path):
     matching = of_task(built, "object_region_matching")
     said = Counter((i.text, i.target) for i in matching)
     assert all(said[text, ("yes",)] == said[text, ("no",)] for text, _ in said)
-    missing = Counter(
-        len(i.target_set) * (i.target_set != (("none",),)) for i in of_task(built, "missing_object_selection")
-    )
-    assert missing.keys() == {0, 1, 2, 3}
+    missing = of_task(built, "missing_object_selection")
+    answers = Counter(len(i.target_set) * (i.target_set != (("none",),)) for i in missing)
+    assert answers.keys() == {0, 1, 2} and min(answers.values()) > 20
     same = Counter(i.target for i in of_task(built, "object_matching", "train"))
     assert same["yes",] == same["no",]
