@@ -18,14 +18,13 @@ from array import array
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Container
-from itertools import accumulate, combinations
+from itertools import accumulate
 
 from ofa_mi.data_prep.sources.answer_words import compatible, concept
 
 MOST_OPTIONS = 6
 LEAST_KEPT = 0.5  # share of the questions; with fewer options more of them are kept
 TURNS = 16  # orders of the answers around the circle
-TRIES = 8  # draws before a question is given up
 
 
 class AnswerPool:
@@ -37,7 +36,7 @@ class AnswerPool:
         seed: Seed of the orders around the circle.
 
     Attributes:
-        number: Options of each question; 0 if all answers are one concept.
+        number: Most options of a question; 0 if all answers are one concept.
     """
 
     def __init__(self, answers: Counter[str], seed: object) -> None:
@@ -67,22 +66,26 @@ class AnswerPool:
     def options(self, answer: str, rng: random.Random, known: Container[str]) -> list[str] | None:
         """Options for a question with this answer, itself among them, in random order.
 
+        Of drawn answers that could both be right only the first is kept, even if the other one is the answer: were it
+        always the answer, one could tell it from the options.
+
         Args:
             answer: The answer; one of the pool's.
             rng: Source of the draw.
             known: Concepts of other answers that may be right for the same photo; none of them becomes an option.
 
         Returns:
-            None if no draw had options that exclude each other.
+            None if another option took the answer's place, or nothing is left to choose from.
         """
-        place = self._places[answer]
-        for _ in range(TRIES):
-            places = self._circle(rng.randrange(TURNS)).draw(place, self.number, rng)
-            options = [self._answers[place] for place in places]
-            if _exclude_each_other(options) and not any(concept(option) in known for option in options[1:]):
-                rng.shuffle(options)
-                return options
-        return None
+        places = self._circle(rng.randrange(TURNS)).draw(self._places[answer], self.number, rng)
+        drawn = [self._answers[place] for place in places]
+        rng.shuffle(drawn)
+        options: list[str] = []
+        for option in drawn:
+            if not any(compatible(option, other) for other in options):
+                options.append(option)
+        options = [option for option in options if option == answer or concept(option) not in known]
+        return options if answer in options and len(options) > 1 else None
 
     def _circle(self, turn: int) -> _Circle:
         if turn not in self._circles:
@@ -110,10 +113,6 @@ class _Circle:
         others = ((point + part * total / number) % total for part in range(1, number))
         last = len(self._order) - 1
         return [place, *(self._order[min(bisect_right(self._ends, other), last)] for other in others)]
-
-
-def _exclude_each_other(options: list[str]) -> bool:
-    return not any(compatible(p, q) for p, q in combinations(options, 2))
 
 
 def _shape(totals: list[int]) -> tuple[int, float]:

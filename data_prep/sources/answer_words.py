@@ -58,17 +58,21 @@ plate dish
 road street highway
 sidewalk pavement path
 cement concrete asphalt
-stone rock brick
-sea ocean water beach lake river
+stone rock
+sea ocean water
+water lake river
+beach sea ocean
 dirt ground soil mud sand
-grass lawn field pasture meadow
+grass lawn
+field pasture meadow grass
 forest tree wood jungle
 mountain hill
 city town urban downtown street
 countryside rural country farm
 outside outdoor outdoors
 inside indoor indoors
-day daytime afternoon noon morning
+day daytime afternoon noon
+day daytime morning
 night nighttime evening dusk dark
 sunset dusk evening dawn sunrise morning
 cloudy overcast gray foggy hazy gloomy
@@ -79,31 +83,30 @@ happy smile joy excited content fun pleased cheerful happiness joyful amused
 sad unhappy upset sadness depressed
 angry mad anger annoyed upset frustrated
 scared afraid fear fearful frightened nervous worried
-calm relax relaxed peaceful content bored serious neutral
+calm relax relaxed peaceful content
 tired sleepy exhausted bored
 gray silver
 beige tan cream brown
 gold yellow blond blonde
-maroon red burgundy
-navy blue
-teal turquoise blue green aqua
+teal turquoise aqua
 purple violet lavender
-pink red
-lay lie rest sleep sit relax
+lay lie rest sleep relax
+sit rest relax
 eat graze
 talk speak
 run jog walk
 surf surfboard
 skateboard skate
 snowboard board
-hat cap helmet
+hat cap
 shirt jacket coat sweater
 pants jeans
 shoe sneaker boot
 soccer football
 racket bat
 sofa chair
-table desk counter
+table desk
+table counter
 guy male man gentleman
 girl lady female woman
 boy kid child
@@ -138,6 +141,9 @@ room kitchen bathroom bedroom office
 store shop market
 sport baseball tennis soccer football basketball skiing ski surfing surf snowboard skateboard frisbee volleyball
 ball baseball football basketball soccer
+red maroon burgundy pink
+blue navy teal turquoise aqua
+green olive lime teal turquoise aqua
 """
 
 

@@ -133,7 +133,7 @@ class Tdiuc(Source):
             return "so many similar questions have the answer that it could be guessed"
         options = pool.options(answer, rng, _also_right(question, annotation, unit))
         if options is None:
-            return "no answers to similar questions that are surely wrong"
+            return "the answers drawn as options could all be right, or one in the place of the answer"
         return choice(text(answer), [text(option) for option in options], question=text(asked))
 
     # -- similar questions
