@@ -11,7 +11,16 @@ import importlib
 from types import ModuleType
 
 HELP = "make, fetch and check data directories"
-SUBCOMMANDS = ("download", "build", "check", "import-release", "scenes", "easy-vqa", "natural-instructions")
+SUBCOMMANDS = (
+    "download",
+    "build",
+    "check",
+    "import-release",
+    "scenes",
+    "easy-vqa",
+    "natural-instructions",
+    "text-tasks",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
