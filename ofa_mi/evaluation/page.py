@@ -100,15 +100,15 @@ tr.secondary th, tr.secondary td { border-top: 0; padding-top: 0; }
 """
 
 
-def page(title: str, parts: Iterable[str]) -> str:
-    """A complete HTML document of parts that are HTML already."""
+def page(title: str, parts: Iterable[str], *, style: str = "") -> str:
+    """A complete HTML document of parts that are HTML already; ``style`` is added to the style sheet."""
     return (
         "<!DOCTYPE html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>\n"
         # The page loads nothing, and this keeps it so whatever text a data set brings.
         "<meta http-equiv='Content-Security-Policy' "
         "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n"
-        f"<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{html.escape(title)}</title>\n<style>{STYLE}{style}</style>\n</head>\n<body>\n"
         + "\n".join(parts)
         + "\n</body>\n</html>\n"
     )

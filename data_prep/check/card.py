@@ -1,0 +1,461 @@
+"""The data card: what a data directory holds, as numbers (JSON), and for people as HTML and Markdown."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ofa_mi.data.files import atomic_write
+from ofa_mi.data_prep.check.counts import MAX_ANSWERS, TaskCounts
+from ofa_mi.data_prep.check.document import (
+    Block,
+    Cell,
+    Heading,
+    Lines,
+    Paragraph,
+    Picture,
+    Pictures,
+    Shares,
+    Table,
+    Tiles,
+    to_html,
+    to_markdown,
+)
+from ofa_mi.data_prep.check.examples import Example
+from ofa_mi.data_prep.check.findings import KINDS
+from ofa_mi.data_prep.check.guess import GUESSABLE, NEAR_CHANCE, TOLERANCE
+from ofa_mi.data_prep.check.scan import Scan
+from ofa_mi.errors import DataError
+from ofa_mi.instructions.registry import Registry
+
+PICTURES = "pictures"  # folder of the pictures beside card.md
+SOURCE_LIMIT, TARGET_LIMIT = 1024, 512  # tokens of the paper's set-up
+MAX_PARTS = 8  # labels or answers that a bar shows
+MAX_LONG = 32  # characters of a label in a table
+
+GUESS_READING = (
+    "A baseline that sees the options and the text of an instance, and never its image, is trained on three quarters "
+    "of the images and tested on the rest, four times. “Options” sees nothing but the options (their words, lengths, "
+    "order, boxes); “with inputs” sees the question, text, context and regions, too. Guessable: one of them, or a "
+    "simple rule such as the longest option, is above chance by more than three standard errors and by more than "
+    f"{100 * TOLERANCE:.0f} points, so that a model can score without looking at the image. Unclear: too few instances "
+    "to tell. Below each accuracy stands its 95% interval, in which answers about one image count as dependent."
+)
+GUESS_ORIGINS = (
+    "What that means depends on where the answers come from. Source: questions and labels are those of the source data "
+    "set, and what can be guessed is its own (a language prior), not a defect of the conversion. Coordinates: the "
+    "prompt states all that is asked for, and the task can be worked out without the image. Conversion: wrong options "
+    "or labels were made by the converter; what can be guessed from the options alone is a defect, and what can be "
+    "guessed with the inputs may be one, or may be what words mean (a “large” thing has a large box)."
+)
+
+
+def build_record(
+    scan: Scan,
+    registry: Registry,
+    *,
+    images: Mapping[str, Any],
+    manifests: Mapping[str, Any],
+    guesses: Sequence[Mapping[str, Any]] | None,
+    examples: Sequence[Example],
+) -> dict[str, Any]:
+    """Everything that the card says, as JSON values.
+
+    Args:
+        scan: What was read.
+        registry: The tasks.
+        images: What :func:`ofa_mi.data_prep.check.images.sharing` returned.
+        manifests: Manifests by name of the directory.
+        guesses: Results of the guess baseline; None if it was not run.
+        examples: Examples.
+    """
+    splits = list(dict.fromkeys(file.split for file in scan.files))
+    tasks = {}
+    for task in sorted(scan.tasks, key=lambda name: _order(registry, name)):
+        by_split = {
+            split: [c for (n, t), c in scan.counts.items() if t == task and scan.files[n].split == split]
+            for split in splits
+        }
+        spec = registry.get(task)
+        tasks[task] = {
+            "group": spec.group if spec else None,
+            "kind": spec.split if spec else None,
+            "output": spec.output if spec else None,
+            "images": images["by_task"].get(task, 0),
+            **_merged([counts for parts in by_split.values() for counts in parts]).record(),
+            "splits": {split: _merged(parts).record() for split, parts in by_split.items() if parts},
+        }
+    return {
+        "title": ", ".join(dict.fromkeys(file.directory.resolve().name for file in scan.files)),
+        "files": {file.name: lines for file, lines in zip(scan.files, scan.lines, strict=True)},
+        "manifests": dict(manifests),
+        "instances": len(scan.rows),
+        "findings": {
+            "counts": {kind: scan.findings.counts[kind] for kind in scan.findings.kinds()},
+            "first": [
+                {"kind": finding.kind, "where": where(scan, finding.file, finding.line), "message": finding.message}
+                for finding in scan.findings
+            ],
+        },
+        "splits": {
+            split: {
+                "instances": sum(task["splits"].get(split, {}).get("instances", 0) for task in tasks.values()),
+                "tasks": sum(split in task["splits"] for task in tasks.values()),
+            }
+            for split in splits
+        },
+        "tasks": tasks,
+        "images": dict(images),
+        "guess": None if guesses is None else list(guesses),
+        "examples": [example.record() for example in examples],
+    }
+
+
+def where(scan: Scan, file: int, line: int) -> str:
+    """``file:line`` without the path of the directory; the manifest's name for what is about a directory as a whole."""
+    name = scan.files[file].name
+    return f"{name}:{line}" if line else name.rpartition("/")[0] + "/" * ("/" in name) + "manifest.json"
+
+
+def write_card(out_dir: Path, record: Mapping[str, Any], examples: Sequence[Example]) -> None:
+    """Write card.json, card.html, card.md and its pictures; pictures of an earlier card that are not used go.
+
+    Raises:
+        DataError: The folder cannot be written.
+    """
+    before = _pictures_of(out_dir)
+    blocks = build_blocks(record, examples)
+    title = f"Data card: {record['title']}"
+    names = set()
+    for example in examples:
+        if example.picture is not None:
+            names.add(example.picture_name)
+            atomic_write(out_dir / PICTURES / example.picture_name, example.picture)
+    atomic_write(out_dir / "card.md", to_markdown(title, blocks, PICTURES).encode())
+    atomic_write(out_dir / "card.html", to_html(title, blocks).encode())
+    atomic_write(out_dir / "card.json", (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
+    for name in before - names:
+        (out_dir / PICTURES / name).unlink(missing_ok=True)
+
+
+def _pictures_of(out_dir: Path) -> set[str]:
+    """Names of the pictures of the card that is there, if there is one."""
+    path = out_dir / "card.json"
+    if not path.exists():
+        return set()
+    try:
+        names = {example["picture_name"] for example in json.loads(path.read_bytes())["examples"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise DataError(f"{path}: is not a data card, and would be overwritten; give another --out") from None
+    return {name for name in names if name and Path(name).name == name}
+
+
+# -- blocks
+
+
+def build_blocks(record: Mapping[str, Any], examples: Sequence[Example]) -> list[Block]:
+    """The card as a document."""
+    return [
+        *_overview(record),
+        *_findings(record["findings"]),
+        *_tasks(record),
+        *_answers(record["tasks"]),
+        *_images(record["images"]),
+        *_guesses(record["guess"]),
+        *_examples(record, examples),
+    ]
+
+
+def _overview(record: Mapping[str, Any]) -> list[Block]:
+    findings = sum(record["findings"]["counts"].values())
+    images = record["images"]
+    shared = images["training_and_evaluation"]
+    tiles = [
+        ("Instances", _n(record["instances"]), _plural(len(record["tasks"]), "task")),
+        *(
+            (split, _n(numbers["instances"]), _plural(numbers["tasks"], "task"))
+            for split, numbers in record["splits"].items()
+        ),
+        ("Images", _n(images["different"]), f"under {_plural(images['paths'], 'path')}"),
+        ("Findings", _n(findings), "every line and image was checked" if findings else "every line and image is sound"),
+        (
+            "Images of evaluation tasks",
+            _n(shared["images"]),
+            f"{_n(shared['shared'])} of them are trained on" if shared["images"] else "no evaluation task",
+        ),
+    ]
+    if record["guess"] is not None:
+        verdicts = Counter(guess["verdict"] for guess in record["guess"])
+        parts = [f"{verdicts[NEAR_CHANCE]} near chance", f"{len(record['guess'])} with options"]
+        tiles.append(("Guessable tasks", _n(verdicts[GUESSABLE]), ", ".join(parts)))
+    blocks: list[Block] = [Tiles(tuple(tiles))]
+    for name, manifest in record["manifests"].items():
+        rows = [(key, value) for key, value in manifest.items() if key != "counts"]
+        blocks += [
+            Heading("Made from" if len(record["manifests"]) == 1 else f"{name} was made from"),
+            Table(
+                ("", "manifest.json"),
+                tuple((Cell(key), Cell(_value_text(value), words=True)) for key, value in rows),
+            ),
+        ]
+    return blocks
+
+
+def _value_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _findings(findings: Mapping[str, Any]) -> list[Block]:
+    blocks: list[Block] = [Heading("Findings")]
+    if not findings["counts"]:
+        return [*blocks, Paragraph("None. Every line is a sound instance, ids are unique, and every image is there.")]
+    for kind, count in findings["counts"].items():
+        shown = [f"{f['where']}: {f['message']}" for f in findings["first"] if f["kind"] == kind]
+        more = [f"… and {_n(count - len(shown))} more of this kind"] if count > len(shown) else []
+        blocks += [Heading(f"{KINDS[kind]}: {_n(count)}", 3), Lines((*shown, *more))]
+    return blocks
+
+
+def _tasks(record: Mapping[str, Any]) -> list[Block]:
+    splits = list(record["splits"])
+    columns = ("Task", *splits, "Images", "Source tokens", "Target tokens", "Options")
+    rows = [
+        (
+            Cell(_label(name), " · ".join(filter(None, (_label(task["group"] or ""), _KIND[task["kind"]])))),
+            *(Cell(_n(task["splits"][split]["instances"]) if split in task["splits"] else "-") for split in splits),
+            Cell(_n(task["images"]), f"{_n(task['text_only'])} text only" if task["text_only"] else ""),
+            Cell(_quantiles(task["source_tokens"]), f"max {task['source_tokens']['max']}"),
+            Cell(_quantiles(task["target_tokens"]), f"max {task['target_tokens']['max']}"),
+            Cell(_range(task.get("options"))),
+        )
+        for name, task in record["tasks"].items()
+    ]
+    long = [
+        _label(name)
+        for name, task in record["tasks"].items()
+        if task["source_tokens"]["max"] > SOURCE_LIMIT or task["target_tokens"]["max"] > TARGET_LIMIT
+    ]
+    text = (
+        "Tokens are those of the GPT-2 vocabulary: median, 90% and 99% of the instances have no more, and the maximum. "
+        "Source tokens are those of the fields, without the instruction; a region counts four, a target its end, too."
+    )
+    if long:
+        text += f" Above {SOURCE_LIMIT} source or {TARGET_LIMIT} target tokens, and cut in training: {', '.join(long)}."
+    return [Heading("Tasks"), Paragraph(text), Table(columns, tuple(rows))]
+
+
+_KIND = {"train": "training", "eval": "evaluation", None: "unknown task"}
+
+
+def _answers(tasks: Mapping[str, Any]) -> list[Block]:
+    rows = []
+    for name, task in tasks.items():
+        if (row := _answer_row(task)) is not None:
+            rows.append((Cell(_label(name), task["output"] or ""), *row))
+    if not rows:
+        return []
+    text = (
+        "How often each label is right where the options are fixed labels, and otherwise at which place among the "
+        "options the answer stands (for the commonest number of options); for answers in words, the commonest ones."
+    )
+    return [Heading("Balance of answers"), Paragraph(text), Table(("Task", "By", "Shares"), tuple(rows))]
+
+
+def _answer_row(task: Mapping[str, Any]) -> tuple[Cell, Shares] | None:
+    if "labels" in task:
+        right = {label: numbers["right"] for label, numbers in task["labels"].items()}
+        return Cell("label"), _shares(right, len(right), sum(right.values()))
+    if "answer_positions" in task:
+        number = max(task["options"], key=lambda key: (task["options"][key], key))
+        places = {str(place + 1): count for place, count in enumerate(task["answer_positions"][number])}
+        return Cell("place", f"of {number}"), _shares(places, len(places), sum(places.values()), ranked=False)
+    answers = task.get("answers")
+    if answers is None:
+        return None
+    if answers["different"] is None:
+        return Cell("answer"), Shares((), f"more than {_n(MAX_ANSWERS)} different answers")
+    return Cell("answer"), _shares(answers["commonest"], answers["different"], task["instances"])
+
+
+def _shares(counts: Mapping[str, int], different: int, total: int, *, ranked: bool = True) -> Shares:
+    """Shares of the commonest of ``different`` values."""
+    items = sorted(counts.items(), key=lambda item: (-item[1], item[0])) if ranked else list(counts.items())
+    shown = items[:MAX_PARTS]
+    more = different - len(shown)
+    parts = tuple((_short(name), count / max(total, 1)) for name, count in shown)
+    return Shares(parts, f"{_n(more)} more" if more else "")
+
+
+def _images(images: Mapping[str, Any]) -> list[Block]:
+    blocks: list[Block] = [
+        Heading("Images in common"),
+        Paragraph(
+            "Images are the same where their files have the same size and the same bytes at the start, in the middle "
+            "and at the end, whatever they are called. An image that is trained on is not unseen when a task is "
+            "evaluated on it, though its question is."
+        ),
+    ]
+    if images["splits"]:
+        rows = [
+            _shared_row(f"{pair['first']} and {pair['second']}", pair, of=pair["first"]) for pair in images["splits"]
+        ]
+        blocks.append(Table(("Splits", "Shared", "Same path", "By tasks of the second"), tuple(rows)))
+    if images["evaluation_tasks"]:
+        rows = [_shared_row(_label(entry["task"]), entry) for entry in images["evaluation_tasks"]]
+        blocks += [
+            Heading("Evaluation tasks and training", 3),
+            Table(("Evaluation task", "Trained on", "Same path", "By training tasks"), tuple(rows)),
+        ]
+    lines = [
+        f"{a['line']} {a['image']} ({a['task']}) = {b['line']} {b['image']} ({b['task']})"
+        for entry in (*images["splits"], images["training_and_evaluation"])
+        for a, b in entry["examples"]
+    ]
+    return [*blocks, *([Heading("Examples of shared images", 3), Lines(tuple(dict.fromkeys(lines)))] if lines else [])]
+
+
+def _shared_row(name: str, entry: Mapping[str, Any], of: str = "") -> tuple[Cell, ...]:
+    tasks = ", ".join(f"{_label(task)} ({_n(count)})" for task, count in entry["tasks"].items())
+    share = f"{100 * entry['shared'] / entry['images']:.1f}% of {_n(entry['images'])}" if entry["images"] else "of none"
+    return (
+        Cell(name),
+        Cell(_n(entry["shared"]), f"{share} in {of}" if of else share, tone="warn" if entry["shared"] else "fine"),
+        Cell(_n(entry["same_path"])),
+        Cell(tasks or "-", words=True),
+    )
+
+
+def _guesses(guesses: Sequence[Mapping[str, Any]] | None) -> list[Block]:
+    heading = Heading("Can the answer be guessed without the image?")
+    if guesses is None:
+        return [heading, Paragraph("Not measured (--no-guess).")]
+    if not guesses:
+        return [heading, Paragraph("No task has options to choose from.")]
+    columns = ("Task", "Verdict", "Chance", "Options", "With inputs", "Best", "Answers from")
+    rows = [
+        (
+            Cell(_label(guess["task"]), _questions(guess)),
+            verdict_cell(guess),
+            Cell(percent(guess["chance"])),
+            _accuracy_cell(guess, "options"),
+            _accuracy_cell(guess, "options and inputs"),
+            Cell(best_text(guess) or "-", words=True),
+            Cell(guess["origin"]),
+        )
+        for guess in guesses
+    ]
+    return [heading, Paragraph(GUESS_READING), Paragraph(GUESS_ORIGINS), Table(columns, tuple(rows))]
+
+
+def _questions(guess: Mapping[str, Any]) -> str:
+    return f"{_n(guess['questions'])} choices, {_n(guess['images'])} images"
+
+
+def verdict_text(guess: Mapping[str, Any]) -> str:
+    """The verdict, with how far above chance if that is what it says."""
+    if guess["verdict"] == GUESSABLE:
+        return f"{GUESSABLE}: +{100 * guess['excess']:.1f} points"
+    return guess["verdict"]
+
+
+def verdict_cell(guess: Mapping[str, Any]) -> Cell:
+    """The verdict as a cell: a warning only where the converter can do something about it."""
+    is_defect = guess["verdict"] == GUESSABLE and guess["origin"] == "conversion"
+    tone = "fine" if guess["verdict"] == NEAR_CHANCE else "warn" if is_defect else ""
+    return Cell(verdict_text(guess), words=True, tone=tone)
+
+
+def best_text(guess: Mapping[str, Any]) -> str:
+    """The best way of guessing and its accuracy; empty if none is above chance."""
+    if guess["best"] is None or guess["excess"] <= 0:
+        return ""
+    return f"{_WAYS.get(guess['best'], guess['best'])} {percent(guess['by'][guess['best']]['value'])}"
+
+
+_WAYS = {"options and inputs": "with inputs"}
+
+
+def _accuracy_cell(guess: Mapping[str, Any], way: str) -> Cell:
+    if way not in guess["by"]:
+        return Cell("-")
+    accuracy = guess["by"][way]
+    return Cell(percent(accuracy["value"]), f"{percent(accuracy['low'])}-{percent(accuracy['high'])}")
+
+
+def _examples(record: Mapping[str, Any], examples: Sequence[Example]) -> list[Block]:
+    if not examples:
+        return []
+    blocks: list[Block] = [
+        Heading("Examples"),
+        Paragraph(
+            "Drawn by the hash of their ids, not picked. Prompts are what the model reads, before lower-casing, with "
+            "boxes in pixels where the model reads location tokens. On the images: the regions of the prompt, options "
+            "that are regions, regions that a text mentions (text), and the answer (true, dashed)."
+        ),
+    ]
+    groups = [task["group"] for task in record["tasks"].values() if task["group"]]
+    for group in dict.fromkeys(groups):
+        tasks = [name for name, task in record["tasks"].items() if task["group"] == group]
+        chosen = sorted((e for e in examples if e.task in tasks), key=lambda example: tasks.index(example.task))
+        if chosen:
+            blocks += [Heading(_label(group), 3), Pictures(tuple(map(_picture, chosen)))]
+    return blocks
+
+
+def _picture(example: Example) -> Picture:
+    fields = [("prompt", example.prompt), ("target", example.target)]
+    if example.references:
+        fields.append(("further right answers", ", ".join(example.references)))
+    fields.append(("from", f"{example.line}, {example.unique_id}, instruction {example.instruction}"))
+    return Picture(_label(example.task), example.picture_name, example.picture, tuple(fields))
+
+
+# -- words and numbers
+
+
+def percent(share: float) -> str:
+    """A share as a percentage with one digit and no sign."""
+    return f"{100 * share:.1f}"
+
+
+def _merged(parts: Sequence[TaskCounts]) -> TaskCounts:
+    total = TaskCounts()
+    for part in parts:
+        total.merge(part)
+    return total
+
+
+def _order(registry: Registry, name: str) -> tuple[int, str]:
+    names = list(registry)
+    return (names.index(name), "") if name in registry else (len(names), name)
+
+
+def _label(task: str) -> str:
+    return task.replace("_", " ")
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split()) or "(empty)"
+    return text if len(text) <= MAX_LONG else text[: MAX_LONG - 1] + "…"
+
+
+def _quantiles(numbers: Mapping[str, float]) -> str:
+    return " · ".join(str(numbers[key]) for key in ("p50", "p90", "p99"))
+
+
+def _range(options: Mapping[str, int] | None) -> str:
+    if not options:
+        return "-"
+    numbers = list(map(int, options))
+    return str(numbers[0]) if len(numbers) == 1 else f"{min(numbers)}-{max(numbers)}"
+
+
+def _n(number: int) -> str:
+    return f"{number:,}"
+
+
+def _plural(number: int, what: str) -> str:
+    return f"{_n(number)} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,249 @@
+"""Reading the files of a data directory: every line once, in parts, over worker processes.
+
+What is kept of a line is a few numbers in arrays (about 50 bytes), so that files of millions of lines fit into memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ofa_mi.data.instance import Instance
+from ofa_mi.data.sidecar import ordered_map
+from ofa_mi.data.store import count_tokens
+from ofa_mi.data.vocabulary import Vocabulary
+from ofa_mi.data_prep.check.counts import TaskCounts
+from ofa_mi.data_prep.check.findings import Findings, check_instance, parse
+from ofa_mi.data_prep.output import SPLITS
+from ofa_mi.errors import DataError
+from ofa_mi.instructions.registry import Registry
+
+CHUNK_BYTES = 1 << 22  # of a file, read by one worker at a time
+
+# One instance: the hash of its id, where its line lies, the number of its task and of its file.
+ROW = np.dtype([("id", "<u8"), ("offset", "<i8"), ("line", "<i4"), ("task", "<i4"), ("file", "<u2")])
+# An image as the instances of one task in one part of a file use it: the hash of its path, the size they give, and the
+# first of them.
+USE = np.dtype(
+    [
+        ("path", "<u8"),
+        ("offset", "<i8"),
+        ("line", "<i4"),
+        ("task", "<i4"),
+        ("file", "<u2"),
+        ("width", "<i4"),
+        ("height", "<i4"),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """One split of one data directory.
+
+    Attributes:
+        directory: The data directory.
+        split: Name of the split.
+        name: How the card names the file: without the path of the directory.
+    """
+
+    directory: Path
+    split: str
+    name: str
+
+    @property
+    def path(self) -> Path:
+        return self.directory / f"{self.split}.jsonl"
+
+    def line_at(self, offset: int) -> bytes:
+        """The line that begins at a byte of the file."""
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            return file.readline()
+
+    def instance_at(self, offset: int, line: int = 0) -> Instance:
+        """The instance on the line that begins at a byte of the file."""
+        return Instance.from_json(self.line_at(offset), f"{self.name}:{line}" if line else "")
+
+
+@dataclass(slots=True)
+class Scan:
+    """What was read.
+
+    Attributes:
+        files: The files.
+        tasks: Names of the tasks, in order of appearance.
+        rows: Every instance that could be parsed, :data:`ROW` ``(instances,)``.
+        uses: Images as they are used, :data:`USE`.
+        counts: Numbers by file and task.
+        lines: Lines of each file.
+        findings: What is wrong.
+    """
+
+    files: Sequence[DataFile]
+    findings: Findings
+    tasks: list[str] = field(default_factory=list)
+    rows: np.ndarray = field(default_factory=lambda: np.empty(0, ROW))
+    uses: np.ndarray = field(default_factory=lambda: np.empty(0, USE))
+    counts: dict[tuple[int, str], TaskCounts] = field(default_factory=dict)
+    lines: list[int] = field(default_factory=list)
+
+    def instance(self, row: np.void) -> Instance:
+        """The instance of one row or use."""
+        return self.files[row["file"]].instance_at(int(row["offset"]), int(row["line"]))
+
+
+@dataclass(slots=True)
+class _Part:
+    """What a worker found in its part of a file; lines are counted from the start of the part."""
+
+    lines: int
+    rows: np.ndarray
+    uses: np.ndarray
+    counts: dict[str, TaskCounts]  # by task, in order of appearance
+    findings: Findings
+
+
+def data_files(directories: Sequence[Path]) -> list[DataFile]:
+    """The instance files of some data directories: train, valid, test, and then the others by name.
+
+    Raises:
+        DataError: A directory does not exist, or holds none.
+    """
+    files = []
+    for directory in directories:
+        if not directory.is_dir():
+            raise DataError(f"{directory}: no such data directory")
+        splits = sorted((path.stem for path in directory.glob("*.jsonl") if path.is_file()), key=_split_order)
+        if not splits:
+            raise DataError(f"{directory}: holds no train.jsonl, valid.jsonl, test.jsonl or other .jsonl file")
+        prefix = f"{directory.resolve().name}/" if len(directories) > 1 else ""
+        files += [DataFile(directory, split, f"{prefix}{split}.jsonl") for split in splits]
+    return files
+
+
+def scan(files: Sequence[DataFile], registry: Registry, *, keep: int, workers: int = 1) -> Scan:
+    """Read and check every line.
+
+    Args:
+        files: The files.
+        registry: The tasks that are known.
+        keep: Findings of a kind that are kept.
+        workers: Processes; the result does not depend on it.
+
+    Raises:
+        DataError: A file cannot be read.
+    """
+    vocabulary = Vocabulary.load()
+    sizes = [_size(file.path) for file in files]
+    parts = [
+        (number, start, min(start + CHUNK_BYTES, size))
+        for number, size in enumerate(sizes)
+        for start in range(0, size, CHUNK_BYTES)
+    ]
+    results = ordered_map(lambda part: _read_part(files, registry, vocabulary, keep, *part), parts, workers)
+    found = Scan(files, Findings(keep), lines=[0] * len(files))
+    task_numbers: dict[str, int] = {}
+    rows, uses = [found.rows], [found.uses]
+    with tqdm(total=sum(sizes), unit="B", unit_scale=True, desc="check lines", leave=False) as bar:
+        for (number, start, end), part in zip(parts, results, strict=True):
+            numbers = np.array([task_numbers.setdefault(task, len(task_numbers)) for task in part.counts], np.int32)
+            for array in (part.rows, part.uses):
+                array["line"] += found.lines[number]
+                array["task"] = numbers[array["task"]]
+                array["file"] = number
+            rows.append(part.rows)
+            uses.append(part.uses)
+            for task, counts in part.counts.items():
+                found.counts.setdefault((number, task), TaskCounts()).merge(counts)
+            found.findings.extend(part.findings, found.lines[number])
+            found.lines[number] += part.lines
+            bar.update(end - start)
+    found.tasks = list(task_numbers)
+    found.rows, found.uses = np.concatenate(rows), np.concatenate(uses)
+    _check_ids(found)
+    return found
+
+
+def hash64(text: str) -> int:
+    """64 bits that tell strings apart."""
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+
+
+def path_hash(directory: Path, image_path: str) -> int:
+    """The hash by which an image of a data directory is named in :data:`USE`."""
+    return hash64(f"{directory}\n{image_path}")
+
+
+def _split_order(split: str) -> tuple[int, str]:
+    return (SPLITS.index(split) if split in SPLITS else len(SPLITS), split)
+
+
+def _size(path: Path) -> int:
+    try:
+        with path.open("rb"):
+            return path.stat().st_size
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _read_part(
+    files: Sequence[DataFile], registry: Registry, vocabulary: Vocabulary, keep: int, number: int, start: int, end: int
+) -> _Part:
+    """Check the lines that begin in a range of bytes; runs in a worker process."""
+    file = files[number]
+    findings, counts, tasks = Findings(keep), {}, {}
+    rows: list[tuple] = []
+    uses: dict[tuple, tuple] = {}
+    lines = 0
+    with file.path.open("rb") as stream:
+        if start:
+            stream.seek(start - 1)
+            stream.readline()  # the rest of a line that begins in the part before
+        while (offset := stream.tell()) < end:
+            line = stream.readline()
+            lines += 1
+            instance = parse(line)
+            if not isinstance(instance, Instance):
+                findings.add(instance[0], number, lines, instance[1])
+                continue
+            spec = registry.get(instance.task_name)
+            for kind, message in check_instance(instance, spec, file.split):
+                findings.add(kind, number, lines, message)
+            task = tasks.setdefault(instance.task_name, len(tasks))
+            if instance.task_name not in counts:
+                counts[instance.task_name] = TaskCounts()
+            counts[instance.task_name].add(instance, spec, *count_tokens(instance, vocabulary))
+            rows.append((hash64(instance.unique_id), offset, lines, task, 0))
+            if instance.image_path is not None:
+                key = (instance.image_path, task, *instance.image_size)
+                if key not in uses:
+                    path = path_hash(file.directory, instance.image_path)
+                    uses[key] = (path, offset, lines, task, 0, *instance.image_size)
+    return _Part(lines, np.array(rows, ROW), np.array(list(uses.values()), USE), counts, findings)
+
+
+def _check_ids(found: Scan) -> None:
+    """Report every instance whose id an earlier one has.
+
+    Ids are compared by their hashes; two of five million different ids have the same with a probability of 1e-6.
+    """
+    order = np.argsort(found.rows["id"], kind="stable")
+    ids = found.rows["id"][order]
+    later = np.flatnonzero(ids[1:] == ids[:-1]) + 1
+    # The first of a run of equal ids: equal neighbours share it.
+    starts = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]])) if len(ids) else np.empty(0, np.int64)
+    first = starts[np.searchsorted(starts, later, side="right") - 1]
+    for at in np.argsort(order[later], kind="stable"):
+        row, earlier = found.rows[order[later[at]]], found.rows[order[first[at]]]
+
+        def message(row=row, earlier=earlier) -> str:
+            place = f"{found.files[earlier['file']].name}:{earlier['line']}"
+            return f"instance {found.instance(row).unique_id!r}: {place} has the same unique_id"
+
+        found.findings.add("id", int(row["file"]), int(row["line"]), message)

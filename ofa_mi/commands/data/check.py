@@ -1,0 +1,126 @@
+"""``ofa-mi data check``: validate data directories and write their data card.
+
+ofa-mi data check DIR                      findings on the screen, the card in DIR/card
+ofa-mi data check DIR DIR --out CARD_DIR   several directories as one data set
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ofa_mi.commands.vocabulary import positive_number
+from ofa_mi.errors import ConfigError
+
+HELP = "validate data directories and write their data card"
+FINDINGS = 1  # exit status
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the sub-command."""
+    parser.add_argument("data", nargs="+", metavar="DIR", help="data directories; several are one data set")
+    parser.add_argument("--out", metavar="CARD_DIR", help="folder of the card (with one DIR: DIR/card)")
+    parser.add_argument(
+        "--workers", type=positive_number, help="processes; the output does not depend on it (all cores)"
+    )
+    parser.add_argument(
+        "--instruction-dir", metavar="DIRS", help="directories of YAML files that add tasks or instructions, with ':'"
+    )
+    parser.add_argument(
+        "--findings", type=positive_number, default=10, metavar="N", help="print so many findings of a kind"
+    )
+    parser.add_argument(
+        "--examples", type=positive_number, default=2, metavar="N", help="examples of a task in the card"
+    )
+    parser.add_argument(
+        "--guess",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="measure how far answers can be guessed from options and text",
+    )
+    parser.add_argument(
+        "--guess-instances",
+        type=positive_number,
+        default=4000,
+        metavar="N",
+        help="instances of a task that it looks at",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check; 0 if there is nothing to find, otherwise 1."""
+    from ofa_mi.data_prep.check.checking import check
+    from ofa_mi.instructions.registry import load_registry
+
+    if args.out is None and len(args.data) > 1:
+        raise ConfigError("--out: give the folder of the card, because there are several data directories")
+    card_dir = Path(args.out) if args.out else Path(args.data[0]) / "card"
+    result = check(
+        args.data,
+        card_dir,
+        load_registry(*filter(None, (args.instruction_dir or "").split(":"))),
+        workers=args.workers or len(os.sched_getaffinity(0)),
+        keep=args.findings,
+        with_guess=args.guess,
+        guess_instances=args.guess_instances,
+        examples=args.examples,
+    )
+    for line in summary(result, card_dir):
+        print(line)
+    return FINDINGS if len(result.findings) else 0
+
+
+def summary(result: Any, card_dir: Path) -> Iterator[str]:
+    """What is printed: findings, counts, shared images, and the table of guesses."""
+    from ofa_mi.data_prep.check.findings import KINDS
+    from ofa_mi.data_prep.output import MANIFEST
+
+    for kind in result.findings.kinds():
+        shown = result.findings.of(kind)
+        for finding in shown:
+            file = result.scan.files[finding.file]
+            yield f"{f'{file.path}:{finding.line}' if finding.line else file.directory / MANIFEST}: {finding.message}"
+        if more := result.findings.counts[kind] - len(shown):
+            yield f"… and {more:,} more of this kind: {KINDS[kind]}"
+    record = result.record
+    if record["guess"]:
+        yield from guess_table(record["guess"])
+        yield ""
+    for split, numbers in record["splits"].items():
+        yield f"{split}: {numbers['instances']:,} instances of {numbers['tasks']} tasks"
+    images = record["images"]
+    shared = images["training_and_evaluation"]
+    yield f"images: {images['different']:,} different ones"
+    if shared["images"]:
+        yield f"images of evaluation tasks: {shared['images']:,}, of which {shared['shared']:,} are also in train"
+    number = len(result.findings)
+    yield f"findings: {number:,}" if number else "findings: none"
+    yield f"card: {card_dir / 'card.html'}"
+
+
+def guess_table(guesses: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """One line per task with options: how far its answers can be guessed without the image, in percent."""
+    from ofa_mi.data_prep.check.card import best_text, percent, verdict_text
+
+    rows = [
+        ("guess without the image", "choices", "chance", "options", "with inputs", "95% of best", "verdict", "best")
+    ]
+    for guess in guesses:
+        by = guess["by"]
+        values = [percent(by[way]["value"]) if by else "-" for way in ("options", "options and inputs")]
+        interval = "-"
+        if by:
+            interval = f"{percent(by[guess['best']]['low'])}-{percent(by[guess['best']]['high'])}"
+        choices = f"{guess['questions']:,}"
+        rows.append(
+            (guess["task"], choices, percent(guess["chance"]), *values, interval, verdict_text(guess), best_text(guess))
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(
+            cell.rjust(width) if 0 < place < 6 else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
