@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 from ofa_mi.data_prep.draft import Draft
 from ofa_mi.data_prep.raw import RawFile, RawFolder
+from ofa_mi.errors import DataError
 
 VALID_SHARE = 0.02  # of the training images
 
@@ -29,11 +30,19 @@ class ImageFile:
             or year that it comes in, e.g. ``coco/000000000139.jpg``, so that it is stored and counted once.
         files: Where it may lie below the raw folder; the first that exists is used.
         size: ``(width, height)`` in pixels as the annotations have it, checked against the file; None if they do not.
+
+    Raises:
+        DataError: A path leads out of its folder; annotations name files.
     """
 
     path: str
     files: tuple[str, ...]
     size: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        for path in (self.path, *self.files):
+            if path.startswith("/") or (".." in path and ".." in path.split("/")):
+                raise DataError(f"the annotations name an image {path!r}, which is outside its folder")
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,3 +43,10 @@ def test_the_test_set_has_no_answers_and_is_no_replacement(tmp_path):
     raw = raw_folder(tmp_path / "raw", without)
     with pytest.raises(DataError, match=r"TextVQA_0\.5\.1_val\.json: not in the official format .*answers"):
         build_instances(raw, tmp_path / "out", "textvqa")
+
+
+@pytest.mark.parametrize("image_id", ["../../secret", "/secret/../.."])
+def test_image_names_that_lead_out_of_the_folder(tmp_path, image_id):
+    raw = raw_folder(tmp_path / "raw", {**QUESTION, "image_id": image_id})
+    with pytest.raises(DataError, match=r"secret.*outside its folder"):
+        build_instances(raw, tmp_path / "out", "textvqa")
