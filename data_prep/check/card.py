@@ -215,7 +215,7 @@ def _findings(findings: Mapping[str, Any]) -> list[Block]:
     for kind, count in findings["counts"].items():
         shown = [f"{f['where']}: {f['message']}" for f in findings["first"] if f["kind"] == kind]
         more = [f"… and {_n(count - len(shown))} more of this kind"] if count > len(shown) else []
-        blocks += [Heading(f"{KINDS[kind]}: {_n(count)}", 3), Lines((*shown, *more))]
+        blocks += [Heading(f"{KINDS[kind][0].upper()}{KINDS[kind][1:]}: {_n(count)}", 3), Lines((*shown, *more))]
     return blocks
 
 
@@ -270,7 +270,7 @@ def _answer_row(task: Mapping[str, Any]) -> tuple[Cell, Shares] | None:
         return Cell("label"), _shares(right, len(right), sum(right.values()))
     if "answer_positions" in task:
         number = max(task["options"], key=lambda key: (task["options"][key], key))
-        places = {str(place + 1): count for place, count in enumerate(task["answer_positions"][number])}
+        places = {_ordinal(place + 1): count for place, count in enumerate(task["answer_positions"][number])}
         return Cell("place", f"of {number}"), _shares(places, len(places), sum(places.values()), ranked=False)
     answers = task.get("answers")
     if answers is None:
@@ -294,8 +294,8 @@ def _images(images: Mapping[str, Any]) -> list[Block]:
         Heading("Images in common"),
         Paragraph(
             "Images are the same where their files have the same size and the same bytes at the start, in the middle "
-            "and at the end, whatever they are called. An image that is trained on is not unseen when a task is "
-            "evaluated on it, though its question is."
+            "and at the end, whatever they are called. An evaluation image that is also trained on is not new to the "
+            "model, even where the question about it is."
         ),
     ]
     if images["splits"]:
@@ -409,7 +409,9 @@ def _picture(example: Example) -> Picture:
     fields = [("prompt", example.prompt), ("target", example.target)]
     if example.references:
         fields.append(("further right answers", ", ".join(example.references)))
-    fields.append(("from", f"{example.line}, {example.unique_id}, instruction {example.instruction}"))
+    fields.append(
+        ("from", f"{example.line}, {example.unique_id}, instruction {example.instruction.rpartition('/')[2]}")
+    )
     return Picture(_label(example.task), example.picture_name, example.picture, tuple(fields))
 
 
@@ -455,6 +457,11 @@ def _range(options: Mapping[str, int] | None) -> str:
 
 def _n(number: int) -> str:
     return f"{number:,}"
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
 
 
 def _plural(number: int, what: str) -> str:

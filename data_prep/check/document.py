@@ -26,6 +26,7 @@ ul.lines li { overflow-wrap: anywhere; padding: .15rem 0; }
 .fine { color: var(--right); font-weight: 600; }
 .card .prompt { max-height: none; }
 @media (max-width: 640px) {
+  .tiles { grid-template-columns: 1fr 1fr; }
   td.shares { min-width: 11rem; }
   td.words, th.words { min-width: 7rem; }
   td small { white-space: normal; }
@@ -244,15 +245,10 @@ def _markdown_cell(cell: Cell | Shares) -> str:
 
 
 def _markdown_picture(picture: Picture, folder: str) -> str:
-    image = [f"![{escape(picture.name)}]({folder}/{picture.name})", ""] if picture.name else []
-    return "\n".join(
-        [
-            f"**{escape(picture.title)}**",
-            "",
-            *image,
-            *(f"- {escape(name)}: {escape(text)}" for name, text in picture.fields),
-        ]
-    )
+    lines = [f"**{escape(picture.title)}**", ""]
+    if picture.name:
+        lines += [f"![{escape(picture.name)}]({folder}/{picture.name})", ""]
+    return "\n".join([*lines, *(f"- {escape(name)}: {escape(text)}" for name, text in picture.fields)])
 
 
 def _shares_text(cell: Shares) -> str:

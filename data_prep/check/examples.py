@@ -79,7 +79,7 @@ def prompt_text(prompt: Prompt) -> str:
         if isinstance(segment, OptionsSegment):
             parts.append(f"{OPTIONS_MARKER} {OPTION_SEPARATOR.join(map(plain, segment.options))}")
         elif isinstance(segment, RegionSegment):
-            parts.append(plain((segment.box,)))
+            parts.append(plain((segment.box,)) if not parts or parts[-1][-1:] != "]" else f" {plain((segment.box,))}")
         else:
             parts.append(segment.text)
     return "".join(parts)
