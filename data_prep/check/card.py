@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ from ofa_mi.data_prep.check.document import (
 from ofa_mi.data_prep.check.examples import Example
 from ofa_mi.data_prep.check.findings import KINDS
 from ofa_mi.data_prep.check.guess import GUESSABLE, NEAR_CHANCE, TOLERANCE
-from ofa_mi.data_prep.check.scan import Scan
+from ofa_mi.data_prep.check.scan import Scan, directory_names
 from ofa_mi.errors import DataError
 from ofa_mi.instructions.registry import Registry
 
@@ -89,7 +90,7 @@ def build_record(
             "splits": {split: _merged(parts).record() for split, parts in by_split.items() if parts},
         }
     return {
-        "title": ", ".join(dict.fromkeys(file.directory.resolve().name for file in scan.files)),
+        "title": ", ".join(directory_names([file.directory for file in scan.files]).values()),
         "files": {file.name: lines for file, lines in zip(scan.files, scan.lines, strict=True)},
         "manifests": dict(manifests),
         "instances": len(scan.rows),
@@ -120,13 +121,40 @@ def where(scan: Scan, file: int, line: int) -> str:
     return f"{name}:{line}" if line else name.rpartition("/")[0] + "/" * ("/" in name) + "manifest.json"
 
 
-def write_card(out_dir: Path, record: Mapping[str, Any], examples: Sequence[Example]) -> None:
-    """Write card.json, card.html, card.md and its pictures; pictures of an earlier card that are not used go.
+def open_card(out_dir: Path) -> set[str]:
+    """Make the folder of a card; names of the pictures of an earlier card.
+
+    Raises:
+        DataError: The folder cannot be written, or holds another card.json.
+    """
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{out_dir}: cannot be made ({error.strerror}); give another --out") from None
+    if not os.access(out_dir, os.W_OK):
+        raise DataError(f"{out_dir}: cannot be written; give another --out")
+    path = out_dir / "card.json"
+    if not path.exists():
+        return set()
+    try:
+        names = {example["picture_name"] for example in json.loads(path.read_bytes())["examples"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise DataError(f"{path}: is not a data card, and would be overwritten; give another --out") from None
+    return {name for name in names if name and Path(name).name == name}
+
+
+def write_card(out_dir: Path, record: Mapping[str, Any], examples: Sequence[Example], earlier: set[str]) -> None:
+    """Write card.json, card.html, card.md and its pictures.
+
+    Args:
+        out_dir: Folder of the card.
+        record: Its numbers.
+        examples: Its examples.
+        earlier: Names of the pictures of an earlier card; those that are not used any more are deleted.
 
     Raises:
         DataError: The folder cannot be written.
     """
-    before = _pictures_of(out_dir)
     blocks = build_blocks(record, examples)
     title = f"Data card: {record['title']}"
     names = set()
@@ -137,20 +165,8 @@ def write_card(out_dir: Path, record: Mapping[str, Any], examples: Sequence[Exam
     atomic_write(out_dir / "card.md", to_markdown(title, blocks, PICTURES).encode())
     atomic_write(out_dir / "card.html", to_html(title, blocks).encode())
     atomic_write(out_dir / "card.json", (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
-    for name in before - names:
+    for name in earlier - names:
         (out_dir / PICTURES / name).unlink(missing_ok=True)
-
-
-def _pictures_of(out_dir: Path) -> set[str]:
-    """Names of the pictures of the card that is there, if there is one."""
-    path = out_dir / "card.json"
-    if not path.exists():
-        return set()
-    try:
-        names = {example["picture_name"] for example in json.loads(path.read_bytes())["examples"]}
-    except (OSError, ValueError, KeyError, TypeError):
-        raise DataError(f"{path}: is not a data card, and would be overwritten; give another --out") from None
-    return {name for name in names if name and Path(name).name == name}
 
 
 # -- blocks
@@ -194,6 +210,8 @@ def _overview(record: Mapping[str, Any]) -> list[Block]:
     blocks: list[Block] = [Tiles(tuple(tiles))]
     for name, manifest in record["manifests"].items():
         rows = [(key, value) for key, value in manifest.items() if key != "counts"]
+        if not rows:
+            continue
         blocks += [
             Heading("Made from" if len(record["manifests"]) == 1 else f"{name} was made from"),
             Table(
@@ -233,6 +251,8 @@ def _tasks(record: Mapping[str, Any]) -> list[Block]:
         )
         for name, task in record["tasks"].items()
     ]
+    if not rows:
+        return [Heading("Tasks"), Paragraph("There are no instances.")]
     long = [
         _label(name)
         for name, task in record["tasks"].items()

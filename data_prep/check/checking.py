@@ -12,12 +12,12 @@ import numpy as np
 from tqdm import tqdm
 
 from ofa_mi.data.sidecar import ordered_map
-from ofa_mi.data_prep.check.card import build_record, write_card
+from ofa_mi.data_prep.check.card import build_record, open_card, write_card
 from ofa_mi.data_prep.check.examples import choose_examples
 from ofa_mi.data_prep.check.findings import Findings
 from ofa_mi.data_prep.check.guess import guess, questions_of
 from ofa_mi.data_prep.check.images import Images, check_images, sharing
-from ofa_mi.data_prep.check.scan import Scan, data_files, scan
+from ofa_mi.data_prep.check.scan import Scan, data_files, directory_names, scan
 from ofa_mi.data_prep.output import MANIFEST
 from ofa_mi.instructions.registry import Registry
 
@@ -67,8 +67,10 @@ def check(
     Raises:
         DataError: A directory holds no instances, or the card cannot be written.
     """
-    directories = [Path(directory) for directory in directories]
-    found = scan(data_files(directories), registry, keep=keep, workers=workers)
+    directories, card_dir = list(dict.fromkeys(map(Path, directories))), Path(card_dir)
+    files = data_files(directories)
+    earlier = open_card(card_dir)
+    found = scan(files, registry, keep=keep, workers=workers)
     manifests = _check_manifests(directories, found)
     images = check_images(found, workers=workers)
     guesses = _guesses(found, images, registry, guess_instances, workers) if with_guess else None
@@ -81,13 +83,13 @@ def check(
         guesses=guesses,
         examples=chosen,
     )
-    write_card(Path(card_dir), record, chosen)
+    write_card(card_dir, record, chosen, earlier)
     return Result(found, record)
 
 
 def _check_manifests(directories: Sequence[Path], found: Scan) -> dict[str, Any]:
     """The manifests of the directories that have one; what they say wrongly becomes a finding."""
-    manifests = {}
+    manifests, names = {}, directory_names(directories)
     for directory in directories:
         if not (directory / MANIFEST).exists():
             continue
@@ -100,7 +102,7 @@ def _check_manifests(directories: Sequence[Path], found: Scan) -> dict[str, Any]
         if not isinstance(manifest, dict):
             found.findings.add("manifest", first, 0, "is not a JSON object")
             continue
-        manifests[directory.resolve().name] = manifest
+        manifests[names[directory]] = manifest
         if manifest.get("complete") is False:
             found.findings.add("manifest", first, 0, "the conversion was interrupted; run it again to complete it")
         elif isinstance(manifest.get("counts"), dict):

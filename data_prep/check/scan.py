@@ -6,6 +6,7 @@ What is kept of a line is a few numbers in arrays (about 50 bytes), so that file
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,9 +123,16 @@ def data_files(directories: Sequence[Path]) -> list[DataFile]:
         splits = sorted((path.stem for path in directory.glob("*.jsonl") if path.is_file()), key=_split_order)
         if not splits:
             raise DataError(f"{directory}: holds no train.jsonl, valid.jsonl, test.jsonl or other .jsonl file")
-        prefix = f"{directory.resolve().name}/" if len(directories) > 1 else ""
+        prefix = f"{directory_names(directories)[directory]}/" if len(directories) > 1 else ""
         files += [DataFile(directory, split, f"{prefix}{split}.jsonl") for split in splits]
     return files
+
+
+def directory_names(directories: Sequence[Path]) -> dict[Path, str]:
+    """What the card calls each directory: its last name or, where two have the same, its path."""
+    names = {directory: directory.resolve().name for directory in directories}
+    alike = Counter(names.values())
+    return {directory: name if alike[name] == 1 else str(directory) for directory, name in names.items()}
 
 
 def scan(files: Sequence[DataFile], registry: Registry, *, keep: int, workers: int = 1) -> Scan:

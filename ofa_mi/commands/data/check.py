@@ -24,7 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", nargs="+", metavar="DIR", help="data directories; several are one data set")
     parser.add_argument("--out", metavar="CARD_DIR", help="folder of the card (with one DIR: DIR/card)")
     parser.add_argument(
-        "--workers", type=positive_number, help="processes; the output does not depend on it (all cores)"
+        "--workers",
+        type=positive_number,
+        default=len(os.sched_getaffinity(0)),
+        metavar="W",
+        help="processes; the output does not depend on it",
     )
     parser.add_argument(
         "--instruction-dir", metavar="DIRS", help="directories of YAML files that add tasks or instructions, with ':'"
@@ -62,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         args.data,
         card_dir,
         load_registry(*filter(None, (args.instruction_dir or "").split(":"))),
-        workers=args.workers or len(os.sched_getaffinity(0)),
+        workers=args.workers,
         keep=args.findings,
         with_guess=args.guess,
         guess_instances=args.guess_instances,
@@ -90,7 +94,7 @@ def summary(result: Any, card_dir: Path) -> Iterator[str]:
         yield from guess_table(record["guess"])
         yield ""
     for split, numbers in record["splits"].items():
-        yield f"{split}: {numbers['instances']:,} instances of {numbers['tasks']} tasks"
+        yield f"{split}: {numbers['instances']:,} instances of {numbers['tasks']} task{'s' * (numbers['tasks'] != 1)}"
     images = record["images"]
     shared = images["training_and_evaluation"]
     yield f"images: {images['different']:,} different ones"

@@ -9,6 +9,7 @@ import pytest
 from ofa_mi.data_prep.check.checking import check
 from ofa_mi.data_prep.check.counts import Tally, TaskCounts, quantiles
 from ofa_mi.data_prep.check.document import Cell, Paragraph, Shares, Table, escape, to_html, to_markdown
+from ofa_mi.data_prep.check.scan import directory_names
 from ofa_mi.errors import DataError
 from ofa_mi.instructions.registry import default_registry
 
@@ -148,6 +149,22 @@ def test_bad_instances_do_not_become_examples(make_directory, records):
     examples = card_of(make_directory(records), with_guess=False)["examples"]
     assert {e["task"] for e in examples} == {"visual_grounding", "region_caption_matching"}
     assert record["unique_id"] not in {e["unique_id"] for e in examples}
+
+
+def test_files_without_instances(make_directory):
+    card = card_of(make_directory({"train": [], "test": []}))
+    assert card["instances"] == 0 and card["guess"] == [] and card["findings"]["counts"] == {}
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(make_directory, records, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="give another --out"):
+        card_of(make_directory(records), tmp_path / "file" / "card")
+
+
+def test_directories_of_the_same_name_are_told_apart(tmp_path):
+    paths = [tmp_path / "a/data", tmp_path / "b/data", tmp_path / "c"]
+    assert list(directory_names(paths).values()) == [str(paths[0]), str(paths[1]), "c"]
 
 
 def test_quantiles():
