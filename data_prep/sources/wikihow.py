@@ -29,7 +29,7 @@ from ofa_mi.data_prep.reading import read_json, tidy
 from ofa_mi.data_prep.source import Candidate, ImageFile, Source, held_out
 
 PAGE = "https://drive.google.com/file/d/1vnDduJmuFpeT8yTgtBR9Bj8bXlI4zIJR"
-NOTE = "wikihow.tar.gz on Google Drive, which has to be fetched by hand; unpack it in the raw folder"
+NOTE = "wikihow.tar.gz on Google Drive, which has to be fetched by hand; unpack it in wikihow/ to get wikihow/data/"
 GENERATION = "wikihow_next_step_generation"
 SELECTION = "wikihow_next_step_selection"
 IMAGE_RELATIVE_TO_TEXT = "wikihow_text_image_ordering"
