@@ -38,6 +38,11 @@ def files(photos=PHOTOS, extra=()):
     }
 
 
+def example_raw(root):
+    """A raw folder from which every task is made."""
+    return write_raw(root, files())
+
+
 def converted(root, content, *tasks):
     source = CocoCaptions(RawFolder(write_raw(root, content)), tasks or CocoCaptions.tasks)
     return [candidate for unit in source.load() for candidate in source.convert(unit)], source.dropped

@@ -55,6 +55,13 @@ def raw_folder(root, content):
     return write_raw(root, {FILE: content, **photos})
 
 
+def example_raw(root):
+    """A raw folder from which every task is made."""
+    several = [instances_file(OBJECTS[: 2 + n % 5], n) for n in range(1, 13)]
+    pairs = [instances_file([(1, [10, 10, 50, 90]), (1 + n % 2, [100, 10, 40, 80])], n) for n in range(13, 25)]
+    return raw_folder(root, merged(*several, *pairs))
+
+
 def source(root, content, *tasks):
     write_raw(root, {FILE: content, "coco/train2014/x": b""})
     return CocoInstances(RawFolder(root), tasks or CocoInstances.tasks)

@@ -45,6 +45,17 @@ def files(anns=ANNS):
     return {V2: content(anns), **photos}
 
 
+def example_raw(root):
+    """A raw folder from which every task is made."""
+    words = ("alpha", None, "gamma", "delta")
+    anns = {
+        10 * image + place: (image, [10, 10 + 25 * place, 60, 20], word, ("handwritten", "others")[place % 2])
+        for image in (6, 7, 9)
+        for place, word in enumerate(words)
+    }
+    return write_raw(root, files(ANNS | anns))
+
+
 def converted(root, task, anns=ANNS):
     source = CocoText(RawFolder(write_raw(root, files(anns))), [task])
     return [c for unit in source.load() for c in source.convert(unit)], source.dropped

@@ -21,6 +21,11 @@ def raw_folder(root, train=TRAIN):
     return write_raw(root, {"daquar/qa.894.raw.train.txt": train, "daquar/qa.894.raw.test.txt": TEST, **pictures})
 
 
+def example_raw(root):
+    """A raw folder from which every task is made."""
+    return raw_folder(root)
+
+
 def test_questions_and_answers(tmp_path):
     built = build_instances(raw_folder(tmp_path / "raw"), tmp_path / "out", "daquar")
     train = {instance.question[0]: instance for split in ("train", "valid") for instance in built[split]}

@@ -26,6 +26,11 @@ def raw_folder(root):
     )
 
 
+def example_raw(root):
+    """A raw folder from which every task is made."""
+    return raw_folder(root)
+
+
 def test_captions(tmp_path):
     built = build_instances(raw_folder(tmp_path / "raw"), tmp_path / "out", "flickr8k")
     trained = of_task(built, "flickr8k_captioning", "train", "valid")

@@ -41,6 +41,11 @@ def raw_folder(root, questions=QUESTIONS):
     )
 
 
+def example_raw(root):
+    """A raw folder from which every task is made."""
+    return raw_folder(root)
+
+
 def test_questions_are_training_instances(tmp_path):
     built = build_instances(raw_folder(tmp_path / "raw"), tmp_path / "out", "gqa")
     assert not built["test"]

@@ -15,6 +15,11 @@ def raw_folder(root):
     return write_raw(root, {"hateful_memes/test_unseen.jsonl": MEMES, **pictures})
 
 
+def example_raw(root):
+    """A raw folder from which every task is made."""
+    return raw_folder(root)
+
+
 def test_texts_are_on_one_line_and_empty_ones_are_counted(tmp_path):
     built = build_instances(raw_folder(tmp_path / "raw"), tmp_path / "out", "hateful_memes")
     (meme,) = built["test"]

@@ -17,6 +17,11 @@ def raw_folder(root, rows=ROWS):
     return write_raw(root, {"medic/MEDIC_test.tsv": HEADER + rows, **pictures})
 
 
+def example_raw(root):
+    """A raw folder from which every task is made."""
+    return raw_folder(root)
+
+
 def test_every_column_has_its_own_options(tmp_path):
     built = build_instances(raw_folder(tmp_path / "raw"), tmp_path / "out", "medic")
     expected = {

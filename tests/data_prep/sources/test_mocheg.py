@@ -29,6 +29,11 @@ def raw_folder(root, rows=ROWS):
     return write_raw(root, {"mocheg/train/Corpus2.csv": table.getvalue(), **pictures})
 
 
+def example_raw(root):
+    """A raw folder from which every task is made."""
+    return raw_folder(root)
+
+
 def test_claims_with_their_evidence(tmp_path):
     built = build_instances(raw_folder(tmp_path / "raw"), tmp_path / "out", "mocheg")
     found = {instance.text[0]: instance for split in ("train", "valid") for instance in built[split]}

@@ -22,6 +22,11 @@ def raw_folder(root, examples=EXAMPLES):
     return write_raw(root, {"nlvr/test/test.json": examples, **images})
 
 
+def example_raw(root):
+    """A raw folder from which every task is made."""
+    return raw_folder(root)
+
+
 def test_every_drawing_is_an_instance(tmp_path):
     built = build_instances(raw_folder(tmp_path / "raw"), tmp_path / "out", "nlvr")
     assert not built["train"] and not built["valid"] and len(built["test"]) == 12

@@ -28,6 +28,11 @@ def raw_folder(root, rows=ROWS):
     return write_raw(root, {**files(QUESTIONS, ANNOTATIONS, rows), **images})
 
 
+def example_raw(root):
+    """A raw folder from which every task is made."""
+    return raw_folder(root)
+
+
 def test_target_and_references(tmp_path):
     built = build_instances(raw_folder(tmp_path / "raw"), tmp_path / "out", "okvqa")
     by_id = {i.unique_id: i for i in built["train"] + built["valid"]}

@@ -58,6 +58,14 @@ def files(refs=TRAIN, kind=RefCoco):
     return {path: pickle.dumps(refs, 0), path.rpartition("/")[0] + "/instances.json": instances, **photos}
 
 
+def example_raw(root):
+    """A raw folder from which every task is made."""
+    refs = [ref(n, n, *(f"{word} {n}" for word in ("number", "object", "thing", "box"))) for n in (1, 2, 3, 4)]
+    for kind in REFS:
+        write_raw(root, files(refs, kind))
+    return root
+
+
 def converted(root, refs=TRAIN, kind=RefCoco):
     source = kind(RawFolder(write_raw(root, files(refs, kind))), kind.tasks)
     found = {task: {} for task in kind.tasks}

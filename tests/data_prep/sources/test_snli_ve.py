@@ -26,6 +26,11 @@ def raw_folder(root, *pairs, folder="flickr30k-images"):
     return write_raw(root, {"snli_ve/snli_ve_test.jsonl": Lines(pairs), **images})
 
 
+def example_raw(root):
+    """A raw folder from which every task is made."""
+    return raw_folder(root, pair(1, "entailment"), pair(2, "neutral"), pair(3, "contradiction"))
+
+
 def test_labels_become_answers(tmp_path):
     pairs = [pair(1, "entailment"), pair(2, "neutral"), pair(3, "contradiction", "A  cat\tsleeps. ", "123")]
     built = build_instances(raw_folder(tmp_path / "raw", *pairs), tmp_path / "out", "snli_ve")

@@ -33,6 +33,11 @@ def raw_folder(root, extra=""):
     )
 
 
+def example_raw(root):
+    """A raw folder from which every task is made."""
+    return raw_folder(root)
+
+
 def test_every_line_is_read_and_those_that_stand_once_are_looked_for(tmp_path):
     built = build_instances(raw_folder(tmp_path / "raw"), tmp_path / "out", "sroie")
     read = {(i.target[0], i.regions[0]) for i in of_task(built, "sroie_text_extraction")}

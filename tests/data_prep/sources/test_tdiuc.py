@@ -42,6 +42,15 @@ def raw_folder(root, rows):
     return write_raw(root, {**files(QUESTIONS, ANNOTATIONS, rows), **images})
 
 
+def example_raw(root):
+    """A raw folder from which every task is made."""
+    answers = {"object_presence": ["yes", "no"], "counting": ["one", "two", "three"]}
+    rows = Rows()
+    for question_type in TASKS:
+        rows.add(question_type, "What is it?", answers.get(question_type, ["ball", "tree", "lake"]) * 12)
+    return raw_folder(root, rows.rows)
+
+
 def built(root, rows, **options):
     """Manifest and instances by split, of training and validation."""
     manifest = build(raw_folder(root / "raw", rows), root / "out", BuildOptions(sources=["tdiuc"], **options))

@@ -27,6 +27,11 @@ def raw_folder(root, *questions):
     return write_raw(root, {"textvqa/TextVQA_0.5.1_val.json": file, image: Picture(90, 60)})
 
 
+def example_raw(root):
+    """A raw folder from which every task is made."""
+    return raw_folder(root, QUESTION)
+
+
 def test_one_question(tmp_path):
     built = build_instances(raw_folder(tmp_path / "raw", QUESTION), tmp_path / "out", "textvqa")
     (instance,) = built["test"]

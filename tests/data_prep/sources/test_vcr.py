@@ -51,6 +51,11 @@ def raw_folder(root, *entries, metadata=METADATA):
     )
 
 
+def example_raw(root):
+    """A raw folder from which every task is made."""
+    return raw_folder(root, ENTRY)
+
+
 def test_a_question_with_its_options(tmp_path):
     raw = raw_folder(tmp_path / "raw", ENTRY, {**ENTRY, "annot_id": "val-1", "answer_label": 3})
     built = build_instances(raw, tmp_path / "out", "vcr")

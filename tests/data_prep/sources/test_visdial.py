@@ -28,6 +28,11 @@ def raw_folder(root, *dialogs):
     )
 
 
+def example_raw(root):
+    """A raw folder from which every task is made."""
+    return raw_folder(root, dialog(185565, (0, 0), (1, 1), (2, 2)), dialog(7, (2, 0)))
+
+
 def test_every_round_is_an_instance_with_the_rounds_before_it_as_context(tmp_path):
     raw = raw_folder(tmp_path / "raw", dialog(185565, (0, 0), (1, 1), (2, 2)), dialog(7, (2, 0)))
     built = build_instances(raw, tmp_path / "out", "visdial")

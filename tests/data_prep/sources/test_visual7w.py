@@ -48,6 +48,12 @@ def pointing(root, images=POINTING, boxes=BOXES):
     return write_raw(root, {"visual7w/dataset_v7w_pointing.json": {"images": images, "boxes": boxes}, **photos})
 
 
+def example_raw(root):
+    """A raw folder from which every task is made."""
+    telling(root)
+    return pointing(root)
+
+
 def test_telling_takes_the_training_questions(tmp_path):
     built = build_instances(telling(tmp_path / "raw"), tmp_path / "out", "visual7w_telling")
     (instance,) = built["train"] + built["valid"]

@@ -20,6 +20,12 @@ def raw_folder(root, photos):
     return write_raw(root, {"vizwiz/annotations/train.json": photos, **images})
 
 
+def example_raw(root):
+    """A raw folder from which every task is made."""
+    answers = ["NON", "BLR", "FRM"] * 12
+    return raw_folder(root, [photo(n, **{answer: 5}) for n, answer in enumerate(answers)])
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """Frequent answers in very different numbers, two rare ones, and photos without one answer."""

@@ -56,6 +56,11 @@ def raw_folder(root, rows=ROWS):
     return write_raw(root, {**files(QUESTIONS, ANNOTATIONS, rows), **images, **coco})
 
 
+def example_raw(root):
+    """A raw folder from which every task is made."""
+    return raw_folder(root)
+
+
 def test_open_questions_keep_all_answers(tmp_path):
     built = build_instances(raw_folder(tmp_path / "raw"), tmp_path / "out", "vqav2", tasks=["open_domain_vqa"])
     assert len(built["train"]) == len(ROWS)

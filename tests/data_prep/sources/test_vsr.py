@@ -42,6 +42,11 @@ def raw_folder(root, *statements):
     )
 
 
+def example_raw(root):
+    """A raw folder from which every task is made."""
+    return raw_folder(root, *STATEMENTS)
+
+
 def test_statements_are_instances_in_order_of_the_file(tmp_path):
     built = build_instances(raw_folder(tmp_path / "raw", *STATEMENTS), tmp_path / "out", "vsr")
     assert not built["train"] and not built["valid"]
