@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ofa_mi.data_prep.raw import RawFile, RawFolder
-from ofa_mi.data_prep.source import Source
+from ofa_mi.data_prep.raw import DataSet, RawFile, RawFolder
 from ofa_mi.data_prep.transfer import Expected, fetch, name_of
 from ofa_mi.data_prep.unpack import unpack
 from ofa_mi.errors import ConfigError, DataError
@@ -237,7 +236,15 @@ def human_size(size: int) -> str:
     return f"{size} B"
 
 
-def select(names: Sequence[str], sources: dict[str, type[Source]]) -> list[type[Source]]:
+def catalogue() -> dict[str, DataSet]:
+    """Name → data set: all sources of `ofa-mi data build`, and Natural Instructions."""
+    from ofa_mi.data_prep.natural_instructions import release
+    from ofa_mi.data_prep.sources import all_sources
+
+    return {**all_sources(), release.NAME: release.RELEASE}
+
+
+def select(names: Sequence[str], sources: dict[str, DataSet]) -> list[DataSet]:
     """The sources of these names, each once, in the order of ``sources``; all of them for ``all``.
 
     Raises:
@@ -249,7 +256,7 @@ def select(names: Sequence[str], sources: dict[str, type[Source]]) -> list[type[
     return [source for name, source in sources.items() if ALL in names or name in names]
 
 
-def listing(sources: Iterable[type[Source]], raw: Path | None) -> str:
+def listing(sources: Iterable[DataSet], raw: Path | None) -> str:
     """What sources need, and what of it ``raw`` holds."""
     lines = []
     for source in sources:
@@ -261,7 +268,7 @@ def listing(sources: Iterable[type[Source]], raw: Path | None) -> str:
     return "\n".join(lines)
 
 
-def _present(source: type[Source], raw: Path) -> str:
+def _present(source: DataSet, raw: Path) -> str:
     return f"{sum(is_present(file, raw) for file in source.files)} of {len(source.files)} present"
 
 
@@ -275,7 +282,7 @@ def _how(file: RawFile) -> str:
     return "" if file.size is None else f": {human_size(file.size)}{' of archive' if file.unpack else ''}"
 
 
-def markdown(sources: Iterable[type[Source]]) -> str:
+def markdown(sources: Iterable[DataSet]) -> str:
     """Two Markdown tables: the sources, and every file with its address and what is known of it."""
     sources = list(sources)
     lines = ["| name | data set | download | licence | by hand |", "|---|---|---|---|---|"]
@@ -298,7 +305,7 @@ def _cell(text: str) -> str:
     return " ".join(text.replace("|", "\\|").split())
 
 
-def all_files(sources: Iterable[type[Source]]) -> tuple[RawFile, ...]:
+def all_files(sources: Iterable[DataSet]) -> tuple[RawFile, ...]:
     """Every raw file of some sources, each once."""
     return tuple(dict.fromkeys(file for source in sources for file in source.files))
 

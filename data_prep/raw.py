@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from ofa_mi.errors import DataError
 
@@ -49,6 +50,17 @@ class RawFile:
     def how_to_get(self) -> str:
         """Where to get it, in a few words."""
         return f"{self.url or self.page}{f' ({self.note})' if self.note else ''}"
+
+
+class DataSet(Protocol):
+    """What a download needs to know of a data set; attributes as in :class:`ofa_mi.data_prep.source.Source`."""
+
+    name: str
+    title: str
+    page: str
+    licence: str
+    size: str
+    files: tuple[RawFile, ...]
 
 
 class RawFolder:

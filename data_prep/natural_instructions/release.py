@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 
@@ -35,6 +36,7 @@ def _released(path: str) -> RawFile:
 TASKS = _released("tasks/")
 SPLIT = _released("splits/default/")
 FILES = (TASKS, SPLIT)
+RELEASE = SimpleNamespace(name=NAME, title=TITLE, page=PAGE, licence=LICENCE, size=SIZE, files=FILES)  # a DataSet
 
 TEST_LIST, TRAIN_LIST, EXCLUDED_LIST = "test_tasks.txt", "train_tasks.txt", "excluded_tasks.txt"
 OFFICIAL, PAPER = "official", "paper"

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+import ofa_mi.data_prep.download as download_module
 from ofa_mi import cli
-from ofa_mi.data_prep import sources
-from ofa_mi.data_prep.download import Options, all_files, download, human_size, markdown, plan, select
+from ofa_mi.data_prep.download import Options, all_files, catalogue, download, human_size, markdown, plan, select
 from ofa_mi.data_prep.raw import RawFile
 from ofa_mi.errors import ConfigError, DataError
 from tests.data_prep.web import Page, Web
@@ -58,7 +58,7 @@ def zoo(web, monkeypatch):
     known = type("Known", (), {})
     known.name, known.title, known.page, known.licence, known.size = "zoo", "The Zoo", PAGE, "CC BY 4.0", "1 kB"
     known.files = zoo_files(web)
-    monkeypatch.setattr(sources, "all_sources", lambda: {"zoo": known})
+    monkeypatch.setattr(download_module, "catalogue", lambda: {"zoo": known})
     return known
 
 
@@ -234,7 +234,7 @@ def test_human_size():
 
 
 def registered():
-    return all_files(sources.all_sources().values())
+    return all_files(catalogue().values())
 
 
 def test_the_registered_files_agree_with_each_other(tmp_path):
@@ -271,6 +271,6 @@ def test_every_registered_file_can_be_got():
 
 def test_the_table_of_the_documentation_is_current(request):
     text = (request.config.rootpath / REPOSITORY_DOC).read_text(encoding="utf-8")
-    assert markdown(sources.all_sources().values()) in text, (
+    assert markdown(catalogue().values()) in text, (
         "write the output of `ofa-mi data download --list --markdown` into docs/download.md"
     )

@@ -40,10 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Fetch, or show what there is; the exit status."""
     from ofa_mi.data_prep import download
-    from ofa_mi.data_prep.sources import all_sources
 
-    known = download.all_files(all_sources().values())
-    chosen = download.select(args.names or ([download.ALL] if args.list else []), all_sources())
+    data_sets = download.catalogue()
+    known = download.all_files(data_sets.values())
+    chosen = download.select(args.names or ([download.ALL] if args.list else []), data_sets)
     if args.list:
         print(download.markdown(chosen) if args.markdown else download.listing(chosen, args.raw))
         return 0
