@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +182,7 @@ def build_blocks(record: Mapping[str, Any], examples: Sequence[Example]) -> list
         *_images(record["images"]),
         *_guesses(record["guess"]),
         *_examples(record, examples),
+        *_origins(record["manifests"]),
     ]
 
 
@@ -207,23 +208,37 @@ def _overview(record: Mapping[str, Any]) -> list[Block]:
         verdicts = Counter(guess["verdict"] for guess in record["guess"])
         parts = [f"{verdicts[NEAR_CHANCE]} near chance", f"{len(record['guess'])} with options"]
         tiles.append(("Guessable tasks", _n(verdicts[GUESSABLE]), ", ".join(parts)))
-    blocks: list[Block] = [Tiles(tuple(tiles))]
-    for name, manifest in record["manifests"].items():
-        rows = [(key, value) for key, value in manifest.items() if key != "counts"]
+    return [Tiles(tuple(tiles))]
+
+
+def _origins(manifests: Mapping[str, Any]) -> list[Block]:
+    """What the directories were made from."""
+    blocks: list[Block] = []
+    for name, manifest in manifests.items():
+        rows = list(_leaves({key: value for key, value in manifest.items() if key != "counts"}))
         if not rows:
             continue
         blocks += [
-            Heading("Made from" if len(record["manifests"]) == 1 else f"{name} was made from"),
+            Heading("Made from" if len(manifests) == 1 else f"{name} was made from"),
             Table(
                 ("", "manifest.json"),
-                tuple((Cell(key), Cell(_value_text(value), words=True)) for key, value in rows),
+                tuple((Cell(key, words=True), Cell(value, words=True)) for key, value in rows),
             ),
         ]
     return blocks
 
 
-def _value_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def _leaves(value: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """What an object of objects holds, each with the names that lead to it; empty objects and lists hold nothing."""
+    for name, part in value.items():
+        names = (*path, name)
+        if isinstance(part, Mapping):
+            yield from _leaves(part, names)
+        elif isinstance(part, list):
+            if part:
+                yield " · ".join(names), ", ".join(map(str, part))
+        else:
+            yield " · ".join(names), part if isinstance(part, str) else json.dumps(part)
 
 
 def _findings(findings: Mapping[str, Any]) -> list[Block]:
