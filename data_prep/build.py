@@ -32,7 +32,7 @@ from ofa_mi.data.sidecar import ordered_map
 from ofa_mi.data_prep.output import SPLITS, OutputDirectory, instance_line
 from ofa_mi.data_prep.raw import RawFolder
 from ofa_mi.data_prep.selection import select
-from ofa_mi.data_prep.shards import Shards
+from ofa_mi.data_prep.shards import Shards, join
 from ofa_mi.data_prep.source import Source
 from ofa_mi.data_prep.sources import all_sources
 from ofa_mi.errors import ConfigError, DataError
@@ -180,7 +180,7 @@ def _settings(options: BuildOptions, sources: list[Source]) -> dict[str, Any]:
 
 def _select(shards: list[Shards], tasks: int, options: BuildOptions) -> tuple[np.ndarray, int]:
     """What is kept of all candidates in order, bool ``(N,)``, and how many were left out for sharing a test image."""
-    rows = np.concatenate([rows for part in shards for rows in part.rows])
+    rows = join([part.rows for part in shards])
     _refuse_repeated_ids(shards, rows)
     caps = np.tile([options.max_train, options.max_eval, options.max_eval], tasks)
     kept = select(rows, caps)
@@ -196,6 +196,9 @@ def _select(shards: list[Shards], tasks: int, options: BuildOptions) -> tuple[np
 
 def _refuse_repeated_ids(shards: list[Shards], rows: np.ndarray) -> None:
     """Stop if two candidates have the same id: a raw file repeats itself, or a converter's keys are too short."""
+    hashes = np.sort(rows["priority"])
+    if not (hashes[1:] == hashes[:-1]).any():
+        return
     order = np.lexsort((rows["priority"], rows["group"] // len(SPLITS)))
     task, priority = (rows["group"] // len(SPLITS))[order], rows["priority"][order]
     repeated = np.flatnonzero((task[1:] == task[:-1]) & (priority[1:] == priority[:-1]))

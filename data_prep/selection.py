@@ -24,6 +24,15 @@ def select(candidates: np.ndarray, caps: np.ndarray) -> np.ndarray:
         True for what is kept, bool ``(N,)``.
     """
     keep = np.zeros(len(candidates), dtype=bool)
+    order = np.argsort(candidates["group"], kind="stable")
+    # One group after the other: sorting needs several times the memory of what is sorted.
+    for places in np.split(order, np.flatnonzero(np.diff(candidates["group"][order])) + 1):
+        keep[places] = _select(candidates[places], caps)
+    return keep
+
+
+def _select(candidates: np.ndarray, caps: np.ndarray) -> np.ndarray:
+    keep = np.zeros(len(candidates), dtype=bool)
     if not len(candidates):
         return keep
     order = np.lexsort([candidates[name] for name in ("priority", "label", "stratum", "group")])

@@ -61,6 +61,7 @@ class Shards:
                 self.rows.append(np.load(file, allow_pickle=False))
                 for name, numbers in json.loads(file.read()).items():
                     notes[name].update(numbers)
+        join([self.rows])
         self.dropped, self.repaired = (dict(sorted(numbers.items())) for numbers in notes.values())
 
     def read(self, shard: int, chosen: np.ndarray) -> Iterator[Line]:
@@ -160,6 +161,17 @@ class Shards:
         if candidate.task in self.evaluation:
             return "test"
         return "valid" if held_out(candidate.image.path if candidate.image else candidate.key) else "train"
+
+
+def join(lists: Sequence[list[np.ndarray]]) -> np.ndarray:
+    """The tables of all lists as one, ``(N,)`` of :data:`ROW`; the lists hold parts of it from then on, not copies."""
+    joined = np.concatenate([np.empty(0, ROW), *(table for tables in lists for table in tables)])
+    start = 0
+    for tables in lists:
+        for number, table in enumerate(tables):
+            tables[number] = joined[start : start + len(table)]
+            start += len(table)
+    return joined
 
 
 def _digest(source: Source) -> str:
