@@ -51,8 +51,17 @@ def render_task_name(spec: TaskSpec, instance: Instance, *, option_markers: bool
 
     The order is context, question, text, regions, options. Arguments and errors as in :func:`render`.
     """
-    inputs = [f"{{{name}}}" for name in PLACEHOLDERS if name in spec.inputs]
-    return render(spec, " ".join([task_name_text(spec), *inputs]), instance, option_markers=option_markers)
+    return render(spec, task_name_template(spec), instance, option_markers=option_markers)
+
+
+def task_name_template(spec: TaskSpec) -> str:
+    """Template of the TaskName prompt."""
+    return f"{task_name_text(spec)} {inputs_template(spec)}".rstrip()
+
+
+def inputs_template(spec: TaskSpec) -> str:
+    """Template of a task's inputs in a fixed order, without any instruction; empty if it has none."""
+    return " ".join(f"{{{name}}}" for name in PLACEHOLDERS if name in spec.inputs)
 
 
 def task_name_text(spec: TaskSpec) -> str:

@@ -33,6 +33,7 @@ EXTRA_GROUP = "extra"  # its evaluation tasks count for no total: they are besid
 EVERYTHING = "all"
 GROUP_PREFIX = "group:"
 ENGLISH = "en"
+REWORDED = "-x-reworded"  # a language's second set of instructions, a "language" of its own (private use in BCP 47)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,12 @@
 """Instructions in other languages: packaged German, users' own, and what happens where there are none."""
 
+from itertools import product
+
 import pytest
 import yaml
 
 from ofa_mi.errors import ConfigError
+from ofa_mi.instructions.lint import MAX_ORDER, MAX_SHARED, OPENING, order, shared_words, words
 from ofa_mi.instructions.registry import default_registry, load_registry
 from tests.instructions.test_packaged_tasks import EVALUATION
 
@@ -28,11 +31,22 @@ def test_german_is_there_for_the_evaluation_tasks():
     translated = {name for name, task in german.items() if task.instructions and not task.own_instruction}
     assert translated == EVALUATION
     for name in EVALUATION:
-        assert english[name].languages == german[name].languages == ("en", "de")
+        assert english[name].languages == german[name].languages == ("en", "de", "en-x-reworded")
         assert len(german[name].instructions) == 5
         assert not set(german[name].instructions) & set(english[name].instructions)
         assert german[name].example == english[name].example and german[name].metrics == english[name].metrics
     assert german["nlvr"].instruction_ids[0] == "nlvr/de/1" and english["nlvr"].instruction_ids[0] == "nlvr/1"
+
+
+def test_reworded_instructions_are_there_for_the_evaluation_tasks_and_unlike_the_others():
+    english, reworded = default_registry(), load_registry(language="en-x-reworded")
+    tasks = {name for name, task in reworded.items() if task.instructions and not task.own_instruction}
+    assert tasks == EVALUATION
+    for name in EVALUATION:
+        assert len(reworded[name].instructions) == 5
+        for first, second in product(map(words, english[name].instructions), map(words, reworded[name].instructions)):
+            assert shared_words(first, second) < MAX_SHARED and order(first, second) < MAX_ORDER, (first, second)
+            assert first[:OPENING] != second[:OPENING]
 
 
 def test_using_a_task_without_the_language_names_those_it_has():
@@ -48,7 +62,7 @@ def test_using_a_task_without_the_language_names_those_it_has():
 def test_users_add_and_replace_a_language(tmp_path):
     registry = load_registry(write(tmp_path, french()), language="fr")
     assert registry["nlvr"].instructions == tuple(TEXTS)
-    assert registry["nlvr"].languages == ("en", "de", "fr") and registry["nlvr"].version == 1
+    assert registry["nlvr"].languages == ("en", "de", "en-x-reworded", "fr") and registry["nlvr"].version == 1
     assert registry["text_vqa"].instructions == ()
     other = write(tmp_path / "other", french(version=2, instructions=TEXTS[::-1]))
     assert load_registry(tmp_path, other, language="fr")["nlvr"].instructions == tuple(TEXTS[::-1])
@@ -68,7 +82,9 @@ def test_a_language_file_may_come_before_the_tasks_that_it_translates(tmp_path):
 
 
 def test_a_language_that_no_task_has_is_an_error():
-    with pytest.raises(ConfigError, match=r"no task has instructions in language 'sv'; there are de, en"):
+    with pytest.raises(
+        ConfigError, match=r"no task has instructions in language 'sv'; there are de, en, en-x-reworded"
+    ):
         load_registry(language="sv")
 
 
