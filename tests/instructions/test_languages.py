@@ -82,9 +82,7 @@ def test_a_language_file_may_come_before_the_tasks_that_it_translates(tmp_path):
 
 
 def test_a_language_that_no_task_has_is_an_error():
-    with pytest.raises(
-        ConfigError, match=r"no task has instructions in language 'sv'; there are de, en, en-x-reworded"
-    ):
+    with pytest.raises(ConfigError, match="in language 'sv'; there are de, en, en-x-reworded"):
         load_registry(language="sv")
 
 
