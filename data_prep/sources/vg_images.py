@@ -1,9 +1,17 @@
-"""The photos of Visual Genome, which GQA and VAW annotate too."""
+"""The photos of Visual Genome, which GQA, VAW and Visual7W annotate too.
+
+``image_data.json`` lists them with their sizes; about half of them are photos of MSCOCO, too, in another resolution.
+Its fields are ``image_id`` (``id`` in version 1.0), ``width``, ``height``, ``url``, ``coco_id`` and ``flickr_id``.
+"""
 
 from __future__ import annotations
 
-from ofa_mi.data_prep.raw import RawFile
+import msgspec
+
+from ofa_mi.data_prep.raw import RawFile, RawFolder
+from ofa_mi.data_prep.reading import read_json
 from ofa_mi.data_prep.source import ImageFile
+from ofa_mi.errors import DataError
 
 PAGE = "https://homes.cs.washington.edu/~ranjay/visualgenome/api.html"
 LICENCE = "CC BY 4.0 (annotations); the photos' own licences on Flickr"
@@ -26,6 +34,47 @@ IMAGES = (
         sha256="99da1a0ddf87011319ff3b05cf9176ffee2731cc3c52951162d9ef0d68e3cfb5",
     ),
 )
+IMAGE_DATA = RawFile(
+    path="visual_genome/image_data.json",
+    page=PAGE,
+    url="https://homes.cs.washington.edu/~ranjay/visualgenome/data/dataset/image_data.json.zip",
+    unpack="visual_genome",
+    size=1_780_854,
+    sha256="b87a94918cb2ff4d952cf1dfeca0b9cf6cd6fd204c2f8704645653be1163681a",
+)
+
+
+class Photo(msgspec.Struct, kw_only=True):
+    """An entry of ``image_data.json``."""
+
+    image_id: int | None = None
+    id: int | None = None
+    width: int
+    height: int
+    coco_id: int | None = None
+
+    @property
+    def number(self) -> int | None:
+        """Its id in any version."""
+        return self.id if self.image_id is None else self.image_id
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """``(width, height)`` in pixels."""
+        return self.width, self.height
+
+
+def vg_photos(raw: RawFolder) -> dict[int, Photo]:
+    """Id → photo, of all of Visual Genome.
+
+    Raises:
+        DataError: ``image_data.json`` is missing or not in the official format.
+    """
+    path = raw.find(IMAGE_DATA)
+    photos = {photo.number: photo for photo in read_json(path, list[Photo])}
+    if None in photos:
+        raise DataError(f"{path}: an image has neither image_id nor id; download it again")
+    return photos
 
 
 def vg_image(image_id: int | str, size: tuple[int, int] | None = None) -> ImageFile:
