@@ -1,7 +1,10 @@
 """How fast sources are converted and data directories built, and in how much memory.
 
     python -m ofa_mi.data_prep.benchmark --raw RAW --out sources.csv       # all sources whose files are in RAW
-    python -m ofa_mi.data_prep.benchmark --memory 1000000 --out memory.csv
+    python -m ofa_mi.data_prep.benchmark --coco 82783 --memory 1000000 --out synthetic.csv
+
+``--coco`` and ``--memory`` need no data: the first writes annotations of so many images in the format and size of
+MSCOCO's ``instances_train2014.json`` and measures its source, the second builds so many questions without images.
 
 For every source: reading its annotations (``load``), then converting, encoding and writing its candidates in one
 process, as the first step of a build does. Images are not opened there, but by the few converters whose annotations
@@ -24,6 +27,7 @@ import math
 import multiprocessing
 import os
 import platform
+import random
 import resource
 import sys
 import tempfile
@@ -36,6 +40,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
+
 from ofa_mi.data_prep.build import BuildOptions, build, convert
 from ofa_mi.data_prep.draft import Draft, text
 from ofa_mi.data_prep.output import OutputDirectory
@@ -43,11 +49,14 @@ from ofa_mi.data_prep.raw import RawFolder
 from ofa_mi.data_prep.shards import Shards
 from ofa_mi.data_prep.source import Candidate, Source
 from ofa_mi.data_prep.sources import all_sources
+from ofa_mi.data_prep.sources.coco_instances import CocoInstances
 from ofa_mi.errors import ConfigError, OfaMiError
 from ofa_mi.instructions.registry import default_registry
 
 T = TypeVar("T")
 WORKERS = (1, 2)
+COCO_CATEGORIES = 80
+COCO_OBJECTS = 7  # per image
 MEBIBYTE = 2**20
 QUESTION_TASKS = ("open_domain_vqa", "compositional_vqa", "outside_knowledge_vqa", "daquar_vqa")
 
@@ -57,7 +66,7 @@ class Measurement:
     """One row of the table.
 
     Attributes:
-        what: A source's name, or ``build`` or ``memory``.
+        what: A source's name, ``build``, or ``memory``.
         workers: Processes.
         load: Seconds to read the annotations; None for builds.
         number: Candidates of a source, once; instances of a build.
@@ -103,14 +112,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--memory", type=int, metavar="N", help="build N questions without images, for the memory alone"
     )
+    parser.add_argument("--coco", type=int, metavar="N", help="measure MSCOCO's instances on N made-up images")
     parser.add_argument("--out", type=Path, metavar="CSV", help="file to write the table to")
     return parser
 
 
 def _measurements(args: argparse.Namespace) -> Iterator[Measurement]:
     """All that is asked for, each printed when it is there."""
-    if not args.raw and not args.memory:
-        raise ConfigError("give --raw, --memory or both")
+    if not (args.raw or args.coco or args.memory):
+        raise ConfigError("give --raw, --coco or --memory")
     print(f"{'':20}{'workers':>8}{'load s':>9}{'number':>10}{'seconds':>10}{'per second':>12}{'peak MiB':>10}")
     for measure in _measures(args):
         found = in_child(measure)
@@ -128,6 +138,8 @@ def _measures(args: argparse.Namespace) -> Iterator[Callable[[], Measurement]]:
             yield lambda name=name: measure_source(all_sources()[name](raw, list(default_registry())), args.least)
         for workers in WORKERS if args.build else ():
             yield lambda workers=workers: measure_build(args.raw, names, workers)
+    if args.coco:
+        yield lambda: measure_coco(args.coco)
     if args.memory:
         yield lambda: measure_memory(args.memory)
 
@@ -170,6 +182,39 @@ def measure_build(raw: str, sources: Sequence[str], workers: int) -> Measurement
         manifest = build(raw, Path(folder) / "out", BuildOptions(sources=sources, workers=workers))
         seconds = time.perf_counter() - start
     return Measurement("build", workers, None, _instances(manifest), seconds, _peak() - base)
+
+
+def measure_coco(images: int) -> Measurement:
+    """Measure the source of MSCOCO's instances on an annotation file that is made up."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_coco(Path(folder) / "coco" / "annotations" / "instances_train2014.json", images)
+        return measure_source(CocoInstances(RawFolder(folder), CocoInstances.tasks), least=0)
+
+
+def write_coco(path: Path, images: int) -> None:
+    """Write annotations of about as many objects per image as MSCOCO's, with outlines of about the same length."""
+    rng = random.Random(0)
+    outlines = [[[round(rng.uniform(0, 640), 2) for _ in range(70)]] for _ in range(100)]
+    about = {"license": 3, "coco_url": "http://images.cocodataset.org/train2014/x.jpg", "width": 640, "height": 480}
+    path.parent.mkdir(parents=True)
+    with path.open("wb") as file:
+        categories = [{"supercategory": "thing", "id": n, "name": f"thing {n}"} for n in range(1, COCO_CATEGORIES + 1)]
+        numbered = [{**about, "id": n, "file_name": f"COCO_train2014_{n:012d}.jpg"} for n in range(images)]
+        head = msgspec.json.encode({"info": {}, "licenses": [], "images": numbered, "categories": categories})
+        file.write(head[:-1] + b',"annotations":[')
+        for number in range(images * COCO_OBJECTS):
+            width, height = round(rng.uniform(5, 300), 2), round(rng.uniform(5, 300), 2)
+            annotation = {
+                "segmentation": outlines[number % len(outlines)],
+                "area": width * height / 2,
+                "iscrowd": int(number % 70 == 0),
+                "image_id": number // COCO_OBJECTS,
+                "bbox": [round(rng.uniform(0, 640 - width), 2), round(rng.uniform(0, 480 - height), 2), width, height],
+                "category_id": min(1 + int(rng.expovariate(0.1)), COCO_CATEGORIES),
+                "id": number,
+            }
+            file.write((b"," if number else b"") + msgspec.json.encode(annotation))
+        file.write(b"]}")
 
 
 def measure_memory(number: int) -> Measurement:

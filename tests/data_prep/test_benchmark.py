@@ -4,7 +4,9 @@ import csv
 
 import pytest
 
-from ofa_mi.data_prep.benchmark import in_child, main, measure_memory
+from ofa_mi.data_prep.benchmark import in_child, main, measure_memory, write_coco
+from ofa_mi.data_prep.raw import RawFolder
+from ofa_mi.data_prep.sources.coco_instances import CocoInstances
 from tests.data_prep.sources import test_gqa, test_nlvr
 
 
@@ -33,10 +35,16 @@ def test_what_cannot_be_measured_is_an_error(raw, tmp_path, capsys):
     for arguments, message in (
         (["--raw", str(raw), "--sources", "gqa", "vcr"], "does not hold the files of vcr"),
         (["--raw", str(raw), "--sources", "nlvr2"], "nlvr2: unknown"),
-        ([], "give --raw, --memory or both"),
+        ([], "give --raw, --coco or --memory"),
     ):
         assert main(arguments) == 2
         assert message in capsys.readouterr().err
+
+
+def test_made_up_annotations_make_every_task_of_coco(tmp_path):
+    write_coco(tmp_path / "coco/annotations/instances_train2014.json", 50)
+    source = CocoInstances(RawFolder(tmp_path), CocoInstances.tasks)
+    assert {c.task for unit in source.load() for c in source.convert(unit)} == set(CocoInstances.tasks)
 
 
 def test_memory_grows_by_the_index_alone():

@@ -1,6 +1,5 @@
 """What every converter makes passes the checks, trains, and is evaluated."""
 
-import importlib
 import json
 import os
 import subprocess
@@ -16,6 +15,7 @@ from ofa_mi.data_prep.sources import MODULES, all_sources
 from ofa_mi.decoding.predictor import Predictor
 from ofa_mi.evaluation.runner import EvaluationOptions, evaluate
 from ofa_mi.instructions.registry import default_registry
+from tests.data_prep.sources.examples import example_raw
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REGISTRY = default_registry()
@@ -33,8 +33,7 @@ def built(tmp_path_factory):
     root = tmp_path_factory.mktemp("every_source")
     made = {}
     for module in MODULES:
-        tests = importlib.import_module(f"tests.data_prep.sources.test_{module}")
-        raw, out = tests.example_raw(root / "raw" / module), root / "data" / module
+        raw, out = example_raw(module, root / "raw" / module), root / "data" / module
         made[module] = out, build(raw, out, BuildOptions(sources=list(sources_of(module))))
     return made
 
