@@ -15,9 +15,9 @@ from pathlib import Path
 
 from ofa_mi.commands.decoding_options import add_decoding_options
 from ofa_mi.errors import ConfigError
+from ofa_mi.evaluation.conditions import IMAGES, PERTURBATIONS, PROMPT_STYLES
 
 HELP = "run a model over evaluation instances, once per instruction, and score it"
-PROMPT_STYLES = ("instruction", "task-name")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,17 +46,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument("--instruction-language", default="en", metavar="CODE", help="language of the instructions")
     what.add_argument("--max-instances", type=int, default=0, metavar="N", help="at most N instances per task; 0: all")
-    what.add_argument("--seed", type=int, default=1, help="seed of the choice of these instances")
-    what.add_argument(
-        "--prompt-style",
-        choices=PROMPT_STYLES,
-        default="instruction",
-        help="task-name: the task's name and its inputs instead of an instruction",
-    )
+    what.add_argument("--seed", type=int, default=1, help="seed of that choice, of --perturb and of --image shuffled")
     what.add_argument(
         "--option-markers",
         choices=("on", "off"),
         help="write options as '[Options]: a||||b' (on) or 'a, b' (off); default: as the model was trained",
+    )
+
+    conditions = parser.add_argument_group(
+        "under which conditions",
+        "each tells what a normal run's scores rest on; tasks that it does not change are left out",
+    )
+    conditions.add_argument(
+        "--prompt-style",
+        choices=PROMPT_STYLES,
+        default="instruction",
+        help="task-name: the task's name and its inputs instead of an instruction; options-only: just the options",
+    )
+    conditions.add_argument(
+        "--perturb",
+        choices=PERTURBATIONS,
+        default="none",
+        help="option-order: each instance's options in another order; typos, upper-case: in the instruction; "
+        "paraphrase: a second set of instructions; other-task: instructions that ask for something else",
+    )
+    conditions.add_argument(
+        "--image",
+        choices=IMAGES,
+        default="given",
+        help="none: text only; gray: a gray image; shuffled: the image of another instance of the task",
     )
 
     how = parser.add_argument_group("how it is answered")
@@ -71,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
     from ofa_mi.decoding.beam import GenerationConfig
     from ofa_mi.decoding.predictor import Predictor
     from ofa_mi.evaluation.runner import EvaluationOptions, evaluate
+    from ofa_mi.evaluation.scoring import condition_label
     from ofa_mi.evaluation.tables import format_table
     from ofa_mi.instructions.registry import load_registry
 
@@ -86,6 +105,8 @@ def run(args: argparse.Namespace) -> int:
         instructions=instructions,
         mode=args.mode,
         prompt_style=args.prompt_style,
+        perturb=args.perturb,
+        image=args.image,
         option_markers=predictor.option_markers if args.option_markers is None else args.option_markers == "on",
         max_instances=args.max_instances,
         seed=args.seed,
@@ -108,6 +129,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"part {args.shard} of {args.out} is done; other parts are not")
     else:
         print(format_table({Path(args.out).name: scores}))
+        if conditions := condition_label(scores):
+            print(f"not a normal run: {conditions}.")
     return 0
 
 

@@ -6,10 +6,9 @@ ofa-mi score runs/tuned runs/untuned
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from ofa_mi.commands.report import labelled
-from ofa_mi.evaluation.scoring import score_run
-from ofa_mi.evaluation.tables import format_table
+from ofa_mi.errors import ConfigError
 
 HELP = "compute all scores of runs again from their predictions.jsonl"
 
@@ -21,5 +20,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score, write scores.json and scores.csv of every run, and print the table; the exit status."""
-    print(format_table({label: score_run(directory) for label, directory in labelled(args.runs).items()}))
+    from ofa_mi.evaluation.scoring import condition_label, score_run
+    from ofa_mi.evaluation.tables import format_table
+
+    runs = {label: score_run(directory) for label, directory in labelled(args.runs).items()}
+    print(format_table(runs))
+    for label, scores in runs.items():
+        if conditions := condition_label(scores):
+            print(f"{label}: not a normal run: {conditions}.")
     return 0
+
+
+def labelled(values: list[str]) -> dict[str, Path]:
+    """Paths by label: ``LABEL=PATH``, or the last part of a plain path as its label.
+
+    Raises:
+        ConfigError: Two have the same label.
+    """
+    paths: dict[str, Path] = {}
+    for value in values:
+        label, equals, path = value.partition("=")
+        if not equals or "/" in label:
+            label, path = Path(value).resolve().name, value
+        if label in paths:
+            raise ConfigError(f"{value}: another one is called {label!r}, too; write LABEL=PATH")
+        paths[label] = Path(path)
+    return paths

@@ -20,8 +20,9 @@ from ofa_mi.data.encoding import Answer
 from ofa_mi.data.files import open_atomic
 from ofa_mi.data.instance import Box, Text, text_from_json, text_to_json
 from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.evaluation.conditions import Conditions
 from ofa_mi.evaluation.metrics import Truth, text_of
-from ofa_mi.instructions.spec import ENGLISH
+from ofa_mi.instructions.spec import ENGLISH, REWORDED
 
 logger = logging.getLogger(__name__)
 
@@ -38,12 +39,16 @@ class Record:
         task_version: Version of the task; scores of different versions do not compare.
         group: Task group.
         split: ``eval`` for a task that is held out from training, otherwise ``train``.
+        subset: Part of the task that the instance belongs to, such as the task of Natural Instructions, or None.
         instruction: Number of the instruction, from 0.
         instruction_id: Its id in the registry.
         prompt: The prompt for people.
         mode: How the answer was decoded.
+        prompt_style: As :class:`~ofa_mi.evaluation.conditions.Conditions` has it, and so are the next two.
+        perturb: What was changed in the prompt.
+        image: Which image was shown.
         data_dir: Which of the run's data directories holds the image, from 0.
-        image_path: Image relative to the data directory; None for text only.
+        image_path: The instance's own image relative to the data directory, whichever was shown; None for text only.
         image_size: Its (width, height) in pixels.
         regions: Boxes that the prompt mentions outside its options.
         options: Options as rich text, None if there are none.
@@ -61,10 +66,14 @@ class Record:
     task_version: int
     group: str
     split: str
+    subset: str | None
     instruction: int
     instruction_id: str
     prompt: str
     mode: str
+    prompt_style: str
+    perturb: str
+    image: str
     data_dir: int
     image_path: str | None
     image_size: tuple[int, int] | None
@@ -87,7 +96,19 @@ class Record:
     def language(self) -> str:
         """Code of the language of the instruction; it stands in the middle of the id where it is not English."""
         parts = self.instruction_id.split("/")
-        return parts[1] if len(parts) == 3 else ENGLISH
+        return parts[1].removesuffix(REWORDED) if len(parts) == 3 else ENGLISH
+
+    @property
+    def conditions(self) -> Conditions:
+        """Conditions under which it was asked."""
+        return Conditions(prompt_style=self.prompt_style, perturb=self.perturb, image=self.image)
+
+    @property
+    def image_key(self) -> tuple[str, ...]:
+        """What the instance shares with others about the same image; for text only, with none."""
+        if self.image_path is None:
+            return "text", self.task, self.unique_id
+        return "image", str(self.data_dir), self.image_path
 
     @property
     def truth(self) -> Truth:
@@ -230,12 +251,23 @@ def _cut_last_line(file, path: Path) -> None:
 
 _NAMES = tuple(f.name for f in fields(Record) if f.name != "where")
 _TYPES: dict[type | tuple[type, ...], tuple[str, ...]] = {
-    str: ("unique_id", "task", "group", "split", "instruction_id", "prompt", "mode"),
+    str: (
+        "unique_id",
+        "task",
+        "group",
+        "split",
+        "instruction_id",
+        "prompt",
+        "mode",
+        "prompt_style",
+        "perturb",
+        "image",
+    ),
     int: ("task_version", "instruction", "data_dir"),
     list: ("regions", "references", "target_boxes"),
     dict: ("prediction", "scores"),
     (list, type(None)): ("options", "target_set", "image_size", "option_scores"),
-    (str, type(None)): ("image_path",),
+    (str, type(None)): ("image_path", "subset"),
 }
 
 

@@ -31,17 +31,17 @@ from ofa_mi.data.seeding import generator
 from ofa_mi.data.store import LineStore, open_store
 from ofa_mi.decoding.predictor import MODES, Prediction, Predictor, Query
 from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.evaluation.conditions import Conditions, exchange, gray_image, perturbed, reworded, templates
 from ofa_mi.evaluation.metrics import Truth, boxes_of, check_metric, score_answer
 from ofa_mi.evaluation.predictions import PredictionWriter, Record, count_complete_lines, write_sorted
 from ofa_mi.evaluation.scoring import PREDICTIONS, RUN_JSON, read_run, score_run
 from ofa_mi.instructions.prompt import OptionsSegment, Prompt, RegionSegment
 from ofa_mi.instructions.registry import Registry, TaskSpec, default_registry
-from ofa_mi.instructions.rendering import render, render_task_name
+from ofa_mi.instructions.rendering import render
 
 logger = logging.getLogger(__name__)
 
-PROMPT_STYLES = ("instruction", "task-name")
-TASK_NAME_ID = "task-name"
+SUBSET_KEYS = ("subset", "task")  # of an instance's meta_data: what its scores are broken down by, the first there is
 REGION_WIDTH = OPTION_WIDTH = 16  # characters of text that a region or an option's separator takes about as long as
 
 
@@ -56,10 +56,13 @@ class EvaluationOptions:
             bring their own instruction is always run under its one template.
         mode: ``generate``, ``constrained`` or ``rank``. A task whose answer is not one of its
             options cannot be ranked; it is decoded ``constrained`` then.
-        prompt_style: ``instruction``, or ``task-name`` for the paper's TaskName prompt (one per task).
+        prompt_style: As in :class:`~ofa_mi.evaluation.conditions.Conditions`, and so are the next two. Tasks that
+            they cannot change are left out.
+        perturb: What is changed in prompts.
+        image: Which image is shown.
         option_markers: Write ``[Options]: a||||b`` (True) or ``a, b`` (False).
         max_instances: At most so many instances per task, a fixed random choice; 0 for all.
-        seed: Seed of that choice.
+        seed: Seed of that choice, of what ``perturb`` changes and of the images that are exchanged.
         split: Which file of the data directories: ``test`` is ``test.jsonl``.
         batch_size: Questions per batch.
         shard: This process answers every ``num_shards``-th instance, from this one.
@@ -71,6 +74,8 @@ class EvaluationOptions:
     instructions: tuple[int, ...] | None = None
     mode: str = "generate"
     prompt_style: str = "instruction"
+    perturb: str = "none"
+    image: str = "given"
     option_markers: bool = True
     max_instances: int = 0
     seed: int = 1
@@ -80,13 +85,21 @@ class EvaluationOptions:
     num_shards: int = 1
 
     def __post_init__(self) -> None:
-        for name, known in (("mode", MODES), ("prompt_style", PROMPT_STYLES)):
-            if getattr(self, name) not in known:
-                raise ConfigError(f"{name} must be one of {', '.join(known)}, found {getattr(self, name)!r}")
+        if self.mode not in MODES:
+            raise ConfigError(f"mode must be one of {', '.join(MODES)}, found {self.mode!r}")
+        if self.conditions.perturb == "other-task" and self.mode != "generate":
+            raise ConfigError(
+                "perturb other-task asks for an answer that is none of the options; it needs mode generate"
+            )
         if self.batch_size < 1 or self.max_instances < 0:
             raise ConfigError("batch size must be at least 1 and the number of instances 0 (all) or more")
         if not 0 <= self.shard < self.num_shards:
             raise ConfigError(f"shard {self.shard} of {self.num_shards}: shards count from 0")
+
+    @property
+    def conditions(self) -> Conditions:
+        """How the run differs from the normal one."""
+        return Conditions(prompt_style=self.prompt_style, perturb=self.perturb, image=self.image)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +129,13 @@ class Question:
         """Key of its record."""
         return self.spec.name, self.instruction, self.instance.unique_id
 
-    def record(self, described: str, prediction: Prediction) -> Record:
+    def record(self, described: str, prediction: Prediction, conditions: Conditions) -> Record:
         """The scored record of an answer.
 
         Args:
             described: The prompt for people.
             prediction: The answer.
+            conditions: Of the run.
         """
         instance, answer = self.instance, Answer(prediction.text, tuple(prediction.boxes))
         truth = Truth.of(instance)
@@ -131,10 +145,14 @@ class Question:
             task_version=self.spec.version,
             group=self.spec.group,
             split=self.spec.split,
+            subset=subset_of(instance),
             instruction=self.instruction,
             instruction_id=self.instruction_id,
             prompt=described,
             mode=self.mode,
+            prompt_style=conditions.prompt_style,
+            perturb=conditions.perturb,
+            image=conditions.image,
             data_dir=self.store,
             image_path=instance.image_path,
             image_size=instance.image_size,
@@ -176,10 +194,12 @@ def evaluate(
 
     Raises:
         ConfigError: No instance is selected, a task has no such instruction, or ``out_dir`` holds a
-            run with other settings.
+            run with other settings; or the model cannot tell ``upper-case`` from lower case.
         DataError: An instance cannot be used. All are checked before the first is answered.
     """
     out_dir = Path(out_dir)
+    if options.perturb == "upper-case" and predictor.encoder.text_case == "lower":
+        raise ConfigError("perturb upper-case changes nothing: this model reads all text in lower case")
     plan = Plan(data_dirs, options, registry or default_registry())
     total = plan.check()
     _start_run(out_dir, plan.settings(predictor, checkpoint, total), plan.notes(checkpoint))
@@ -201,23 +221,26 @@ class Plan:
     """Which questions a run asks, in which order.
 
     Attributes:
-        specs: The tasks that have instances, by name.
+        specs: The tasks that are asked, by name.
+        templates: Number, id and template of the prompts of each.
     """
 
     def __init__(self, data_dirs: Sequence[str | Path], options: EvaluationOptions, registry: Registry) -> None:
-        self.options = options
+        self.options, self.conditions = options, options.conditions
         self.language = registry.language
         self.stores = [_open(Path(directory), options.split) for directory in data_dirs]
         selected = registry.select(options.tasks, options.exclude_tasks)
         present = {store.task_names[i] for store in self.stores for i in np.unique(store.task_ids)}
-        self.specs = {name: registry[name] for name in selected if name in present}
-        if not self.specs:
+        specs = {name: reworded(registry[name], self.conditions) for name in selected if name in present}
+        if not specs:
             files = ", ".join(str(store.path) for store in self.stores)
             raise ConfigError(
                 f"{files}: no instance of {' '.join(options.tasks)}; it holds {', '.join(sorted(present))}"
             )
         if missing := [name for name in options.tasks if name in registry and name in selected and name not in present]:
             raise ConfigError(f"no data directory holds an instance of {', '.join(missing)}")
+        self.specs = self._affected(specs)
+        self.templates = {name: self._chosen_templates(spec, registry) for name, spec in self.specs.items()}
 
     def check(self) -> int:
         """Render every prompt and try every metric, so that what cannot work fails now; number of questions."""
@@ -226,8 +249,10 @@ class Plan:
             for name in spec.metrics:
                 check_metric(name, spec)
             seen: dict[str, str] = {}
+            if self.conditions.image == "shuffled":
+                self.other_images(spec)
             for store, index in self._chosen(spec):
-                instance = self.stores[store][index]
+                instance = self._instance(store, index)
                 if instance.unique_id in seen:
                     raise DataError(f"{instance.name}: has the same unique_id as {seen[instance.unique_id]}")
                 seen[instance.unique_id] = instance.where
@@ -245,7 +270,7 @@ class Plan:
         options = self.options
         groups = []
         for store, index in list(self._chosen(spec))[options.shard :: options.num_shards]:
-            instance = self.stores[store][index]
+            instance = self._instance(store, index)
             mode = "constrained" if options.mode == "rank" and spec.output != "option" else options.mode
             prompts = self._prompts(spec, instance)
             groups.append([Question(spec, instance, store, *prompt, mode) for prompt in prompts])
@@ -258,7 +283,10 @@ class Plan:
         for name in ("batch_size", "shard", "num_shards"):
             del options[name]
         tasks = {
-            name: {"version": spec.version, "instructions": dict(self._instructions(spec))}
+            name: {
+                "version": spec.version,
+                "instructions": {number: template for number, _, template in self.templates[name]},
+            }
             for name, spec in self.specs.items()
         }
         return {
@@ -301,28 +329,55 @@ class Plan:
                     places[name].append(np.stack([np.full_like(indices, number), indices], axis=1))
         return {name: np.concatenate(parts) for name, parts in places.items()}
 
+    def other_images(self, spec: TaskSpec) -> dict[tuple[int, str], tuple[int, int]]:
+        """For each image of a task, by (store, path), an instance (store, index) with another one."""
+        places: dict[tuple[int, str], tuple[int, int]] = {}
+        for store, index in self._chosen(spec):
+            if (path := self.stores[store][index].image_path) is not None:
+                places.setdefault((store, path), (store, index))
+        others = exchange(list(places), seed=self.options.seed, name=spec.name)
+        return {image: places[other] for image, other in others.items()}
+
+    def _instance(self, store: int, index: int) -> Instance:
+        return perturbed(self.stores[store][index], self.conditions, seed=self.options.seed)
+
     def _prompts(self, spec: TaskSpec, instance: Instance) -> list[tuple[int, str, Prompt]]:
         """Number, id and rendering of each instruction."""
         markers = self.options.option_markers
-        if self.options.prompt_style == "task-name":
-            return [(0, f"{spec.name}/{TASK_NAME_ID}", render_task_name(spec, instance, option_markers=markers))]
         return [
-            (number, spec.instruction_ids[number], render(spec, text, instance, option_markers=markers))
-            for number, text in self._instructions(spec)
+            (number, name, render(spec, template, instance, option_markers=markers))
+            for number, name, template in self.templates[spec.name]
         ]
 
-    def _instructions(self, spec: TaskSpec) -> list[tuple[int, str]]:
-        """Number and text of the instructions to run a task under."""
-        if self.options.prompt_style == "task-name":
-            return []
-        spec.check_instructions()
+    def _affected(self, specs: dict[str, TaskSpec]) -> dict[str, TaskSpec]:
+        """The tasks that the conditions change; the others are left out, or an error if they were asked for by name."""
+        with_image = {
+            store.task_names[task] for store in self.stores for task in np.unique(store.task_ids[store.has_image])
+        }
+        reasons = {name: self.conditions.unaffected(spec, name in with_image) for name, spec in specs.items()}
+        left_out = [f"{name} ({reason})" for name, reason in reasons.items() if reason]
+        if len(left_out) == len(specs) or any(reasons[name] for name in self.options.tasks if name in specs):
+            raise ConfigError(f"{self.conditions.label} cannot be asked of {', '.join(left_out)}; choose other --tasks")
+        if left_out:
+            logger.info("%s: left out are %s", self.conditions.label, ", ".join(left_out))
+        return {name: spec for name, spec in specs.items() if not reasons[name]}
+
+    def _chosen_templates(self, spec: TaskSpec, registry: Registry) -> list[tuple[int, str, str]]:
+        """The templates that a task is asked with."""
+        found = templates(spec, self.conditions, registry, seed=self.options.seed)
         numbers = self.options.instructions
-        if numbers is None or spec.own_instruction:
-            numbers = range(len(spec.instructions))
+        if numbers is None or spec.own_instruction or self.conditions.prompt_style != "instruction":
+            return found
         for number in numbers:
-            if not 0 <= number < len(spec.instructions):
-                raise ConfigError(f"task {spec.name} has {len(spec.instructions)} instructions, no number {number + 1}")
-        return [(number, spec.instructions[number]) for number in sorted(set(numbers))]
+            if not 0 <= number < len(found):
+                raise ConfigError(f"task {spec.name} has {len(found)} instructions, no number {number + 1}")
+        return [found[number] for number in sorted(set(numbers))]
+
+
+def subset_of(instance: Instance) -> str | None:
+    """What part of its task an instance belongs to, such as the task of Natural Instructions; None if it says none."""
+    values = (instance.meta_data.get(key) for key in SUBSET_KEYS)
+    return next((value for value in values if isinstance(value, str) and value), None)
 
 
 def _open(directory: Path, split: str) -> LineStore:
@@ -348,15 +403,15 @@ def _answer(predictor: Predictor, plan: Plan, writer: PredictionWriter, total: i
         bar.update(len(writer.done))
         for spec in plan.specs.values():
             bar.set_description(spec.name)
-            images = _LastImage(plan.stores)
+            images = _Images(plan, spec)
             left = [question for question in plan.questions(spec) if question.key not in writer.done]
             for start in range(0, len(left), plan.options.batch_size):
                 batch = left[start : start + plan.options.batch_size]
-                writer.write(_predict(predictor, batch, images))
+                writer.write(_predict(predictor, batch, images, plan.conditions))
                 bar.update(len(batch))
 
 
-def _predict(predictor: Predictor, batch: Sequence[Question], images: _LastImage) -> list[Record]:
+def _predict(predictor: Predictor, batch: Sequence[Question], images: _Images, conditions: Conditions) -> list[Record]:
     """Records of a batch of questions of one task."""
     queries = [
         Query(
@@ -371,27 +426,36 @@ def _predict(predictor: Predictor, batch: Sequence[Question], images: _LastImage
     ]
     predictions = predictor.predict(queries, batch[0].mode)
     return [
-        question.record(predictor.encoder.describe(question.prompt), prediction)
+        question.record(predictor.encoder.describe(question.prompt), prediction, conditions)
         for question, prediction in zip(batch, predictions, strict=True)
     ]
 
 
-class _LastImage:
-    """Loads images; the questions about one instance come together and share it."""
+class _Images:
+    """The images that the questions of a task are asked about; those about one instance come together and share it."""
 
-    def __init__(self, stores: Sequence[LineStore]) -> None:
-        self.stores = stores
+    def __init__(self, plan: Plan, spec: TaskSpec) -> None:
+        self.stores, self.shown = plan.stores, plan.conditions.image
+        self.others = plan.other_images(spec) if self.shown == "shuffled" else {}
         self.place, self.image = None, None
 
     def load(self, question: Question) -> Image.Image | None:
-        """The image of a question, None for text only."""
-        if question.instance.image_path is None:
+        """The image that a question shows, None for text only."""
+        if question.instance.image_path is None or self.shown == "none":
             return None
         place = question.store, question.instance.image_path
         if place != self.place:
-            self.image = self.stores[question.store].load_image(question.instance)
-            self.place = place
+            self.place, self.image = place, self._load(place, question.instance)
         return self.image
+
+    def _load(self, place: tuple[int, str], instance: Instance) -> Image.Image:
+        if self.shown == "gray":
+            return gray_image(instance.image_size)
+        store, _ = place
+        if self.shown == "shuffled":
+            store, index = self.others[place]
+            instance = self.stores[store][index]
+        return self.stores[store].load_image(instance)
 
 
 def _start_run(out_dir: Path, settings: dict[str, Any], notes: dict[str, Any]) -> None:

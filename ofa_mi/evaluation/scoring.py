@@ -11,19 +11,31 @@ import io
 import json
 import logging
 import math
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from ofa_mi.data.encoding import Answer
 from ofa_mi.data.files import atomic_write, open_atomic
 from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.evaluation.conditions import Conditions
 from ofa_mi.evaluation.metrics import Truth, boxes_of, get_metric, score_answer, text_of
 from ofa_mi.evaluation.predictions import Record, read_predictions
 from ofa_mi.evaluation.protocol import TaskScores, aggregated, sensitivity_report
+from ofa_mi.evaluation.resampling import (
+    CONFIDENCE,
+    REPLICATES,
+    SEED,
+    ImageSums,
+    Interval,
+    bootstrap_means,
+    interval,
+)
 from ofa_mi.instructions.registry import EXTRA_GROUP
 
 logger = logging.getLogger(__name__)
@@ -31,38 +43,101 @@ logger = logging.getLogger(__name__)
 PREDICTIONS, SCORES_JSON, SCORES_CSV, RUN_JSON = "predictions.jsonl", "scores.json", "scores.csv", "run.json"
 ZERO_SHOT, TRAINED = "zero_shot", "trained"
 SECTION_OF_SPLIT = {"eval": ZERO_SHOT, "train": TRAINED}
+NO_INTERVALS = {"aggregated_interval": None, "sensitivity_interval": None}
 
 
 def score_run(run_dir: Path) -> dict[str, Any]:
     """Score a run again; rewrites the scores in its predictions, and its score files.
 
     Returns:
-        The content of ``scores.json``: ``tasks`` by name (group, split, version, language of the
-        instructions, primary metric, and per metric one score per instruction with mean, max and
-        deviation, chance level and score of the majority answer), and for the ``zero_shot`` and the
-        ``trained`` tasks apart the aggregated performance and the sensitivity, by primary metric.
+        The content of ``scores.json``: the ``conditions`` of the run; ``tasks`` by name (group, split, version,
+        language of the instructions, primary metric, and per metric one score per instruction with mean, max,
+        deviation and interval, chance level and score of the majority answer); and for the ``zero_shot`` and the
+        ``trained`` tasks apart the aggregated performance and the sensitivity, by primary metric, with their
+        intervals. docs/evaluation.md lists every key.
 
     Raises:
         DataError: The predictions cannot be read, contradict each other or are empty.
     """
     path = run_dir / PREDICTIONS
     tasks: dict[str, _Task] = {}
+    images: dict[tuple[str, ...], int] = {}
+    conditions: Conditions | None = None
     with open_atomic(path) as file:
         for record in read_predictions(path):
             record = replace(record, scores={name: _score(name, record) for name in record.scores})
             file.write(record.to_json())
-            tasks.setdefault(record.task, _Task(record)).add(record)
+            conditions = conditions or record.conditions
+            if record.conditions != conditions:
+                raise DataError(f"{record.where}: was asked under other conditions than earlier lines")
+            tasks.setdefault(record.task, _Task(record)).add(record, images.setdefault(record.image_key, len(images)))
         if not tasks:
             raise DataError(f"{path}: holds no prediction")
     summaries = {name: tasks[name].summary() for name in sorted(tasks)}
-    scores = {"tasks": summaries}
+    scores = {
+        "conditions": asdict(conditions),
+        "bootstrap": {"replicates": REPLICATES, "confidence": CONFIDENCE, "seed": SEED, "images": len(images)},
+        "tasks": summaries,
+    }
+    means = bootstrap_means({name: tasks[name].image_sums() for name in summaries}, len(images))
+    replicates = {name: tasks[name].by_metric(means[name]) for name in summaries}
+    for name, task in summaries.items():
+        for metric, summary in task["metrics"].items():
+            values = replicates[name].get(metric)
+            summary["interval"] = None if values is None or task["images"] < 2 else interval(values.mean(axis=1))
     for split, section in SECTION_OF_SPLIT.items():
         chosen = {name: task for name, task in summaries.items() if task["split"] == split}
         if chosen:
-            scores[section] = summarise(chosen)
+            scores[section] = summary = summarise(chosen)
+            primary = {name: replicates[name].get(task["metric"]) for name, task in chosen.items()}
+            summary |= section_intervals(summary, primary) if len(images) > 1 else NO_INTERVALS
     atomic_write(run_dir / SCORES_JSON, (json.dumps(scores, indent=1, ensure_ascii=False) + "\n").encode())
     atomic_write(run_dir / SCORES_CSV, _csv(summaries).encode())
     return scores
+
+
+def section_intervals(section: dict[str, Any], replicates: dict[str, np.ndarray | None]) -> dict[str, Interval | None]:
+    """Intervals of the totals of one kind of tasks.
+
+    Args:
+        section: What :func:`summarise` gave for these tasks.
+        replicates: By task the replicated scores by primary metric, ``(replicates, instructions)``; None for a
+            metric over the corpus, which has none.
+
+    Returns:
+        ``aggregated_interval`` and ``sensitivity_interval``; None where the total is, or a task has no replicates.
+    """
+    aggregated = [values for name, values in replicates.items() if name not in section["not_aggregated"]]
+    if not aggregated or any(values is None for values in aggregated):
+        return dict(NO_INTERVALS)
+    found = {"aggregated_interval": interval(replicated_aggregate(aggregated)), "sensitivity_interval": None}
+    sensitive = [
+        values
+        for name, values in replicates.items()
+        if name not in section["not_aggregated"] and name not in section["left_out"]
+    ]
+    if sensitive:
+        found["sensitivity_interval"] = interval(replicated_sensitivity(sensitive))
+    return found
+
+
+def replicated_aggregate(tasks: Sequence[np.ndarray]) -> np.ndarray:
+    """Aggregated performance in every replicate; each task is ``(replicates, instructions)``."""
+    return np.mean([values.mean(axis=1) for values in tasks], axis=0)
+
+
+def replicated_sensitivity(tasks: Sequence[np.ndarray]) -> np.ndarray:
+    """Sensitivity in every replicate; as in :func:`replicated_aggregate`, of tasks with a mean and two instructions."""
+    return 100 * np.mean([values.std(axis=1, ddof=1) / values.mean(axis=1) for values in tasks], axis=0)
+
+
+def condition_label(scores: Mapping[str, Any]) -> str:
+    """What is unusual about how a run was asked, in a few words; empty for a normal run.
+
+    Args:
+        scores: Content of its ``scores.json``.
+    """
+    return Conditions(**scores.get("conditions", {})).label
 
 
 def read_scores(run_dir: Path) -> dict[str, Any]:
@@ -109,9 +184,11 @@ class _Task:
     scores: dict[int, dict[str, list[float]]] = field(default_factory=dict)  # instruction, metric
     texts: dict[int, list[str]] = field(default_factory=dict)  # instruction; kept where a metric is over the corpus
     truths: dict[int, list[Truth]] = field(default_factory=dict)  # as texts, and those of the first instruction
+    images: dict[int, list[int]] = field(default_factory=dict)  # instruction
+    subsets: dict[int, list[str | None]] = field(default_factory=dict)  # instruction
 
-    def add(self, record: Record) -> None:
-        """Collect a record; it must agree with the first one about the task."""
+    def add(self, record: Record, image: int) -> None:
+        """Collect a record about the image of a number; it must agree with the first one about the task."""
         for name in ("task_version", "group", "split"):
             if getattr(record, name) != getattr(self.first, name):
                 raise DataError(f"{record.where}: {name} of {record.task} differs from that of earlier lines")
@@ -120,6 +197,8 @@ class _Task:
         by_metric = self.scores.setdefault(record.instruction, {name: [] for name in record.scores})
         for name, score in record.scores.items():
             by_metric[name].append(score)
+        self.images.setdefault(record.instruction, []).append(image)
+        self.subsets.setdefault(record.instruction, []).append(record.subset)
         over_corpus = any(get_metric(name).corpus for name in record.scores)
         if over_corpus:
             self.texts.setdefault(record.instruction, []).append(record.prediction.text)
@@ -137,25 +216,59 @@ class _Task:
                 "over instructions do not compare like with like",
                 *(self.first.task, min(counts), max(counts)),
             )
-        return {
+        summary = {
             "group": self.first.group,
             "split": self.first.split,
             "version": self.first.task_version,
             "language": self.first.language,
+            "mode": self.first.mode,
             "metric": primary,
             "instances": max(counts),
+            "images": len({image for row in self.images.values() for image in row}),
             "instructions": instructions,
             "metrics": {name: self._metric(name, instructions) for name in self.first.scores},
         }
+        subsets = self._subsets(primary, instructions)
+        return summary | ({"subsets": subsets} if subsets else {})
+
+    def image_sums(self) -> ImageSums:
+        """Scores added up by image; of the metrics that are means."""
+        instructions = sorted(self.scores)
+        scores = [[self.scores[i][name] for i in instructions] for name in self._means]
+        return ImageSums.of([self.images[i] for i in instructions], scores)
+
+    def by_metric(self, means: np.ndarray) -> dict[str, np.ndarray]:
+        """Replicates of :meth:`image_sums`, ``(replicates, metrics, instructions)``, apart by metric."""
+        return {name: means[:, number] for number, name in enumerate(self._means)}
+
+    @property
+    def _means(self) -> list[str]:
+        return [name for name in self.first.scores if get_metric(name).corpus is None]
+
+    def _subsets(self, metric: str, instructions: Sequence[int]) -> dict[str, dict[str, Any]]:
+        """Number of instances of every subset and its score by a metric, as the mean over instructions."""
+        places: dict[str, dict[int, list[int]]] = defaultdict(lambda: {i: [] for i in instructions})
+        for instruction in instructions:
+            for place, subset in enumerate(self.subsets[instruction]):
+                if subset is not None:
+                    places[subset][instruction].append(place)
+        return {
+            subset: {
+                "instances": max(map(len, chosen.values())),
+                "mean": fmean(self._score(metric, i, places) for i, places in chosen.items() if places),
+            }
+            for subset, chosen in sorted(places.items())
+        }
+
+    def _score(self, metric: str, instruction: int, places: Sequence[int]) -> float:
+        """Score of some of an instruction's answers."""
+        if (corpus := get_metric(metric).corpus) is None:
+            return fmean(self.scores[instruction][metric][place] for place in places)
+        texts, truths = self.texts[instruction], self.truths[instruction]
+        return corpus([texts[place] for place in places], [truths[place].references for place in places])
 
     def _metric(self, name: str, instructions: Sequence[int]) -> dict[str, Any]:
-        corpus = get_metric(name).corpus
-        scores = [
-            corpus(self.texts[i], [truth.references for truth in self.truths[i]])
-            if corpus
-            else fmean(self.scores[i][name])
-            for i in instructions
-        ]
+        scores = [self._score(name, i, range(len(self.scores[i][name]))) for i in instructions]
         summary = TaskScores.of(scores)
         truths = self.truths[self.first.instruction]
         return {
@@ -163,6 +276,7 @@ class _Task:
             "mean": summary.mean,
             "max": summary.max,
             "deviation": summary.deviation,
+            "interval": None,
             "chance": chance_level(name, truths),
             "majority": majority_level(name, truths),
         }
@@ -214,14 +328,15 @@ def _score(name: str, record: Record) -> float:
 def _csv(summaries: dict[str, dict[str, Any]]) -> str:
     """One line per task and metric; instructions count from 1, as in their ids."""
     numbers = sorted({number for task in summaries.values() for number in task["instructions"]})
-    columns = ["task", "group", "split", "metric", "instances", "mean", "max", "deviation", "chance", "majority"]
+    keys = ["mean", "max", "deviation", "chance", "majority"]
+    columns = ["task", "group", "split", "metric", "instances", *keys, "interval_low", "interval_high"]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow([*columns, *(f"instruction_{number + 1}" for number in numbers)])
     for name, task in summaries.items():
         for metric, scores in task["metrics"].items():
             by_number = dict(zip(task["instructions"], scores["scores"], strict=True))
-            values = [scores[key] for key in ("mean", "max", "deviation", "chance", "majority")]
+            values = [*(scores[key] for key in keys), *(scores["interval"] or (None, None))]
             cells = [name, task["group"], task["split"], metric, task["instances"]]
             writer.writerow(cells + _rounded([*values, *map(by_number.get, numbers)]))
     return file.getvalue()

@@ -77,13 +77,14 @@ class FakePredictor:
     Attributes:
         asked: Number of questions so far.
         batches: Names of the questions of every batch.
+        images: The image of every question.
     """
 
     def __init__(self, fail_after=None):
         self.fail_after = fail_after
         self.generation = GenerationConfig()
-        self.encoder, self.option_markers = self, True
-        self.asked, self.batches, self.modes = 0, [], []
+        self.encoder, self.option_markers, self.text_case = self, True, "keep"
+        self.asked, self.batches, self.modes, self.images = 0, [], [], []
 
     def describe(self, prompt):
         """Stands in for the encoder's."""
@@ -107,6 +108,7 @@ class FakePredictor:
         if self.fail_after is not None and self.asked >= self.fail_after:
             raise KeyboardInterrupt
         self.asked += 1
+        self.images.append(query.image)
         assert query.image is None or query.image.size == query.image_size
         rng = random.Random(zlib.crc32((query.name.split(": ")[-1] + self.describe(query.prompt)).encode()))
         scores = tuple(rng.random() for _ in query.options) if mode == "rank" else None

@@ -42,8 +42,8 @@ def test_evaluate_score_and_report(checkpoint, data_dir, tmp_path, capsys):
     assert capsys.readouterr().out == table
     assert (out / "scores.json").read_bytes() == before
     assert call(report, f"mine={out}", "--out", tmp_path / "report", "--note", "hello") == 0
-    assert str(tmp_path / "report" / "report.html") in capsys.readouterr().out
-    assert "hello" in (tmp_path / "report" / "report.html").read_text()
+    assert str(tmp_path / "report" / "index.html") in capsys.readouterr().out
+    assert "hello" in (tmp_path / "report" / "index.html").read_text()
 
 
 def test_german_instructions(checkpoint, data_dir, tmp_path, capsys):
@@ -83,10 +83,10 @@ def test_options_that_cannot_work(checkpoint, data_dir, tmp_path, options):
 
 
 def test_labels():
-    assert {label: str(path) for label, path in report.labelled(["a=x/y", "runs/b", "runs/c=d"]).items()} == {
+    assert {label: str(path) for label, path in score.labelled(["a=x/y", "runs/b", "runs/c=d"]).items()} == {
         "a": "x/y",
         "b": "runs/b",
         "c=d": "runs/c=d",
     }
     with pytest.raises(ConfigError, match="another one is called 'b'"):
-        report.labelled(["x/b", "y/b"])
+        score.labelled(["x/b", "y/b"])
