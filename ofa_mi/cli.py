@@ -19,7 +19,19 @@ from types import ModuleType
 from ofa_mi import __version__
 from ofa_mi.errors import OfaMiError
 
-COMMANDS = ("data", "vocabulary", "tasks", "lint", "train", "checkpoint", "predict", "evaluate", "score", "report")
+COMMANDS = (
+    "data",
+    "vocabulary",
+    "tasks",
+    "lint",
+    "train",
+    "checkpoint",
+    "predict",
+    "evaluate",
+    "score",
+    "compare",
+    "report",
+)
 BAD_INPUT = 2  # exit status, as argparse's
 INTERRUPTED = 130  # as a shell reports Ctrl-C
 

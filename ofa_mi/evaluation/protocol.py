@@ -51,10 +51,10 @@ class TaskScores:
 
 @dataclass(frozen=True, slots=True)
 class SensitivityReport:
-    """Sensitivity and what went into it.
+    """Sensitivity, to wording or to the task, and what went into it.
 
     Attributes:
-        value: ``100 x mean over tasks of deviation / mean``; NaN if no task is left.
+        value: Mean over the tasks that count; NaN if no task is left.
         tasks: Sensitivity of every task that counts.
         left_out: Tasks that do not count, each with the reason.
     """
@@ -95,6 +95,39 @@ def sensitivity_report(scores: Mapping[str, Sequence[float] | TaskScores | Mappi
             left_out[task] = "its mean is 0"
         else:
             tasks[task] = 100.0 * summary.deviation / summary.mean
+    return SensitivityReport(statistics.fmean(tasks.values()) if tasks else math.nan, tasks, left_out)
+
+
+def inter_task_sensitivity(own: Mapping[str, float], other: Mapping[str, float]) -> SensitivityReport:
+    """Whether a model does what it is told: how far scores fall when the instruction asks for something else.
+
+    Sensitivity is low for a model that understands every wording, and for one that reads none. This tells the two
+    apart. Every instance is asked twice, with the same image and inputs: once under its own instructions, and once
+    under those of a task that wants another answer (``--perturb other-task``). With the means mu and nu over
+    instructions it is ``100 x mean over tasks of (mu - nu) / mu``: 0 if the instruction makes no difference,
+    100 if nothing is left of the score.
+
+    It measures reaction, not obedience: what the model says instead is not scored.
+
+    Args:
+        own: Mean of every task under its own instructions.
+        other: Mean under the other task's.
+
+    Returns:
+        The value, NaN if no task is left; ``tasks``; and what is ``left_out``: tasks with mean 0, and those that
+        only one of the two holds.
+    """
+    tasks: dict[str, float] = {}
+    left_out: dict[str, str] = {}
+    for task in [*own, *(task for task in other if task not in own)]:
+        if task not in other:
+            left_out[task] = "it was not run under another task's instructions"
+        elif task not in own:
+            left_out[task] = "it was not run under its own instructions"
+        elif own[task] == 0:
+            left_out[task] = "its mean is 0"
+        else:
+            tasks[task] = 100.0 * (own[task] - other[task]) / own[task]
     return SensitivityReport(statistics.fmean(tasks.values()) if tasks else math.nan, tasks, left_out)
 
 

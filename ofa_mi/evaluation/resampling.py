@@ -11,8 +11,9 @@ as sensitivity is always defined, and tasks that share images move together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -23,6 +24,7 @@ _CHUNK = 1 << 22  # numbers that are held at once
 _TOLERANCE = 1e-9
 
 Interval = list[float]
+_Name = TypeVar("_Name", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,8 @@ class ImageSums:
 
 
 def bootstrap_means(
-    tasks: Mapping[str, ImageSums], num_images: int, *, replicates: int = REPLICATES, seed: int = SEED
-) -> dict[str, np.ndarray]:
+    tasks: Mapping[_Name, ImageSums], num_images: int, *, replicates: int = REPLICATES, seed: int = SEED
+) -> dict[_Name, np.ndarray]:
     """Mean scores of every task in every replicate.
 
     Args:
@@ -76,7 +78,7 @@ def bootstrap_means(
     Returns:
         By task float64 ``(replicates, ...)``, where ``...`` are the first dimensions of the task's ``sums``.
     """
-    means: dict[str, list[np.ndarray]] = {name: [] for name in tasks}
+    means: dict[_Name, list[np.ndarray]] = {name: [] for name in tasks}
     for weights in _weights(num_images, replicates, seed):
         for name, task in tasks.items():
             chosen = weights[:, task.images]  # replicates, k
@@ -94,6 +96,7 @@ def sign_flip_p(
     differences: Mapping[str, ImageSums],
     num_images: int,
     *,
+    counted: Collection[str] | None = None,
     permutations: int = PERMUTATIONS,
     seed: int = SEED,
 ) -> tuple[dict[str, float], float]:
@@ -106,6 +109,7 @@ def sign_flip_p(
     Args:
         differences: By task, differences of instances added up by image, ``sums`` and ``counts`` of shape ``(k,)``.
         num_images: Number of all images.
+        counted: Tasks of the mean over tasks; None for all.
         permutations: How many worlds.
         seed: Of the signs.
 
@@ -116,14 +120,16 @@ def sign_flip_p(
     extreme, extreme_of_all = dict.fromkeys(means, 1), 1
     rng = np.random.default_rng([seed, 1])
     observed = {name: parts.sum() for name, parts in means.items()}
+    observed_of_all = sum(observed[name] for name in observed if counted is None or name in counted)
     for rows in _chunks(permutations, num_images):
         signs = rng.integers(0, 2, (rows, num_images), dtype=np.int8) * 2.0 - 1
         total = np.zeros(rows)
         for name, parts in means.items():
             values = signs[:, differences[name].images] @ parts
-            total += values
+            if counted is None or name in counted:
+                total += values
             extreme[name] += int(np.sum(np.abs(values) >= abs(observed[name]) - _TOLERANCE))
-        extreme_of_all += int(np.sum(np.abs(total) >= abs(sum(observed.values())) - _TOLERANCE))
+        extreme_of_all += int(np.sum(np.abs(total) >= abs(observed_of_all) - _TOLERANCE))
     worlds = permutations + 1
     return {name: count / worlds for name, count in extreme.items()}, extreme_of_all / worlds
 

@@ -1,0 +1,167 @@
+"""Several runs of one strategy in one: over the seeds of its training, and over the conditions of its evaluation."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ofa_mi.errors import ConfigError
+from ofa_mi.evaluation.protocol import (
+    SensitivityReport,
+    TaskScores,
+    aggregated,
+    inter_task_sensitivity,
+    sensitivity_report,
+)
+from ofa_mi.evaluation.scoring import SECTION_OF_SPLIT
+
+Scores = Mapping[str, Any]  # content of a scores.json
+
+_SAME_IN_ALL = ("group", "split", "version", "language", "metric", "instances", "instructions")
+
+
+def seed_summary(runs: Sequence[Scores]) -> dict[str, Any]:
+    """Scores of one strategy over several trainings, with two deviations that must not be mixed up.
+
+    The *seed* deviation is that of a task's mean (over instructions) over the runs: what another training gives. The
+    *instruction* deviation is the paper's, over the instructions of one run: what another wording gives; it is
+    averaged over the runs.
+
+    Args:
+        runs: Content of ``scores.json`` of each seed.
+
+    Returns:
+        ``runs`` (their number); ``tasks`` by name, with the keys of ``scores.json`` that are the same in all and, under
+        ``metrics``, ``values`` (a mean per run), ``mean``, ``seed_deviation`` (None for a single run),
+        ``instruction_deviation`` (None for a single instruction) and ``max`` (of the best instruction, averaged over
+        runs); for ``zero_shot`` and ``trained`` tasks the ``tasks``, and ``aggregated`` and ``sensitivity``,
+        each with ``values``, ``mean`` and ``deviation`` over runs, or None if a run lacks it.
+
+    Raises:
+        ConfigError: There is no run, or the runs were not evaluated on the same: other tasks, versions, languages,
+            instances, instructions or conditions.
+    """
+    if not runs:
+        raise ConfigError("no run to summarise")
+    first, *others = runs
+    for number, other in enumerate(others, start=2):
+        for what, there, here in _disagreements(first, other):
+            raise ConfigError(f"run {number} of a strategy differs from run 1 in {what}: {here} instead of {there}")
+    summary: dict[str, Any] = {"runs": len(runs), "tasks": {}}
+    for name, task in first["tasks"].items():
+        metrics = {metric: [run["tasks"][name]["metrics"][metric] for run in runs] for metric in task["metrics"]}
+        summary["tasks"][name] = {key: task[key] for key in _SAME_IN_ALL} | {
+            "metrics": {metric: _over_seeds(values) for metric, values in metrics.items()}
+        }
+    for section in SECTION_OF_SPLIT.values():
+        if section in first:
+            totals = {key: [run[section][key] for run in runs] for key in ("aggregated", "sensitivity")}
+            summary[section] = {"tasks": list(first[section]["tasks"])} | {
+                key: None if None in values else _spread(values) for key, values in totals.items()
+            }
+    return summary
+
+
+def robustness_summary(reference: Scores, variants: Mapping[str, Scores]) -> dict[str, Any]:
+    """How the scores of a model change with the conditions of the evaluation.
+
+    Args:
+        reference: Content of ``scores.json`` of its normal run.
+        variants: The same of its runs under other conditions, by label.
+
+    Returns:
+        By label: ``conditions``, and for ``zero_shot`` and ``trained`` tasks ``tasks`` (by name: metric,
+        ``reference``, ``score``, ``difference`` and ``relative``, the difference in percent of the reference, None
+        where that is 0), ``aggregated`` and ``sensitivity`` over the tasks that both runs have (None where there is
+        none), and, for instructions of another task, ``inter_task_sensitivity`` with what it ``left_out``.
+
+    Raises:
+        ConfigError: A variant is scored by other metrics than the reference.
+    """
+    return {label: _against(reference, variant, label) for label, variant in variants.items()}
+
+
+def _disagreements(first: Scores, other: Scores):
+    """What two runs of one strategy should share and do not: (what, in the first, in the other)."""
+    if first["conditions"] != other["conditions"]:
+        yield "conditions", first["conditions"], other["conditions"]
+    if list(first["tasks"]) != list(other["tasks"]):
+        yield "tasks", ", ".join(first["tasks"]), ", ".join(other["tasks"])
+        return
+    for name, task in first["tasks"].items():
+        for key in _SAME_IN_ALL:
+            if task[key] != other["tasks"][name][key]:
+                yield f"{key} of {name}", task[key], other["tasks"][name][key]
+
+
+def _over_seeds(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    spread = _spread([metric["mean"] for metric in metrics])
+    deviations = [metric["deviation"] for metric in metrics]
+    return {
+        "values": spread["values"],
+        "mean": spread["mean"],
+        "seed_deviation": spread["deviation"],
+        "instruction_deviation": None if None in deviations else statistics.fmean(deviations),
+        "max": statistics.fmean(metric["max"] for metric in metrics),
+    }
+
+
+def _spread(values: Sequence[float]) -> dict[str, Any]:
+    summary = TaskScores.of(values)
+    return {"values": list(values), "mean": summary.mean, "deviation": summary.deviation}
+
+
+def _against(reference: Scores, variant: Scores, label: str) -> dict[str, Any]:
+    result: dict[str, Any] = {"conditions": variant["conditions"]}
+    for section in SECTION_OF_SPLIT.values():
+        if section in reference and section in variant:
+            result[section] = _section_against(reference, variant, section, label)
+    return result
+
+
+def _section_against(reference: Scores, variant: Scores, section: str, label: str) -> dict[str, Any]:
+    """Changes of the tasks of one kind."""
+    names = [name for name in reference[section]["tasks"] if name in variant[section]["tasks"]]
+    metrics = {name: reference["tasks"][name]["metric"] for name in names}
+    for name, metric in metrics.items():
+        if (other := variant["tasks"][name]["metric"]) != metric:
+            raise ConfigError(f"{label}: {name} is scored by {other}, not by {metric}")
+    own, changed = ({name: _primary(run, name) for name in names} for run in (reference, variant))
+    counted = [name for name in names if name not in reference[section]["not_aggregated"]]
+    means = [{name: run[name].mean for name in counted} for run in (own, changed)]
+    inter_task = SensitivityReport(math.nan, {}, {})
+    if variant["conditions"]["perturb"] == "other-task":
+        inter_task = inter_task_sensitivity(*means)
+    return {
+        "tasks": {
+            name: {"metric": metrics[name]}
+            | _change(own[name].mean, changed[name].mean)
+            | {"relative": 100 * (changed[name].mean / own[name].mean - 1) if own[name].mean else None}
+            for name in names
+        },
+        "aggregated": _change(*map(aggregated, means)) if counted else None,
+        "sensitivity": _sensitivity_change(own, changed, counted),
+        "inter_task_sensitivity": None if math.isnan(inter_task.value) else inter_task.value,
+        "left_out": inter_task.left_out,
+    }
+
+
+def _primary(run: Scores, name: str) -> TaskScores:
+    task = run["tasks"][name]
+    scores = task["metrics"][task["metric"]]
+    return TaskScores(scores["mean"], scores["deviation"], scores["max"])
+
+
+def _sensitivity_change(
+    own: Mapping[str, TaskScores], changed: Mapping[str, TaskScores], counted: Sequence[str]
+) -> dict[str, float] | None:
+    """Sensitivity over the tasks that have one in both runs."""
+    reports = [sensitivity_report({name: run[name] for name in counted}).tasks for run in (own, changed)]
+    both = [name for name in counted if all(name in report for report in reports)]
+    return _change(*(statistics.fmean(report[name] for name in both) for report in reports)) if both else None
+
+
+def _change(reference: float, score: float) -> dict[str, float]:
+    return {"reference": reference, "score": score, "difference": score - reference}
