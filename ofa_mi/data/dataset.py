@@ -9,8 +9,8 @@ from __future__ import annotations
 import bisect
 import logging
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -44,6 +44,7 @@ class DatasetOptions:
         tasks: Names of the tasks to use; instances of other tasks are left out.
         max_instances_per_task: At most so many instances of each task, a fixed choice; 0 for all.
         mixture_temperature: T in task probabilities proportional to ``n ** (1 / T)``.
+        task_shares: Share of an epoch that goes to pools of tasks: names of tasks → share, for each pool.
         prompt_style: ``instruction`` or ``task-name``.
         option_markers: Write ``[Options]: a||||b`` (True) or ``a, b`` (False).
         num_instructions: Use the first so many instructions of each task; 0 for all.
@@ -57,6 +58,7 @@ class DatasetOptions:
     tasks: Sequence[str]
     max_instances_per_task: int = 0
     mixture_temperature: float = 1.0
+    task_shares: Mapping[tuple[str, ...], float] = field(default_factory=dict)
     prompt_style: str = "instruction"
     option_markers: bool = True
     num_instructions: int = 0
@@ -106,9 +108,17 @@ class MultiInstructDataset(FairseqDataset):
             cap=options.max_instances_per_task,
             temperature=options.mixture_temperature,
             seed=options.seed,
+            **self._pools(),
         )
         # Worker processes mark what they skip: an instance counts once, however often it is drawn.
         self._skipped = torch.zeros(len(self), dtype=torch.bool).share_memory_()
+
+    def _pools(self) -> dict[str, Any]:
+        """Pools of tasks and their shares as the mixture takes them."""
+        named = {", ".join(names): (names, share) for names, share in self.options.task_shares.items()}
+        number = {name: i for i, name in enumerate(self.task_names)}
+        pools = {number[name]: pool for pool, (names, _) in named.items() for name in names if name in number}
+        return {"pools": pools, "shares": {pool: share for pool, (_, share) in named.items()}}
 
     def _global_task_ids(self) -> np.ndarray:
         """Number of each instance's task in ``task_names``, -1 for tasks that were not chosen."""

@@ -26,7 +26,7 @@ from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.decoding.beam import GenerationConfig, generate
 from ofa_mi.errors import ConfigError
 from ofa_mi.evaluation.metrics import check_metric, score_prediction
-from ofa_mi.instructions.registry import load_registry
+from ofa_mi.instructions.registry import Registry, load_registry
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +78,13 @@ class MultiInstructConfig(FairseqDataclass):
         metadata={
             "help": "T in task probabilities proportional to n^(1/T): 1 uses each instance once per epoch, a larger "
             "value evens the tasks out"
+        },
+    )
+    task_shares: str = field(
+        default="",
+        metadata={
+            "help": "share of an epoch for tasks or groups, e.g. 'natural_instructions=0.5', separated by commas; the "
+            "other tasks have what is left"
         },
     )
     prompt_style: ChoiceEnum(["instruction", "task-name"]) = field(
@@ -196,6 +203,7 @@ class MultiInstructTask(FairseqTask):
                 tasks=self.registry.select(split_list(cfg.tasks), split_list(cfg.exclude_tasks)),
                 max_instances_per_task=cfg.max_instances_per_task if training else cfg.max_valid_instances_per_task,
                 mixture_temperature=cfg.mixture_temperature if training else 1.0,
+                task_shares=parse_shares(cfg.task_shares, self.registry) if training else {},
                 prompt_style=str(cfg.prompt_style),
                 option_markers=str(cfg.option_markers) == "on",
                 num_instructions=cfg.num_instructions,
@@ -350,6 +358,28 @@ def mean_of(meters, names: list[str]) -> float:
 def split_list(value: str | None, separator: str = ",") -> list[str]:
     """Non-empty parts of a list given as one option."""
     return [part for part in (value or "").split(separator) if part]
+
+
+def parse_shares(value: str, registry: Registry) -> dict[tuple[str, ...], float]:
+    """``--task-shares`` as names of tasks → share.
+
+    Raises:
+        ConfigError: An entry is not SELECTION=NUMBER, a name is unknown, or a task is in two entries.
+    """
+    shares: dict[tuple[str, ...], float] = {}
+    for entry in split_list(value):
+        selection, _, number = entry.rpartition("=")
+        try:
+            share = float(number)
+        except ValueError:
+            share = -1.0
+        if not selection or not 0 < share <= 1:
+            raise ConfigError(f"--task-shares {entry}: must be TASK=SHARE or GROUP=SHARE, with a share up to 1")
+        names = registry.select([selection])
+        if twice := next((name for name in names for other in shares if name in other), None):
+            raise ConfigError(f"--task-shares: {twice} is in two of its entries")
+        shares[names] = share
+    return shares
 
 
 def check_config(cfg: MultiInstructConfig) -> None:

@@ -87,3 +87,27 @@ def test_no_instances_make_an_empty_epoch():
 def test_impossible_settings_are_errors(options):
     with pytest.raises(ConfigError, match=r"cap|temperature"):
         mixture([0, 1], **options)
+
+
+def test_pools_have_their_share_of_every_epoch():
+    task_ids = np.repeat([0, 1, 2, 3], [10, 30, 50, 10])
+    pools = {"pools": {0: "text", 1: "text"}, "shares": {"text": 0.5}}
+    mixed = Mixture(task_ids, cap=0, temperature=1.0, seed=1, **pools)
+    counts = np.mean([np.bincount(task_ids[mixed.epoch(epoch)], minlength=4) for epoch in range(1, 9)], axis=0)
+    assert mixed.size == 100 and np.allclose(counts, [12.5, 37.5, 41.67, 8.33], atol=0.6)
+    even = Mixture(task_ids, cap=0, temperature=float("inf"), seed=1, **pools)
+    assert np.bincount(task_ids[even.epoch(1)]).tolist() == [25, 25, 25, 25]
+
+
+@pytest.mark.parametrize(
+    ("pools", "shares", "message"),
+    [
+        ({0: "a"}, {"a": 1.0}, "leave nothing"),
+        ({0: "a", 1: "b"}, {"a": 0.5, "b": 0.4}, "must add up to 1, not 0.9"),
+        ({0: "a"}, {"b": 0.5}, "no instance of it"),
+        ({0: "a"}, {"a": 0.0}, "above 0"),
+    ],
+)
+def test_shares_that_cannot_be_are_refused(pools, shares, message):
+    with pytest.raises(ConfigError, match=message):
+        Mixture(np.array([0, 1]), cap=0, temperature=1.0, seed=1, pools=pools, shares=shares)

@@ -14,7 +14,6 @@ from PIL import Image
 from ofa_mi.decoding.beam import Hypothesis
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.tasks import multiinstruct
-from ofa_mi.tasks.multiinstruct import MultiInstructConfig, MultiInstructTask, check_config, mean_of, split_list
 
 SMALL = {"patch_image_size": 32, "max_src_length": 64, "max_tgt_length": 16, "seed": 1}
 
@@ -258,3 +257,23 @@ def test_mean_leaves_out_tasks_that_were_not_seen():
 def test_state_holds_the_vocabulary(data):
     one = task(data)
     assert one.state_dict()["vocabulary"] == one.vocabulary.state()
+
+
+def test_shares_of_tasks_and_groups():
+    registry = default_registry()
+    shares = parse_shares("natural_instructions=0.5,group:vqa=0.25", registry)
+    assert shares == {("natural_instructions",): 0.5, registry.select(["group:vqa"]): 0.25}
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("nlvr", "must be TASK=SHARE"),
+        ("nlvr=2", "with a share up to 1"),
+        ("nlvrr=0.5", "unknown task or group"),
+        ("nlvr=0.1,commonsense=0.2", "nlvr is in two"),
+    ],
+)
+def test_shares_that_cannot_be_are_one_line(value, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_shares(value, default_registry())
