@@ -103,7 +103,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--raw", metavar="DIR", help="folder of the raw data sets")
+    parser.add_argument(
+        "--raw",
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="folders of raw data sets; a source is read from the first that has its files",
+    )
     parser.add_argument("--sources", nargs="+", metavar="NAME", help="sources (default: all whose files are there)")
     parser.add_argument("--least", type=int, default=20_000, metavar="N", help="convert at least N candidates")
     parser.add_argument(
@@ -121,6 +127,8 @@ def _measurements(args: argparse.Namespace) -> Iterator[Measurement]:
     """All that is asked for, each printed when it is there."""
     if not (args.raw or args.coco or args.memory):
         raise ConfigError("give --raw, --coco or --memory")
+    if args.build and len(args.raw) > 1:
+        raise ConfigError("--raw: a build has one folder of raw data; give --no-build to measure sources of several")
     print(f"{'':20}{'workers':>8}{'load s':>9}{'number':>10}{'seconds':>10}{'per second':>12}{'peak MiB':>10}")
     for measure in _measures(args):
         found = in_child(measure)
@@ -132,28 +140,35 @@ def _measurements(args: argparse.Namespace) -> Iterator[Measurement]:
 
 def _measures(args: argparse.Namespace) -> Iterator[Callable[[], Measurement]]:
     if args.raw:
-        raw = RawFolder(args.raw)
-        names = _present(raw, args.sources)
-        for name in names:
-            yield lambda name=name: measure_source(all_sources()[name](raw, list(default_registry())), args.least)
+        found = _find([RawFolder(folder) for folder in args.raw], args.sources)
+        for source in found:
+            yield lambda source=source: measure_source(source, args.least)
+        names = [source.name for source in found]
         for workers in WORKERS if args.build else ():
-            yield lambda workers=workers: measure_build(args.raw, names, workers)
+            yield lambda workers=workers: measure_build(args.raw[0], names, workers)
     if args.coco:
         yield lambda: measure_coco(args.coco)
     if args.memory:
         yield lambda: measure_memory(args.memory)
 
 
-def _present(raw: RawFolder, names: Sequence[str] | None) -> list[str]:
-    """The named sources, or all whose files are there."""
-    known = all_sources()
+def _find(folders: Sequence[RawFolder], names: Sequence[str] | None) -> list[Source]:
+    """The named sources, or all whose files are there, each with the first folder that has its files."""
+    known, tasks = all_sources(), list(default_registry())
     if unknown := set(names or ()) - set(known):
         raise ConfigError(f"--sources {' '.join(sorted(unknown))}: unknown; there are {', '.join(known)}")
-    tasks = list(default_registry())
-    there = [name for name, kind in known.items() if all(map(raw.has, kind(raw, tasks).needed()))]
-    if missing := [name for name in names or there or known if name not in there]:
-        raise ConfigError(f"{raw.root}: does not hold the files of {', '.join(missing)}")
-    return list(names or there)
+    sources = {}
+    for name in names or known:
+        there = (source for raw in folders if _is_complete(source := known[name](raw, tasks)))
+        sources[name] = next(there, None)
+    missing = [name for name, source in sources.items() if source is None]
+    if missing and (names or len(missing) == len(sources)):
+        raise ConfigError(f"--raw: no folder holds the files of {', '.join(missing)}")
+    return [source for source in sources.values() if source is not None]
+
+
+def _is_complete(source: Source) -> bool:
+    return all(map(source.raw.has, source.needed()))
 
 
 # -- what is measured

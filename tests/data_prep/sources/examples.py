@@ -1,8 +1,8 @@
 """The small raw folders that the tests of sources write.
 
-    python -m tests.data_prep.sources.examples RAW
+    python -m tests.data_prep.sources.examples OUT
 
-writes them all into one folder, for benchmarks; where two have the same file, the later one's is kept.
+writes each into a folder of its own, ``OUT/<module>``, for benchmarks.
 """
 
 from __future__ import annotations
@@ -21,4 +21,4 @@ def example_raw(module: str, root: Path) -> Path:
 
 if __name__ == "__main__":
     for name in MODULES:
-        example_raw(name, Path(sys.argv[1]))
+        example_raw(name, Path(sys.argv[1]) / name)
