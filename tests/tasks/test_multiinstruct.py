@@ -13,7 +13,16 @@ from PIL import Image
 
 from ofa_mi.decoding.beam import Hypothesis
 from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.instructions.registry import default_registry
 from ofa_mi.tasks import multiinstruct
+from ofa_mi.tasks.multiinstruct import (
+    MultiInstructConfig,
+    MultiInstructTask,
+    check_config,
+    mean_of,
+    parse_shares,
+    split_list,
+)
 
 SMALL = {"patch_image_size": 32, "max_src_length": 64, "max_tgt_length": 16, "seed": 1}
 
