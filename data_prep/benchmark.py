@@ -129,12 +129,12 @@ def _measurements(args: argparse.Namespace) -> Iterator[Measurement]:
         raise ConfigError("give --raw, --coco or --memory")
     if args.build and len(args.raw) > 1:
         raise ConfigError("--raw: a build has one folder of raw data; give --no-build to measure sources of several")
-    print(f"{'':20}{'workers':>8}{'load s':>9}{'number':>10}{'seconds':>10}{'per second':>12}{'peak MiB':>10}")
+    print(f"{'':28}{'workers':>8}{'load s':>9}{'number':>10}{'seconds':>10}{'per second':>12}{'peak MiB':>10}")
     for measure in _measures(args):
         found = in_child(measure)
         load = "" if found.load is None else f"{found.load:.2f}"
         numbers = f"{found.number:>10,}{found.seconds:>10.2f}{found.rate:>12,.0f}{found.peak:>10,.0f}"
-        print(f"{found.what:20}{found.workers:>8}{load:>9}{numbers}", flush=True)
+        print(f"{found.what:28}{found.workers:>8}{load:>9}{numbers}", flush=True)
         yield found
 
 
