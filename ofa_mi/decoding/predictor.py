@@ -174,6 +174,22 @@ class Predictor:
                 predictions[row] = prediction
         return predictions
 
+    def net_input(self, queries: Sequence[Query]) -> dict[str, Tensor | None]:
+        """The encoder's inputs for ``queries`` as one batch; images only of those that have one.
+
+        Raises:
+            DataError: A prompt cannot be encoded; the message names the question.
+        """
+        sources = [self.encoder.source(query.prompt, query.image_size, name=query.name) for query in queries]
+        images = [self._image(query) for query in queries]
+        present = [image for image in images if image is not None]
+        return {
+            "src_tokens": pad_right(sources).to(self.device),
+            "src_lengths": torch.tensor([len(source) for source in sources], device=self.device),
+            "patch_images": torch.stack(present).to(self.device, self.dtype) if present else None,
+            "patch_masks": torch.tensor([image is not None for image in images], device=self.device),
+        }
+
     def _groups(self, queries: Sequence[Query]) -> Iterator[tuple[list[int], GenerationConfig]]:
         """Rows of the queries that are decoded with the same settings, and these settings."""
         region = replace(self.generation, min_len=REGION_TOKENS, max_len=REGION_TOKENS, no_repeat_ngram=0)
@@ -184,7 +200,7 @@ class Predictor:
 
     def _search(self, queries: Sequence[Query], mode: str, config: GenerationConfig) -> list[Prediction]:
         allowed = [self._automaton(query) for query in queries] if mode == "constrained" else None
-        results = generate(self.model, self._net_input(queries), config, allowed=allowed)
+        results = generate(self.model, self.net_input(queries), config, allowed=allowed)
         return [
             self._prediction(query, best.tokens, best.score) for query, (best, *_) in zip(queries, results, strict=True)
         ]
@@ -194,7 +210,7 @@ class Predictor:
             if not query.options:
                 raise ConfigError(f"{query.name}: mode rank needs options to choose from, and there are none")
         options = [[self.encoder.option(option, query.image_size) for option in query.options] for query in queries]
-        scores = rank_options(self.model, self._net_input(queries), options, normalize=self.generation.normalize)
+        scores = rank_options(self.model, self.net_input(queries), options, normalize=self.generation.normalize)
         predictions = []
         for query, choices, row in zip(queries, options, scores, strict=True):
             best = max(range(len(row)), key=row.__getitem__)
@@ -233,18 +249,6 @@ class Predictor:
         first = [encode(*option) for option in options]
         following = [encode(*options[0], TextSegment(OPTION_SEPARATOR), *option)[len(first[0]) :] for option in options]
         return OptionSetGrammar(first, following, encode(TextSegment(EMPTY_SET)))
-
-    def _net_input(self, queries: Sequence[Query]) -> dict[str, Tensor | None]:
-        """Batch of the queries; images only of those that have one."""
-        sources = [self.encoder.source(query.prompt, query.image_size, name=query.name) for query in queries]
-        images = [self._image(query) for query in queries]
-        present = [image for image in images if image is not None]
-        return {
-            "src_tokens": pad_right(sources).to(self.device),
-            "src_lengths": torch.tensor([len(source) for source in sources], device=self.device),
-            "patch_images": torch.stack(present).to(self.device, self.dtype) if present else None,
-            "patch_masks": torch.tensor([image is not None for image in images], device=self.device),
-        }
 
     def _image(self, query: Query) -> Tensor | None:
         if query.image is not None:

@@ -100,7 +100,7 @@ def test_rank_scores_every_option(predictor, queries):
         best = query.options[prediction.option_scores.index(prediction.score)]
         assert prediction.tokens == tuple(predictor.encoder.option(best, query.image_size))
         options = [predictor.encoder.option(option, query.image_size) for option in query.options]
-        (alone,) = rank_options(predictor.model, predictor._net_input([query]), [options])
+        (alone,) = rank_options(predictor.model, predictor.net_input([query]), [options])
         assert prediction.option_scores == pytest.approx(alone, abs=1e-4)
 
 
@@ -117,15 +117,15 @@ def test_unnormalised_ranking(predictor, queries):
 
 
 def test_only_questions_with_an_image_carry_pixels(predictor, queries):
-    inputs = predictor._net_input(queries)
+    inputs = predictor.net_input(queries)
     assert inputs["patch_masks"].tolist() == [True, True, False, True, True, True, True, False]
     assert inputs["patch_images"].shape == (6, 3, 64, 64)
-    assert predictor._net_input([queries[2]])["patch_images"] is None
+    assert predictor.net_input([queries[2]])["patch_images"] is None
 
 
 def test_black_images_for_models_that_were_trained_with_them(predictor, queries):
     black = Predictor(predictor.model, predictor.encoder, predictor.transform, black_image=True)
-    inputs = black._net_input([queries[2]])
+    inputs = black.net_input([queries[2]])
     assert inputs["patch_masks"].tolist() == [True]
     torch.testing.assert_close(inputs["patch_images"], torch.full((1, 3, 64, 64), -1.0))
 
