@@ -315,7 +315,7 @@ def write_csv(path: Path, measured: Sequence[Measurement]) -> None:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         for found in measured:
-            rounded = {k: round(v, 3) if isinstance(v, float) else v for k, v in asdict(found).items()}
+            rounded = {k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in asdict(found).items()}
             writer.writerow({**rounded, "per_second": round(found.rate), **about})
 
 
