@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Shows: nothing by itself; gives those without a released OFA checkpoint a model to start from, trained from scratch.
+# Needs: the data of run_scripts/data/prepare.sh, or DATA.
+# Costs: PROFILE=cpu: 4 minutes on two cores for PRETRAIN_UPDATES=700.
+#
+#   PROFILE=cpu bash run_scripts/pretrain/small.sh
+#
+# Captions, grounding, objects and questions, each under one fixed instruction: OFA's own pre-training tasks are of these
+# kinds. All strategies and seeds start from this one model, as the paper's start from one OFA.
+source "$(dirname "${BASH_SOURCE[0]}")/../experiment.sh"
+experiment
+
+PRETRAIN_TASKS="${PRETRAIN_TASKS:-image_captioning,grounded_captioning,visual_grounding,object_grounding,open_domain_vqa,object_detection,easy_vqa}"
+((PRETRAIN_UPDATES > 0)) || die "PRETRAIN_UPDATES is 0: set the number of updates, or CHECKPOINT to a model that you have"
+MAX_UPDATE="$PRETRAIN_UPDATES" MAX_EPOCH=0
+[[ "$GPUS" != 0 ]] || export OMP_NUM_THREADS=2 # nothing else runs beside it
+train 1 pretrained "$DATA" --tasks "$PRETRAIN_TASKS" --num-instructions 1

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Shows: transfer by training on text-only instructions first and on MultiInstruct afterwards ("SeqInstruct").
+# Needs: CHECKPOINT, DATA, NI_DATA.
+# Costs: finetune/multiinstruct.sh and transfer/natural_instructions.sh, whose model is used if it is there.
+#
+#   PROFILE=cpu bash run_scripts/transfer/sequential.sh
+#
+# The second training keeps the model of the first and starts with a fresh optimiser, schedule and data order.
+source "$(dirname "${BASH_SOURCE[0]}")/../experiment.sh"
+experiment
+
+tune() {
+  train "$1" NaturalInstruct "$NI_DATA" --tasks natural_instructions --finetune-from-model "$CHECKPOINT"
+  train "$1" SeqInstruct "$DATA" --tasks train --finetune-from-model "$(checkpoint_of NaturalInstruct "$1")"
+}
+for_each_seed tune

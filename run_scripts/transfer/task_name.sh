@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Shows: how much of the gain is instructions, not tasks: the task's name in the place of an instruction ("TaskName").
+# Needs: CHECKPOINT, DATA.
+# Costs: as finetune/multiinstruct.sh.
+#
+#   PROFILE=cpu bash run_scripts/transfer/task_name.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../experiment.sh"
+experiment
+
+tune() { train "$1" TaskName "$DATA" --tasks train --prompt-style task-name --finetune-from-model "$CHECKPOINT"; }
+for_each_seed tune
