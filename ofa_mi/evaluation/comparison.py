@@ -241,10 +241,8 @@ def _notes(one: _Task, other: _Task, shared: int) -> Iterator[str]:
 
 
 def _different_conditions(first: _Run, second: _Run) -> list[str]:
-    labels = [run.conditions.label or "as usual" for run in (first, second)]
-    return (
-        [f"The runs were asked differently on purpose: A {labels[0]}, B {labels[1]}."] if len(set(labels)) > 1 else []
-    )
+    a, b = (run.conditions.label or "as usual" for run in (first, second))
+    return [f"The runs were asked under different conditions: A {a}, B {b}."] if a != b else []
 
 
 def _section(pairs: Mapping[str, _Pair], permutations: int, replicates: int, seed: int) -> dict[str, Any]:
@@ -310,12 +308,7 @@ def _table(section: Mapping[str, Any]) -> list[str]:
         if (total := section[name]) is not None:
             rows.append([name, "", "", *_numbers(total), f"{total['p']:.4f}" if "p" in total else "", ""])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
+    lines = ["  ".join(f"{cell:{'<' if i < 2 else '>'}{widths[i]}}" for i, cell in enumerate(row)) for row in rows]
     rule = "-" * len(lines[0])
     return [rule, lines[0], rule, *(line.rstrip() for line in lines[1:])]
 

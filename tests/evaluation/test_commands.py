@@ -1,12 +1,14 @@
 """`ofa-mi evaluate`, `score` and `report`, as the command line calls them."""
 
 import argparse
+import json
+from pathlib import Path
 
 import pytest
 
-from ofa_mi.commands import evaluate, report, score
+from ofa_mi.commands import compare, evaluate, report, score
 from ofa_mi.decoding.predictor import Predictor
-from ofa_mi.errors import ConfigError
+from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation.predictions import read_predictions
 from ofa_mi.evaluation.scoring import read_run, read_scores
 from ofa_mi.evaluation.tables import format_table
@@ -65,6 +67,38 @@ def test_german_instructions(checkpoint, data_dir, tmp_path, capsys):
     assert "nlvr: the runs were evaluated on different languages, so their scores do not compare." in format_table(runs)
 
 
+def test_conditions_are_options_and_marked(checkpoint, data_dir, tmp_path, capsys):
+    common = ("--checkpoint", checkpoint, "--data", data_dir, "--tasks", "nlvr")
+    call(evaluate, *common, "--out", tmp_path / "run", "--perturb", "typos", "--image", "none")
+    assert capsys.readouterr().out.endswith("not a normal run: typos, image none.\n")
+    call(score, f"mine={tmp_path / 'run'}")
+    assert capsys.readouterr().out.endswith("mine: not a normal run: typos, image none.\n")
+    with pytest.raises(ConfigError, match=r"options\.image is 'none' there and 'given' now"):
+        call(evaluate, *common, "--out", tmp_path / "run", "--perturb", "typos")
+    call(evaluate, *common, "--out", tmp_path / "options", "--prompt-style", "options-only")
+    assert "options-only" in capsys.readouterr().out
+
+
+def test_compare(checkpoint, data_dir, tmp_path, capsys):
+    common = ("--checkpoint", checkpoint, "--data", data_dir, "--tasks", "nlvr", "grounded_vqa")
+    call(evaluate, *common, "--out", tmp_path / "a")
+    call(evaluate, *common, "--out", tmp_path / "b", "--perturb", "paraphrase")
+    capsys.readouterr()
+    file = tmp_path / "comparisons" / "ab.json"
+    assert call(compare, tmp_path / "a", tmp_path / "b", "--out", file) == 0
+    shown = capsys.readouterr().out
+    assert "The runs were asked under different conditions: A as usual, B paraphrase." in shown
+    comparison = json.loads(file.read_text())
+    assert comparison["a"]["run"] == str(tmp_path / "a") and comparison["b"]["conditions"]["perturb"] == "paraphrase"
+    scores = [read_scores(tmp_path / name)["zero_shot"]["aggregated"] for name in "ab"]
+    total = comparison["zero_shot"]["aggregated"]
+    assert [total["a"], total["b"]] == pytest.approx(scores)
+    (line,) = (line for line in shown.splitlines() if line.startswith("aggregated"))
+    assert line.split()[1:4] == [f"{scores[0]:.2f}", f"{scores[1]:.2f}", f"{scores[1] - scores[0]:+.2f}"]
+    with pytest.raises(DataError, match="cannot be read"):
+        call(compare, tmp_path / "a", tmp_path / "c")
+
+
 def test_parts(checkpoint, data_dir, tmp_path, capsys):
     common = ("--checkpoint", checkpoint, "--data", data_dir, "--out", tmp_path / "run", "--tasks", "nlvr")
     call(evaluate, *common, "--shard", "1/2")
@@ -82,11 +116,12 @@ def test_options_that_cannot_work(checkpoint, data_dir, tmp_path, options):
         call(evaluate, "--checkpoint", checkpoint, "--data", data_dir, "--out", tmp_path / "run", *options)
 
 
-def test_labels():
-    assert {label: str(path) for label, path in score.labelled(["a=x/y", "runs/b", "runs/c=d"]).items()} == {
-        "a": "x/y",
-        "b": "runs/b",
-        "c=d": "runs/c=d",
-    }
-    with pytest.raises(ConfigError, match="another one is called 'b'"):
-        score.labelled(["x/b", "y/b"])
+def test_names_of_runs_and_places_on_curves():
+    assert [(name, str(path)) for name, path in map(report.named, ["a=x/y", "runs/b", "runs/c=d"])] == [
+        ("a", "x/y"),
+        ("b", "runs/b"),
+        ("c=d", "runs/c=d"),
+    ]
+    assert report.point("groups=+ a, b:runs/x=1") == ("groups", "+ a, b", Path("runs/x=1"))
+    with pytest.raises(ConfigError, match="must be CURVE=X:DIRECTORY"):
+        report.point("groups=runs/x")

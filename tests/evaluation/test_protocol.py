@@ -6,7 +6,7 @@ import math
 import pytest
 
 from ofa_mi.errors import ConfigError
-from ofa_mi.evaluation import TaskScores, aggregated, sensitivity, sensitivity_report
+from ofa_mi.evaluation import TaskScores, aggregated, inter_task_sensitivity, sensitivity, sensitivity_report
 from ofa_mi.evaluation.published import (
     AGGREGATED,
     COMMONSENSE_ACCURACY,
@@ -84,3 +84,25 @@ def test_aggregated_of_nothing_is_an_error():
     assert aggregated({"a": 1.0, "b": 2.0}) == 1.5
     with pytest.raises(ConfigError):
         aggregated({})
+
+
+def test_inter_task_sensitivity_by_hand():
+    """A task that loses all of its score, one that loses nothing, one that gains a quarter: (100 + 0 - 25) / 3."""
+    own = {"follows": 60.0, "ignores": 50.0, "gains": 40.0, "zero": 0.0, "own only": 10.0}
+    report = inter_task_sensitivity(
+        own, {"follows": 0.0, "ignores": 50.0, "gains": 50.0, "zero": 5.0, "other only": 1.0}
+    )
+    assert report.tasks == pytest.approx({"follows": 100.0, "ignores": 0.0, "gains": -25.0})
+    assert report.value == pytest.approx(25.0)
+    assert report.left_out == {
+        "zero": "its mean is 0",
+        "own only": "it was not run under another task's instructions",
+        "other only": "it was not run under its own instructions",
+    }
+    assert math.isnan(inter_task_sensitivity({}, {}).value)
+
+
+def test_a_model_that_ignores_instructions_has_no_sensitivity_of_either_kind():
+    deaf = {"a": [50.0, 50.0], "b": [20.0, 20.0]}
+    assert sensitivity(deaf) == 0
+    assert inter_task_sensitivity({"a": 50.0, "b": 20.0}, {"a": 50.0, "b": 20.0}).value == 0

@@ -3,10 +3,15 @@
 import csv
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from ofa_mi.data.encoding import Answer
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation import sensitivity
 from ofa_mi.evaluation.metrics import Truth
@@ -15,8 +20,17 @@ from ofa_mi.evaluation.runner import EvaluationOptions, evaluate
 from ofa_mi.evaluation.scoring import chance_level, score_run
 from tests.data.test_tsv import ROWS, write
 from tests.evaluation.fake import FakePredictor, make_data
+from tests.evaluation.test_predictions import RECORD
+
+ROOT = Path(__file__).parents[2]
 
 ALL = EvaluationOptions(tasks=("all",), batch_size=7)
+
+
+def score_records(directory, records):
+    directory.mkdir(exist_ok=True)
+    (directory / "predictions.jsonl").write_bytes(b"".join(record.to_json() for record in records))
+    return score_run(directory)
 
 
 def run(data_dir, out, options=ALL, predictor=None, **others):
@@ -163,6 +177,137 @@ def test_questions_about_one_instance_come_together_and_batches_are_full(data_di
     run(data_dir, tmp_path, EvaluationOptions(tasks=("nlvr",), batch_size=10), predictor)
     assert list(map(len, predictor.batches)) == [10] * 4
     assert all(len({name.split(" under ")[0] for name in batch}) == 2 for batch in predictor.batches)
+
+
+def test_batches_go_from_long_to_short(tmp_path):
+    """The padding of a batch is what its questions lack to the longest; sorted, little of it is left."""
+    data = make_data(tmp_path / "data", per_task=12, tasks=("nlvr",))
+    lines = [json.loads(line) for line in (data / "test.jsonl").read_text().splitlines()]
+    for number, line in enumerate(lines):
+        line["text"] = "word " * (1 + 50 * (number * 7 % 12))  # in no order
+    (data / "test.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    predictor = FakePredictor()
+    run(data, tmp_path / "run", EvaluationOptions(tasks=("nlvr",), batch_size=5), predictor)
+    asked = [int(name.split("nlvr-")[1].split("'")[0]) * 7 % 12 for batch in predictor.batches for name in batch]
+    assert asked == sorted(asked, reverse=True)
+
+
+def test_a_killed_process_loses_no_more_than_a_batch(data_dir, finished, tmp_path):
+    """Killed for good, in the middle of a batch; all batches before are in the file, and the run goes on."""
+    code = f"""
+import os, signal
+from tests.evaluation.fake import FakePredictor
+from tests.evaluation.test_runner import ALL, run
+class Killed(FakePredictor):
+    def predict(self, queries, mode):
+        if len(self.batches) == 11:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().predict(queries, mode)
+run({str(data_dir)!r}, {str(tmp_path / "run")!r}, predictor=Killed())
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)
+    assert result.returncode == -signal.SIGKILL, result.stderr.decode()
+    assert (tmp_path / "run" / "predictions.jsonl").read_bytes().count(b"\n") == 40 + 5 * 7  # of a task six batches
+    run(data_dir, tmp_path / "run")
+    assert content(tmp_path / "run") == content(finished)
+
+
+def test_two_runs_give_the_same_files(data_dir, finished, tmp_path):
+    run(data_dir, tmp_path / "again", replace(ALL, batch_size=3))
+    assert content(tmp_path / "again") == content(finished)
+
+
+def test_progress_shows_answers(data_dir, tmp_path, capsys):
+    evaluate(FakePredictor(), [data_dir], tmp_path, EvaluationOptions(tasks=("nlvr",)))
+    assert "nlvr: 100%" in (shown := capsys.readouterr().err) and "40/40" in shown
+
+
+def test_scores_by_subset(data_dir, tmp_path):
+    lines = [json.loads(line) for line in (data_dir / "test.jsonl").read_text().splitlines()]
+    lines = [line for line in lines if line["task_name"] in ("nlvr", "visual_text_extraction")]
+    for number, line in enumerate(lines[:-1]):  # the last one belongs to none
+        line["meta_data"] = {"subset": "easy" if number % 3 else "hard", "task": "not this"}
+    data = tmp_path / "data"
+    shutil.copytree(data_dir, data, ignore=shutil.ignore_patterns("test*"))
+    (data / "test.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    scores = run(data, tmp_path / "run")
+    records = list(read_predictions(tmp_path / "run" / "predictions.jsonl"))
+    for name, metric, counts in (("nlvr", "accuracy", (5, 3)), ("visual_text_extraction", "rouge_l", (5, 2))):
+        subsets = scores["tasks"][name]["subsets"]
+        assert list(subsets) == ["easy", "hard"]
+        for subset, count in zip(subsets, counts, strict=True):
+            values = [r.scores[metric] for r in records if r.task == name and r.subset == subset]
+            assert subsets[subset] == {"instances": count, "mean": pytest.approx(sum(values) / len(values))}
+
+
+def test_natural_instructions_are_broken_down_by_their_tasks(tmp_path):
+    lines = [
+        {
+            "unique_id": f"{number}",
+            "task_name": "natural_instructions_test",
+            "context": ["Say red, green or blue."],
+            "text": str(number),
+            "target_txt": "red green",
+            "meta_data": {"task": name, "categories": ["x"]},
+        }
+        for number, name in enumerate(["task190_snli", "task050_multirc", "task190_snli"])
+    ]
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    task = run(tmp_path, tmp_path / "run")["tasks"]["natural_instructions_test"]
+    assert {name: subset["instances"] for name, subset in task["subsets"].items()} == {
+        "task050_multirc": 1,
+        "task190_snli": 2,
+    }
+    means = [subset["mean"] for subset in task["subsets"].values()]
+    assert (means[0] + 2 * means[1]) / 3 == pytest.approx(task["metrics"]["rouge_l"]["mean"])
+    assert task["images"] == 3, "without an image, every instance is resampled by itself"
+
+
+def test_intervals_are_those_of_the_images(data_dir, tmp_path):
+    """Two images; both answers about one are right under every instruction, those about the other are wrong."""
+    right = replace(RECORD, target_boxes=(), references=("yes",), scores={"accuracy": 0.0})
+    scores = score_records(
+        tmp_path,
+        [
+            replace(
+                right,
+                unique_id=f"{image}{question}",
+                instruction=i,
+                image_path=f"{image}.png",
+                prediction=Answer("yes" if image == "a" else "no"),
+            )
+            for i in range(2)
+            for image in "ab"
+            for question in range(2)
+        ],
+    )
+    task = scores["tasks"]["nlvr"]
+    assert (task["instances"], task["images"], task["metrics"]["accuracy"]["mean"]) == (4, 2, 50)
+    # The share of one of two weights is even between 0 and 1.
+    assert task["metrics"]["accuracy"]["interval"] == pytest.approx([2.5, 97.5], abs=1.5)
+    assert scores["zero_shot"]["aggregated_interval"] == task["metrics"]["accuracy"]["interval"]
+    assert scores["zero_shot"]["sensitivity_interval"] == [0, 0]
+
+
+def test_no_interval_where_there_is_nothing_to_resample(tmp_path):
+    base = replace(RECORD, target_boxes=(), prediction=Answer("a small cat"), references=("a small cat sat",))
+    one = score_records(tmp_path / "one", [replace(base, unique_id=name, scores={"accuracy": 0.0}) for name in "ab"])
+    assert one["tasks"]["nlvr"]["images"] == 1
+    assert one["tasks"]["nlvr"]["metrics"]["accuracy"]["interval"] is None
+    assert one["zero_shot"]["aggregated_interval"] is one["zero_shot"]["sensitivity_interval"] is None
+    corpus = score_records(
+        tmp_path / "corpus",
+        [replace(base, unique_id=n, image_path=n, scores={"bleu": 0.0, "rouge_l": 0.0}) for n in "ab"],
+    )
+    metrics = corpus["tasks"]["nlvr"]["metrics"]
+    assert metrics["bleu"]["interval"] is None and metrics["rouge_l"]["interval"] is not None
+    assert corpus["tasks"]["nlvr"]["subsets"]["part"]["mean"] == pytest.approx(metrics["bleu"]["mean"])
+    assert corpus["zero_shot"]["aggregated_interval"] is None
+
+
+def test_answers_under_other_conditions_do_not_belong_to_a_run(tmp_path):
+    with pytest.raises(DataError, match=r"predictions\.jsonl:2: was asked under other conditions"):
+        score_records(tmp_path, [RECORD, replace(RECORD, unique_id="b", perturb="none")])
 
 
 def test_a_subset_of_instances_is_the_same_whatever_else_is_evaluated(data_dir, tmp_path):
