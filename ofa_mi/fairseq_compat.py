@@ -15,6 +15,9 @@ Every change is made from our side, is as small as it can be, and says what brea
 - Distributed training waits for the gradient of every parameter and stops at the second update when one has none. OFA
   always has some: those of image-code targets, and the image tower's in a batch of texts. It is told so
   (`_wrap_distribution`); fairseq's option --find-unused-parameters need not be given.
+- Under torchrun fairseq looks at the GPUs of this machine before it looks at torchrun's own numbers: with one GPU per node
+  every node trains alone, and without a GPU it divides by zero. torchrun's numbers come first (`_wrap_launching`).
+  Without fairscale, --ddp-backend fully_sharded ends there in one line.
 - A refused or damaged checkpoint ends in one line that names the file and the reason (`load_checkpoint_to_cpu`).
 - fairseq's commands end with a traceback whatever went wrong: an error that a user can act on ends in its one line
   (`_wrap_excepthook`).
@@ -26,7 +29,9 @@ import argparse
 import collections
 import functools
 import importlib
+import importlib.util
 import logging
+import os
 import sys
 import typing
 import warnings
@@ -39,7 +44,7 @@ import omegaconf
 import torch
 
 from ofa_mi import checkpoint
-from ofa_mi.errors import CheckpointError, root_error
+from ofa_mi.errors import CheckpointError, ConfigError, root_error
 
 # Text at the beginning of each notice that is silenced (regular expressions), by category.
 SILENCED: tuple[tuple[str, type[Warning]], ...] = (
@@ -104,6 +109,7 @@ def apply() -> None:
         _wrap_copying(checkpoint_utils.PathManager)
         _wrap_batching(importlib.import_module("fairseq.data.data_utils"))
         _wrap_distribution(importlib.import_module("fairseq.models"))
+        _wrap_launching(distributed_utils)
         if _runs_fairseq(sys.argv[0] if sys.argv else ""):
             _wrap_excepthook()
 
@@ -254,3 +260,24 @@ def _wrap_distribution(models: ModuleType) -> None:
         return wrap(args, model, *others, **named)
 
     models.DistributedFairseqModel = distributed_fairseq_model
+
+
+def _wrap_launching(distributed_utils: ModuleType) -> None:
+    infer = distributed_utils.infer_init_method
+
+    @functools.wraps(infer)
+    def infer_init_method(cfg, force_distributed=False):
+        if cfg.ddp_backend == "fully_sharded" and importlib.util.find_spec("fairscale") is None:
+            raise ConfigError("--ddp-backend fully_sharded needs fairscale: pip install fairscale==0.4.13")
+        torchrun = all(name in os.environ for name in ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "RANK"))
+        if cfg.distributed_init_method is None and torchrun:
+            cfg.distributed_world_size = int(os.environ["WORLD_SIZE"])
+            if not torch.cuda.is_available() and cfg.distributed_world_size > 1:
+                cfg.distributed_init_method, cfg.distributed_no_spawn = "env://", True
+                cfg.distributed_rank = int(os.environ["RANK"])
+                cfg.distributed_backend = "gloo"
+                if cfg.ddp_backend in ("c10d", "pytorch_ddp"):  # which takes GPUs only, as fairseq calls it
+                    cfg.ddp_backend = "legacy_ddp"
+        infer(cfg, force_distributed)
+
+    distributed_utils.infer_init_method = infer_init_method
