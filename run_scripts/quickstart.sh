@@ -5,7 +5,7 @@
 #   bash run_scripts/quickstart.sh
 #
 # Needs Python 3.11 or 3.12 and about 8 GB of disk for PyTorch, no GPU; takes about 15 minutes after installation.
-# Every stage resumes: after an interruption run the same command again. Result: OUT/report.html.
+# Every stage resumes: after an interruption run the same command again. Result: OUT/index.html.
 #
 # Environment (beside that of env.sh):
 #   OUT                output directory (outputs/quickstart)
@@ -78,4 +78,4 @@ say "5 of 5: report"
 ofa-mi report "untuned=$OUT/evaluation/pretrained" "tuned=$OUT/evaluation/tuned" --out "$OUT" \
   --title "Quickstart: a small OFA before and after instruction tuning" \
   --log "pre-training=$OUT/pretrained/train.log" --log "instruction tuning=$OUT/tuned/train.log"
-say "report: $OUT/report.html"
+say "report: $OUT/index.html"

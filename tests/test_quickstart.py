@@ -22,7 +22,7 @@ def test_quickstart_runs_and_resumes(tmp_path):
         return done
 
     run()
-    page = (tmp_path / "report.html").read_text()
+    page = (tmp_path / "index.html").read_text()
     assert "visual spatial reasoning" in page and "easy vqa" in page and "sensitivity" in page.lower()
     predictions = (tmp_path / "evaluation" / "tuned" / "predictions.jsonl").read_bytes()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 from collections.abc import Iterable
 
@@ -100,16 +102,27 @@ tr.secondary th, tr.secondary td { border-top: 0; padding-top: 0; }
 """
 
 
-def page(title: str, parts: Iterable[str], *, style: str = "") -> str:
-    """A complete HTML document of parts that are HTML already; ``style`` is added to the style sheet."""
+def page(title: str, parts: Iterable[str], *, style: str = "", script: str = "") -> str:
+    """A complete HTML document.
+
+    Args:
+        title: Its title.
+        parts: Its content, HTML already.
+        style: Added to the style sheet.
+        script: Run at the end; the document must be complete without it.
+    """
+    # The page loads nothing and runs nothing but this script, and this keeps it so whatever text a data set brings.
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    if script:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        policy += f"; script-src 'sha256-{digest}'"
     return (
         "<!DOCTYPE html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>\n"
-        # The page loads nothing, and this keeps it so whatever text a data set brings.
-        "<meta http-equiv='Content-Security-Policy' "
-        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n"
+        f"<meta http-equiv='Content-Security-Policy' content=\"{policy}\">\n"
         f"<title>{html.escape(title)}</title>\n<style>{STYLE}{style}</style>\n</head>\n<body>\n"
         + "\n".join(parts)
+        + (f"\n<script>{script}</script>" if script else "")
         + "\n</body>\n</html>\n"
     )
 

@@ -73,3 +73,17 @@ NATURAL_INSTRUCTIONS = {
 
 AGGREGATED = {"MultiInstruct": 45.29, "MixedInstruct": 48.25, "SeqInstruct": 47.83}
 SENSITIVITY = {"MultiInstruct": 13.84, "MixedInstruct": 10.27}
+
+# Aggregated performance and sensitivity by the number of instructions of a training task, and by the groups of tasks
+# trained on, which are added in this order.
+ABLATIONS: dict[str, dict[str, tuple[float, float]]] = {
+    "num_instructions": {"1": (42.81, 24.62), "5": (47.82, 10.45)},
+    "task_groups": {
+        "image understanding": (20.97, 40.57),
+        "+ grounding": (38.79, 23.06),
+        "+ matching, miscellaneous": (43.81, 17.87),
+        "+ relationship": (43.85, 18.01),
+        "+ region": (45.28, 13.83),
+        "+ NLP": (48.24, 10.26),
+    },
+}

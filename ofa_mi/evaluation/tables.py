@@ -1,18 +1,15 @@
-"""The paper's table for one or several runs: as aligned text, Markdown, CSV and HTML.
+"""The paper's table for one or several runs, or for strategies of several runs each: what it holds, and as text.
 
 Zero-shot tasks and trained tasks never share a table, since their numbers do not mean the same.
 """
 
 from __future__ import annotations
 
-import csv
-import html
-import io
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ofa_mi.evaluation.protocol import TaskScores
 from ofa_mi.evaluation.scoring import TRAINED, ZERO_SHOT
 from ofa_mi.instructions.spec import ENGLISH
 
@@ -35,6 +32,40 @@ MISSING = "-"
 DEFAULTS = {"language": ENGLISH}  # of what scores.json did not hold when there was one language only
 
 
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One metric of one task under one strategy, whose runs differ by their seed.
+
+    Attributes:
+        mean: Mean over instructions, and over seeds.
+        deviation: Sample deviation over instructions, its mean over seeds; None for a single instruction.
+        max: Best instruction, its mean over seeds.
+        seeds: Number of runs.
+        seed_deviation: Sample deviation over seeds of the mean over instructions; None for a single run.
+        scores: Mean over seeds of every instruction's score, by the instruction's number.
+    """
+
+    mean: float
+    deviation: float | None
+    max: float
+    seeds: int = 1
+    seed_deviation: float | None = None
+    scores: Mapping[int, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """Aggregated performance or sensitivity of a strategy.
+
+    Attributes:
+        value: Mean over seeds.
+        seed_deviation: Sample deviation over seeds; None for a single run.
+    """
+
+    value: float
+    seed_deviation: float | None = None
+
+
 @dataclass(frozen=True)
 class Row:
     """One metric of one task.
@@ -46,7 +77,7 @@ class Row:
         instances: Largest number of instances in any run.
         chance: Score of a blind choice among the options; None where there is no such thing.
         majority: Score of always giving the commonest right answer; None where there is no such thing.
-        cells: Summary of every run; None where it has not run the task.
+        cells: What every strategy reached; None where it has not run the task.
     """
 
     task: str
@@ -55,7 +86,7 @@ class Row:
     instances: int
     chance: float | None
     majority: float | None
-    cells: tuple[TaskScores | None, ...]
+    cells: tuple[Cell | None, ...]
 
 
 @dataclass(frozen=True)
@@ -64,7 +95,7 @@ class Table:
 
     Attributes:
         section: ``zero_shot`` or ``trained``.
-        runs: Labels of the runs, in order.
+        runs: Labels of the runs or strategies, in order.
         rows: Tasks by name, each with its primary metric first.
         aggregated: Aggregated performance of every run.
         sensitivity: Sensitivity of every run.
@@ -76,8 +107,8 @@ class Table:
     section: str
     runs: tuple[str, ...]
     rows: tuple[Row, ...]
-    aggregated: tuple[float | None, ...]
-    sensitivity: tuple[float | None, ...]
+    aggregated: tuple[Total | None, ...]
+    sensitivity: tuple[Total | None, ...]
     counted: tuple[tuple[int, int], ...]
     remarks: tuple[str, ...]
 
@@ -92,71 +123,20 @@ class Table:
         return any(row.chance is not None for row in self.rows)
 
 
-def build_tables(runs: Mapping[str, Scores]) -> list[Table]:
+def build_tables(runs: Mapping[str, Scores | Sequence[Scores]]) -> list[Table]:
     """Tables of the runs: zero-shot tasks, then trained tasks, each if there are any.
 
     Args:
-        runs: Content of ``scores.json`` by label.
+        runs: By label the content of a run's ``scores.json``, or those of several runs that differ by their seed.
     """
-    sections = [section for section in TITLES if any(section in scores for scores in runs.values())]
-    return [_table(section, runs) for section in sections]
+    seeds = {label: [value] if isinstance(value, Mapping) else list(value) for label, value in runs.items()}
+    every = [scores for group in seeds.values() for scores in group]
+    return [_table(section, seeds) for section in TITLES if any(section in scores for scores in every)]
 
 
-def format_table(runs: Mapping[str, Scores]) -> str:
+def format_table(runs: Mapping[str, Scores | Sequence[Scores]]) -> str:
     """The tables for a terminal: ``mean ± deviation (max)`` of every task and run, and the totals."""
     return "\n\n".join(_aligned(table) for table in build_tables(runs))
-
-
-def markdown(runs: Mapping[str, Scores]) -> str:
-    """The tables as Markdown."""
-    parts = []
-    for table in build_tables(runs):
-        header, *lines = _lines(table)
-        rule = ["---", "---", *["---:"] * (len(header) - 2)]
-        rows = ["| " + " | ".join(line) + " |" for line in (header, rule, *lines)]
-        parts.append("\n".join([f"### {table.title}", "", *rows, *(f"\n{remark}" for remark in table.remarks)]))
-    return "\n\n".join(parts) + "\n"
-
-
-def comma_separated(runs: Mapping[str, Scores]) -> str:
-    """The tables as CSV: one line per run, task and metric, and one per run for each total (task in parentheses)."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    columns = ["run", "section", "task", "metric", "instances", "mean", "deviation", "max", "chance", "majority"]
-    writer.writerow(columns)
-    for table in build_tables(runs):
-        for i, run in enumerate(table.runs):
-            for row in table.rows:
-                if (cell := row.cells[i]) is not None:
-                    numbers = [cell.mean, cell.deviation, cell.max, row.chance, row.majority]
-                    start = [run, table.section, row.task, row.metric, row.instances]
-                    writer.writerow([*start, *("" if n is None else f"{n:.4f}" for n in numbers)])
-            for name, values in (("(aggregated)", table.aggregated), ("(sensitivity)", table.sensitivity)):
-                if values[i] is not None:
-                    writer.writerow([run, table.section, name, "", "", f"{values[i]:.4f}", "", "", "", ""])
-    return file.getvalue()
-
-
-def html_table(table: Table) -> str:
-    """One table as HTML; the classes are those of the report's style sheet."""
-    levels = ["chance", "majority"] if table.has_choices else ["majority"]
-    head = "".join(
-        ["<th scope='col'>Task</th>"]
-        + [f"<th scope='col' class='level'>{name}</th>" for name in levels]
-        + [f"<th scope='col'>{html.escape(run)}</th>" for run in table.runs]
-    )
-    body = [_html_row(table, row) for row in table.rows]
-    for name, values, better in (
-        ("Aggregated", table.aggregated, max),
-        ("Sensitivity <small>lower is better</small>", table.sensitivity, min),
-    ):
-        blank = "<td class='level'></td>" * len(levels)
-        marks = _best(values, better)
-        cells = "".join(f"<td{mark}>{_number(value)}</td>" for value, mark in zip(values, marks, strict=True))
-        body.append(f"<tr class='total'><th scope='row'>{name}</th>{blank}{cells}</tr>")
-    remarks = "".join(f"<p class='remark'>{html.escape(remark)}</p>" for remark in table.remarks)
-    content = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
-    return f"<div class='scroll'>{content}</div>{remarks}"
 
 
 def task_label(name: str) -> str:
@@ -164,26 +144,40 @@ def task_label(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _table(section: str, runs: Mapping[str, Scores]) -> Table:
-    names = sorted({name for scores in runs.values() for name in scores.get(section, {}).get("tasks", ())})
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and sample deviation; a single value has no deviation."""
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+
+
+def _table(section: str, runs: Mapping[str, Sequence[Scores]]) -> Table:
+    names = sorted({n for seeds in runs.values() for scores in seeds for n in _tasks_of(scores, section)})
     # A task may be held out in one run and trained in another; here it is what this section says it is.
     tasks = {
         name: [
-            scores["tasks"][name] if name in scores.get(section, {}).get("tasks", ()) else None
-            for scores in runs.values()
+            [scores["tasks"][name] for scores in seeds if name in _tasks_of(scores, section)] for seeds in runs.values()
         ]
         for name in names
     }
-    totals = [scores.get(section, {}) for scores in runs.values()]
+    totals = {label: [scores.get(section, {}) for scores in seeds] for label, seeds in runs.items()}
     return Table(
         section,
         tuple(runs),
         tuple(row for name in names for row in _rows(name, tasks[name])),
-        tuple(total.get("aggregated") for total in totals),
-        tuple(total.get("sensitivity") for total in totals),
-        tuple(map(_counted, totals)),
-        tuple(_remarks(tasks, dict(zip(runs, totals, strict=True)))),
+        tuple(_total(group, "aggregated") for group in totals.values()),
+        tuple(_total(group, "sensitivity") for group in totals.values()),
+        tuple(_counted(group[0]) for group in totals.values()),
+        tuple(_remarks(tasks, totals)),
     )
+
+
+def _tasks_of(scores: Scores, section: str) -> Sequence[str]:
+    return scores.get(section, {}).get("tasks", ())
+
+
+def _total(seeds: Sequence[Mapping[str, Any]], name: str) -> Total | None:
+    # A total that a seed lacks is a total of fewer tasks; the mean over the others is said to be of them by a remark.
+    values = [total[name] for total in seeds if total.get(name) is not None]
+    return Total(*mean_and_deviation(values)) if values else None
 
 
 def _counted(total: Mapping[str, Any]) -> tuple[int, int]:
@@ -192,9 +186,9 @@ def _counted(total: Mapping[str, Any]) -> tuple[int, int]:
     return aggregated - len(total.get("left_out", ())), aggregated
 
 
-def _rows(name: str, tasks: Sequence[Mapping[str, Any] | None]) -> list[Row]:
+def _rows(name: str, tasks: Sequence[Sequence[Mapping[str, Any]]]) -> list[Row]:
     """A row per metric of a task."""
-    known = [task for task in tasks if task is not None]
+    known = [task for seeds in tasks for task in seeds]
     primary = known[0]["metric"]
     metrics = list(dict.fromkeys([primary, *(metric for task in known for metric in task["metrics"])]))
     return [
@@ -204,17 +198,31 @@ def _rows(name: str, tasks: Sequence[Mapping[str, Any] | None]) -> list[Row]:
             metric == primary,
             max(task["instances"] for task in known),
             *_levels(known, metric),
-            tuple(_cell(task, metric) for task in tasks),
+            tuple(_cell(seeds, metric) for seeds in tasks),
         )
         for metric in metrics
     ]
 
 
-def _cell(task: Mapping[str, Any] | None, metric: str) -> TaskScores | None:
-    if task is None or metric not in task["metrics"]:
+def _cell(seeds: Sequence[Mapping[str, Any]], metric: str) -> Cell | None:
+    seeds = [task for task in seeds if metric in task["metrics"]]
+    if not seeds:
         return None
-    scores = task["metrics"][metric]
-    return TaskScores(scores["mean"], scores["deviation"], scores["max"])
+    found = [task["metrics"][metric] for task in seeds]
+    mean, seed_deviation = mean_and_deviation([scores["mean"] for scores in found])
+    deviations = [scores["deviation"] for scores in found if scores["deviation"] is not None]
+    by_instruction: dict[int, list[float]] = {}
+    for task, scores in zip(seeds, found, strict=True):
+        for number, score in zip(task["instructions"], scores["scores"], strict=True):
+            by_instruction.setdefault(number, []).append(score)
+    return Cell(
+        mean,
+        statistics.fmean(deviations) if deviations else None,
+        statistics.fmean(scores["max"] for scores in found),
+        len(found),
+        seed_deviation,
+        {number: statistics.fmean(scores) for number, scores in sorted(by_instruction.items())},
+    )
 
 
 def _levels(tasks: Sequence[Mapping[str, Any]], metric: str) -> tuple[float | None, float | None]:
@@ -223,25 +231,45 @@ def _levels(tasks: Sequence[Mapping[str, Any]], metric: str) -> tuple[float | No
     return scores["chance"], scores["majority"]
 
 
-def _remarks(tasks: Mapping[str, Sequence[Mapping[str, Any] | None]], totals: Mapping[str, Mapping[str, Any]]):
-    for run, total in totals.items():
-        if left_out := total.get("left_out"):
-            reasons = ", ".join(f"{task} ({reason})" for task, reason in left_out.items())
-            yield f"{run}: not counted for sensitivity: {reasons}."
-        if extra := total.get("not_aggregated"):
+def _remarks(
+    tasks: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], totals: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> Iterator[str]:
+    for run, seeds in totals.items():
+        left_out = {task: reason for total in seeds for task, reason in total.get("left_out", {}).items()}
+        reasons: dict[str, list[str]] = {}
+        for task, reason in left_out.items():
+            reasons.setdefault(reason, []).append(task)
+        if reasons:
+            said = "; ".join(f"{_names(names, tasks)} ({reason})" for reason, names in reasons.items())
+            yield f"{run}: not counted for sensitivity{_in_seeds(seeds, 'left_out')}: {said}."
+        if extra := list(dict.fromkeys(task for total in seeds for task in total.get("not_aggregated", ()))):
             yield f"{run}: beside the benchmark, so in neither total: {', '.join(extra)}."
-    if len({tuple(total.get("tasks", ())) for total in totals.values()}) > 1:
+    if len({tuple(total.get("tasks", ())) for seeds in totals.values() for total in seeds}) > 1:
         yield "The runs were not evaluated on the same tasks, so their totals do not compare."
-    for name, runs in tasks.items():
-        known = [task for task in runs if task is not None]
-        for key, what in (
-            ("version", "versions"),
-            ("language", "languages"),
-            ("instances", "numbers of instances"),
-            ("instructions", "instructions"),
-        ):
-            if len({str(task.get(key, DEFAULTS.get(key))) for task in known}) > 1:
-                yield f"{name}: the runs were evaluated on different {what}, so their scores do not compare."
+    for key, what in (
+        ("version", "versions"),
+        ("language", "languages"),
+        ("instances", "numbers of instances"),
+        ("instructions", "instructions"),
+    ):
+        names = [
+            name
+            for name, runs in tasks.items()
+            if len({str(task.get(key, DEFAULTS.get(key))) for seeds in runs for task in seeds}) > 1
+        ]
+        if names:
+            where = _names(names, tasks)
+            yield f"{where}: the runs were evaluated on different {what}, so their scores do not compare."
+
+
+def _names(names: Sequence[str], tasks: Mapping[str, Any]) -> str:
+    """Names of tasks, in short where they are all of several."""
+    return "all tasks" if len(names) == len(tasks) > 1 else ", ".join(names)
+
+
+def _in_seeds(seeds: Sequence[Mapping[str, Any]], key: str) -> str:
+    """Says so where it is not the same for all seeds."""
+    return " by some of its seeds" if len({str(total.get(key)) for total in seeds}) > 1 else ""
 
 
 def _lines(table: Table) -> list[list[str]]:
@@ -249,15 +277,15 @@ def _lines(table: Table) -> list[list[str]]:
     lines = [["task", "metric", "n", "chance", "majority", *table.runs]]
     for row in table.rows:
         start = [row.task if row.primary else "", METRIC_LABELS[row.metric], str(row.instances)]
-        lines.append([*start, _number(row.chance), _number(row.majority), *map(_cell_text, row.cells)])
+        lines.append([*start, number(row.chance), number(row.majority), *map(_cell_text, row.cells)])
     blank = [""] * 4
-    lines.append(["**aggregated**", *blank, *map(_number, table.aggregated)])
-    lines.append(["**sensitivity** (lower is better)", *blank, *map(_number, table.sensitivity)])
+    lines.append(["aggregated", *blank, *map(_total_text, table.aggregated)])
+    lines.append(["sensitivity (lower is better)", *blank, *map(_total_text, table.sensitivity)])
     return lines
 
 
 def _aligned(table: Table) -> str:
-    lines = [[cell.replace("**", "") for cell in line] for line in _lines(table)]
+    lines = _lines(table)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
     texts = [
@@ -270,46 +298,21 @@ def _aligned(table: Table) -> str:
     return "\n".join([title, rule, texts[0], rule, *texts[1:-2], rule, *texts[-2:], *table.remarks])
 
 
-def _cell_text(cell: TaskScores | None) -> str:
-    if cell is None:
-        return MISSING
-    if cell.deviation is None:
-        return f"{cell.mean:.2f}"
-    return f"{cell.mean:.2f} ± {cell.deviation:.2f} ({cell.max:.2f})"
-
-
-def _html_row(table: Table, row: Row) -> str:
-    name = html.escape(task_label(row.task)) if row.primary else ""
-    detail = f"{METRIC_LABELS[row.metric]}, n = {row.instances}" if row.primary else METRIC_LABELS[row.metric]
-    baselines = [row.chance, row.majority] if table.has_choices else [row.majority]
-    levels = "".join(f"<td class='level'>{_number(level)}</td>" for level in baselines)
-    marks = _best([None if cell is None else cell.mean for cell in row.cells], max)
-    cells = "".join(f"<td{mark}>{_html_cell(cell)}</td>" for cell, mark in zip(row.cells, marks, strict=True))
-    kind = "" if row.primary else " class='secondary'"
-    known = [
-        f"{what} {level:.1f}"
-        for what, level in (("chance", row.chance), ("majority", row.majority))
-        if level is not None
-    ]
-    narrow = f"<small class='narrow'>{', '.join(known)}</small>" if known else ""
-    return f"<tr{kind}><th scope='row'>{name} <small>{detail}</small>{narrow}</th>{levels}{cells}</tr>"
-
-
-def _html_cell(cell: TaskScores | None) -> str:
-    if cell is None:
-        return MISSING
-    if cell.deviation is None:
-        return f"<b>{cell.mean:.2f}</b>"
-    return f"<b>{cell.mean:.2f}</b> <span>± {cell.deviation:.2f}</span> <small>max {cell.max:.2f}</small>"
-
-
-def _best(values: Sequence[float | None], better) -> list[str]:
-    """Class attribute of the cells that hold the best of several values."""
-    known = [value for value in values if value is not None]
-    if len(known) < 2 or len(set(known)) == 1:
-        return [""] * len(values)
-    return [" class='best'" if value == better(known) else "" for value in values]
-
-
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """A score with two digits; ``-`` if there is none."""
     return MISSING if value is None else f"{value:.2f}"
+
+
+def _cell_text(cell: Cell | None) -> str:
+    if cell is None:
+        return MISSING
+    seeds = "" if cell.seed_deviation is None else f" [seeds ± {cell.seed_deviation:.2f}]"
+    if cell.deviation is None:
+        return number(cell.mean) + seeds
+    return f"{cell.mean:.2f} ± {cell.deviation:.2f} ({cell.max:.2f}){seeds}"
+
+
+def _total_text(total: Total | None) -> str:
+    if total is None or total.seed_deviation is None:
+        return number(None if total is None else total.value)
+    return f"{total.value:.2f} [seeds ± {total.seed_deviation:.2f}]"

@@ -1,9 +1,11 @@
-"""Reports: complete in one file, the same every time, and safe whatever text a data set holds."""
+"""Reports: complete in one file, the same every time, honest about seeds, and safe whatever text a data set holds."""
 
 import csv
+import itertools
 import json
 import re
 import shutil
+import statistics
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -11,14 +13,17 @@ from html.parser import HTMLParser
 import pytest
 
 from ofa_mi.errors import ConfigError, DataError
-from ofa_mi.evaluation.examples import choose_examples, example_image, is_right
-from ofa_mi.evaluation.plots import Curve, read_training_log
+from ofa_mi.evaluation import published
 from ofa_mi.evaluation.predictions import read_predictions
-from ofa_mi.evaluation.report import build_report, format_table
-from ofa_mi.evaluation.runner import EvaluationOptions, evaluate
+from ofa_mi.evaluation.report import ReportOptions, build_report
+from ofa_mi.evaluation.report.charts import nice_ticks, spread_out
+from ofa_mi.evaluation.report.examples import MAX_BYTES, choose_examples, image_bytes, is_right, score_pair
+from ofa_mi.evaluation.report.sections import PaperRow
+from ofa_mi.evaluation.report.study import read_curves, read_strategies
+from ofa_mi.evaluation.report.training import Curve, read_training_log
 from ofa_mi.evaluation.scoring import read_scores, score_run, summarise
-from ofa_mi.evaluation.tables import build_tables
-from tests.evaluation.fake import FakePredictor
+from ofa_mi.evaluation.tables import build_tables, format_table
+from tests.evaluation.fake_study import Fake, make_images, write_log, write_run, write_study
 
 LOG = """\
 2026-01-01 | INFO | fairseq.tasks | {not json
@@ -30,31 +35,37 @@ LOG = """\
 
 
 @pytest.fixture(scope="module")
-def runs(data_dir, tmp_path_factory):
-    root = tmp_path_factory.mktemp("runs")
-    for name, mode in (("untuned", "generate"), ("tuned", "constrained")):
-        options = EvaluationOptions(tasks=("all",), mode=mode)
-        evaluate(FakePredictor(), [data_dir], root / name, options, progress=False)
-    # The same fake answers in both would make a dull comparison: the tuned run gets every entailment right.
-    path = root / "tuned" / "predictions.jsonl"
-    records = [_right(r) if r.task == "visual_entailment" else r for r in read_predictions(path)]
-    path.write_bytes(b"".join(record.to_json() for record in records))
-    score_run(root / "tuned")
-    return {name: root / name for name in ("untuned", "tuned")}
+def study(tmp_path_factory):
+    """Options of a report with everything in it: six strategies, two seeds, two conditions, two ablations."""
+    root = tmp_path_factory.mktemp("study")
+    runs = write_study(root, seeds=2, per_task=4)
+    data = root / "data"
+    blind = [write_run(root / f"blind{n}", data, "MultiInstruct", n, per_task=4, condition=BLIND) for n in (1, 2)]
+    runs += [("MultiInstruct", directory) for directory in blind]
+    ablations = []
+    for number in (5, 1):
+        run = write_run(root / f"n{number}", data, f"n{number}", per_task=4, fake=Fake(0.1 * number))
+        ablations.append(("num_instructions", str(number), run))
+    for place, group in enumerate(("image understanding", "+ grounding")):
+        run = write_run(root / f"g{place}", data, f"g{place}", per_task=4, fake=Fake(0.3 + 0.2 * place))
+        ablations.append(("task_groups", group, run))
+    return ReportOptions(
+        runs=runs,
+        ablations=ablations,
+        published=True,
+        logs=[("tuning", write_log(root / "a.log")), ("tuning", write_log(root / "b.log", scale=4))],
+        title="A <b>title",
+        notes=["a & b"],
+        examples=1,
+    )
 
 
-def _right(record):
-    return replace(record, prediction=replace(record.prediction, text=record.references[0]))
+BLIND = (("image", "none"),)
 
 
 @pytest.fixture(scope="module")
-def report(runs, tmp_path_factory):
-    root = tmp_path_factory.mktemp("report")
-    (root / "log").write_text(LOG)
-    build_report(
-        runs, root / "report.html", title="A <b>title", notes=["a & b"], training_curves={"tuning": root / "log"}
-    )
-    return root / "report.html"
+def page(study, tmp_path_factory):
+    return build_report(study, tmp_path_factory.mktemp("report"))
 
 
 class Page(HTMLParser):
@@ -64,13 +75,15 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.references, self.open, self.tags = [], [], []
+        self.references, self.open, self.tags, self.ids = [], [], [], []
         self.feed(text)
         assert self.open == []
 
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
+        self.ids += [value for name, value in attributes if name == "id"]
         self.references += [value for name, value in attributes if name in ("src", "href", "xlink:href", "action")]
+        assert not any(name.startswith("on") for name, _ in attributes)
         if tag not in self.VOID:
             self.open.append(tag)
 
@@ -82,132 +95,284 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_a_report_is_one_file_that_loads_nothing(report):
-    page = Page(report.read_text())
-    assert not {"script", "link", "iframe"} & set(page.tags)
-    assert page.references
-    assert all(ref.startswith("data:image/jpeg;base64,") or ref.startswith("#") for ref in page.references)
-    assert "url(http" not in report.read_text()
+def numbers(page):
+    """The CSV's values by the columns that tell them apart."""
+    with page.with_name("report.csv").open() as file:
+        return {
+            tuple(value for name, value in row.items() if name != "value"): row["value"] for row in csv.DictReader(file)
+        }
 
 
-def test_a_report_shows_runs_tasks_and_examples(report):
-    text = report.read_text()
-    assert "A &lt;b&gt;title" in text
-    assert "a &amp; b" in text
-    assert (
-        text.index("Zero-shot tasks") < text.index("Trained tasks") < text.index("Training<") < text.index("Examples<")
-    )
-    assert text.count("<svg") == 4  # two kinds of tasks, loss and score
-    assert text.count("<img") == sum(
-        text.count(f"<dt>{task}/")
-        for task in (
-            "nlvr",
-            "visual_entailment",
-            "grounded_vqa",
-            "visual_text_extraction",
-            "color_understanding",
-            "visual_grounding",
-        )
-    )
+def value(found, **wanted):
+    """The one value of the CSV whose columns are as wanted, and otherwise empty."""
+    columns = ("source", "strategy", "seed", "condition", "curve", "place", "section", "task", "metric", "instruction")
+    key = (*(str(wanted.get(name, "")) for name in columns), wanted["quantity"])
+    return float(found[key])
 
 
-def test_plots_are_well_formed_and_take_the_pages_ink(report):
-    for svg in re.findall(r"<svg.*?</svg>", report.read_text(), re.DOTALL):
-        element = ElementTree.fromstring(svg)
-        assert "width" not in element.attrib
-        assert "currentColor" in svg
-        used = set(re.findall(r'xlink:href="#([^"]+)"|url\(#([^)]+)\)', svg))
-        defined = set(re.findall(r' id="([^"]+)"', svg))
-        assert {a or b for a, b in used} <= defined
+def test_a_report_is_one_file_that_loads_nothing(page):
+    text = page.read_text()
+    parsed = Page(text)
+    assert not {"link", "iframe", "object", "form"} & set(parsed.tags)
+    assert parsed.tags.count("script") == 1 and "script-src 'sha256-" in text
+    images = [reference for reference in parsed.references if not reference.startswith("#")]
+    assert images and all(reference.startswith("data:image/jpeg;base64,") for reference in images)
+    assert {reference[1:] for reference in parsed.references if reference.startswith("#")} <= set(parsed.ids)
+    assert len(parsed.ids) == len(set(parsed.ids))
+    assert "url(" not in text and "@import" not in text
 
 
-def test_a_report_is_the_same_every_time(report, runs, tmp_path):
-    build_report(
-        runs,
-        tmp_path / "report.html",
-        title="A <b>title",
-        notes=["a & b"],
-        training_curves={"tuning": report.with_name("log")},
-    )
-    for suffix in (".html", ".md", ".csv"):
-        assert (tmp_path / f"report{suffix}").read_bytes() == report.with_suffix(suffix).read_bytes()
-
-
-def test_csv_and_markdown_hold_the_scores(report, runs):
-    scores = read_scores(runs["tuned"])
-    rows = {(r["run"], r["task"], r["metric"]): r for r in csv.DictReader(report.with_suffix(".csv").open())}
-    for task, entry in scores["tasks"].items():
-        for metric, values in entry["metrics"].items():
-            assert float(rows["tuned", task, metric]["mean"]) == pytest.approx(values["mean"], abs=1e-4)
-    aggregated = [r for r in csv.DictReader(report.with_suffix(".csv").open()) if r["task"] == "(aggregated)"]
-    assert [(r["run"], r["section"]) for r in aggregated] == [
-        (run, section) for section in ("zero_shot", "trained") for run in ("untuned", "tuned")
+def test_a_report_has_all_sections_in_order(page):
+    text = page.read_text()
+    assert "A &lt;b&gt;title" in text and "a &amp; b" in text
+    ids = re.findall(r"<h2 id='(\w+)'>", text)
+    assert ids == [
+        *("results", "seeds", "sensitivity", "ablations", "instructions", "robustness", "training", "examples"),
+        *("settings", "caveats", "missing"),
     ]
-    mean = scores["zero_shot"]["aggregated"]
-    assert f"{mean:.2f}" in report.with_suffix(".md").read_text()
-    assert f"{mean:.2f}" in format_table({"tuned": scores})
+    assert "run `ofa-mi attention`" in text[text.index("id='missing'") :]
+    markdown = page.with_name("report.md").read_text()
+    for title in re.findall(r"<h2 id='\w+'>([^<]+)</h2>", text):
+        assert f"\n## {title}\n" in markdown
 
 
-def test_text_of_a_data_set_cannot_become_markup(runs, tmp_path):
+def test_figures_are_well_formed_described_and_stand_in_files(page):
+    svgs = re.findall(r"<svg class='chart'.*?</svg>", page.read_text(), re.DOTALL)
+    names = re.findall(r"!\[[^]]*\]\(plots/([^)]+)\)", page.with_name("report.md").read_text())
+    assert len(svgs) == len(names) == len(set(names)) == len(list(page.with_name("plots").iterdir()))
+    for svg, name in zip(svgs, names, strict=True):
+        element = ElementTree.fromstring(svg)
+        assert element[0].text and element[1].text
+        assert not re.search(r"(fill|stroke)='#", svg)  # colours come from the style sheet alone
+        file = page.with_name("plots") / name
+        assert "prefers-color-scheme: dark" in file.read_text()
+        assert ElementTree.parse(file).getroot().get("viewBox") == element.get("viewBox")
+
+
+def test_a_report_is_the_same_every_time(page, study, tmp_path):
+    build_report(study, tmp_path)
+    for file in page.parent.rglob("*.*"):
+        assert (tmp_path / file.relative_to(page.parent)).read_bytes() == file.read_bytes()
+
+
+def test_seeds_are_averaged_and_both_deviations_shown(page, study):
+    both = [read_scores(directory) for name, directory in study.runs if name == "MixedInstruct"]
+    (table,) = build_tables({"MixedInstruct": both})
+    (row,) = [row for row in table.rows if row.task == "nlvr"]
+    cells = [scores["tasks"]["nlvr"]["metrics"]["accuracy"] for scores in both]
+    assert row.cells[0].mean == pytest.approx(statistics.fmean(cell["mean"] for cell in cells))
+    assert row.cells[0].deviation == pytest.approx(statistics.fmean(cell["deviation"] for cell in cells))
+    assert row.cells[0].max == pytest.approx(statistics.fmean(cell["max"] for cell in cells))
+    assert row.cells[0].seed_deviation == pytest.approx(statistics.stdev(cell["mean"] for cell in cells))
+    totals = [scores["zero_shot"]["aggregated"] for scores in both]
+    assert table.aggregated[0].value == pytest.approx(statistics.fmean(totals))
+    assert table.aggregated[0].seed_deviation == pytest.approx(statistics.stdev(totals))
+    cell = f"{row.cells[0].mean:.2f} ± {row.cells[0].deviation:.2f} (max {row.cells[0].max:.2f})"
+    assert f"{cell} (seeds ± {row.cells[0].seed_deviation:.2f})" in page.with_name("report.md").read_text()
+    assert f"[seeds ± {row.cells[0].seed_deviation:.2f}]" in format_table({"MixedInstruct": both})
+
+
+def test_csv_holds_the_numbers_of_every_seed_and_of_the_paper(page, study):
+    found = numbers(page)
+    directories = [directory for name, directory in study.runs if name == "SeqInstruct"]
+    for seed, directory in enumerate(directories, start=1):
+        scores = read_scores(directory)
+        line = {"source": "here", "strategy": "SeqInstruct", "seed": seed, "condition": "plain", "section": "zero_shot"}
+        total = scores["zero_shot"]["sensitivity"]
+        assert value(found, **line, quantity="sensitivity") == pytest.approx(total, abs=1e-4)
+        for task, entry in scores["tasks"].items():
+            place = {**line, "task": task, "metric": entry["metric"]}
+            for instruction, score in enumerate(entry["metrics"][entry["metric"]]["scores"], start=1):
+                assert value(found, **place, instruction=instruction, quantity="score") == pytest.approx(
+                    score, abs=1e-4
+                )
+    line = {"source": "paper", "strategy": "SeqInstruct", "condition": "plain", "section": "zero_shot"}
+    assert value(found, **line, quantity="aggregated") == pytest.approx(47.83, abs=0.005)
+    assert value(found, **line, task="nlvr", metric="accuracy", quantity="deviation") == 0.66
+    blind = {
+        "source": "here",
+        "strategy": "MultiInstruct",
+        "seed": 2,
+        "condition": "image none",
+        "section": "zero_shot",
+    }
+    assert 0 < value(found, **blind, quantity="aggregated") < 100
+    curve = {"condition": "plain", "curve": "num_instructions", "place": 5, "section": "zero_shot"}
+    assert value(found, source="paper", **curve, quantity="aggregated") == 47.82
+    assert 0 < value(found, source="here", seed=1, **curve, quantity="aggregated") < 100
+
+
+def test_the_papers_totals_are_those_it_prints():
+    for name, total in published.AGGREGATED.items():
+        assert PaperRow.of(name).aggregated == pytest.approx(total, abs=0.006)
+    for name, total in published.SENSITIVITY.items():
+        assert PaperRow.of(name).sensitivity == pytest.approx(total, abs=0.006)
+    assert PaperRow.of("TaskName").sensitivity is None
+
+
+def test_the_papers_rows_are_marked_and_only_there_if_asked_for(page, study, tmp_path):
+    text = page.read_text()
+    assert text.count("paper (OFA-large)") >= 6 and "45.29" in text
+    out = build_report(replace(study, published=False, ablations=(), examples=0), tmp_path)
+    assert "OFA-large" not in out.read_text() and "45.29" not in out.read_text()
+
+
+def test_runs_of_one_name_are_seeds_parts_or_conditions(study, tmp_path):
+    data = make_images(tmp_path / "data", 2)
+    first = write_run(tmp_path / "first", data, "OFA", per_task=2, tasks=("nlvr", "text_vqa"))
+    second = write_run(tmp_path / "second", data, "OFA", per_task=2, tasks=("visual_dialogue",))
+    blind = write_run(tmp_path / "blind", data, "OFA", per_task=2, tasks=("nlvr",), condition=BLIND)
+    (strategy,) = read_strategies([("OFA", first), ("OFA", second), ("OFA", blind)])
+    (seed,) = strategy.seeds
+    assert list(seed.scores["tasks"]) == seed.scores["zero_shot"]["tasks"] == ["nlvr", "text_vqa", "visual_dialogue"]
+    means = [task["metrics"][task["metric"]]["mean"] for task in seed.scores["tasks"].values()]
+    assert seed.scores["zero_shot"]["aggregated"] == pytest.approx(statistics.fmean(means))
+    assert list(strategy.changed) == ["image none"]
+    with pytest.raises(ConfigError, match=r"both 'OFA', ran the same checkpoint on the same task \(nlvr\)"):
+        read_strategies([("OFA", first), ("OFA", first)])
+    # The paper's TaskName has no instructions, and is none the less a plain run.
+    assert [len(s.seeds) for s in read_strategies([run for run in study.runs if run[0] == "TaskName"])] == [2]
+
+
+def test_curves_are_in_the_order_of_their_axis(study):
+    curves = read_curves(study.ablations)
+    assert [[point.place for point in curve.points] for curve in curves] == [
+        ["1", "5"],
+        ["image understanding", "+ grounding"],
+    ]
+    blind = next(directory for name, directory in study.runs if directory.name == "blind1")
+    with pytest.raises(ConfigError, match="is a run with image none; give a plain one"):
+        read_curves([("num_instructions", "1", blind)])
+
+
+def test_what_the_image_contributes(page, study):
+    plain, blind = (
+        statistics.fmean(
+            read_scores(directory)["zero_shot"]["aggregated"]
+            for name, directory in study.runs
+            if name == "MultiInstruct" and directory.name.startswith("blind") == is_blind
+        )
+        for is_blind in (False, True)
+    )
+    section = page.with_name("report.md").read_text().partition("## What the image contributes")[2]
+    assert f"| {plain:.2f} | {blind:.2f} | {blind - plain:+.2f} |" in section
+
+
+def test_differences_in_settings_are_said(page):
+    section = page.with_name("report.md").read_text().partition("## What does not compare")[2]
+    assert (
+        "Different styles of prompts: instruction (OFA, MultiInstruct" in section and "task-name (TaskName)" in section
+    )
+    assert "false (NaturalInstruct)" in section
+
+
+def test_text_of_a_data_set_cannot_become_markup(study, tmp_path):
+    _, origin = study.runs[0]
     out = tmp_path / "run"
     out.mkdir()
-    (out / "run.json").write_bytes((runs["tuned"] / "run.json").read_bytes())
-    record = next(read_predictions(runs["tuned"] / "predictions.jsonl"))
-    bad = replace(record, prompt="<script>alert(1)</script>", unique_id="'><script>", references=("<i>",))
+    (out / "run.json").write_bytes((origin / "run.json").read_bytes())
+    record = next(read_predictions(origin / "predictions.jsonl"))
+    bad = replace(record, prompt="<script>alert(1)</script> | **x**", unique_id="'><script>", references=("<i>",))
     (out / "predictions.jsonl").write_bytes(bad.to_json())
     score_run(out)
-    build_report({"<script>": out}, tmp_path / "report.html")
-    page = Page((tmp_path / "report.html").read_text())
-    assert "script" not in page.tags
-    assert "i" not in page.tags
+    page = build_report(ReportOptions(runs=[("<script>'\"", out)]), tmp_path / "report")
+    parsed = Page(page.read_text())
+    assert parsed.tags.count("script") == 1 and "alert" not in parsed.tags
+    assert "&lt;script&gt;alert(1)" in page.read_text()
+    markdown = page.with_name("report.md").read_text()
+    assert "<script>" not in markdown and "\\| \\*\\*x\\*\\*" in markdown
 
 
-def test_examples_are_as_many_right_as_wrong_and_do_not_depend_on_the_other_tasks(runs):
-    examples = choose_examples(runs, count=2)
-    for task in {example.record.task for example in examples}:
-        chosen = [example for example in examples if example.record.task == task]
-        expected = (
-            [True, True] if task == "visual_entailment" else [False, False] if task == "visual_grounding" else None
-        )
-        assert [e.right for e in chosen] == (expected or sorted((e.right for e in chosen), reverse=True))
-        assert all(e.right == is_right(e.record) and list(e.answers) == ["untuned", "tuned"] for e in chosen)
-    fewer = choose_examples(runs, count=1)
-    assert {example.record.key for example in fewer} < {example.record.key for example in examples}
+def test_examples_follow_their_rules(study):
+    with_instructions = ("OFA", "MultiInstruct")
+    runs = [run for run in study.runs if run[0] in with_instructions and not run[1].name.startswith("blind")]
+    examples = choose_examples(read_strategies(runs), count=1)
+    scores = {}
+    for name in with_instructions:  # of several seeds the first is shown
+        first = next(directory for other, directory in runs if other == name)
+        for record in read_predictions(first / "predictions.jsonl"):
+            scores.setdefault(record.task, {}).setdefault(record.key, []).append(score_pair(record)[0])
+    for task, questions in scores.items():
+        chosen = {example.kind: example for example in examples if example.record.task == task}
+        assert len({example.record.unique_id for example in chosen.values()}) == len(chosen)
+        assert {"random", "best", "worst"} <= set(chosen)
+        assert all(list(example.answers) == list(with_instructions) for example in chosen.values())
+        shown = {chosen["random"].record.unique_id}
+        gaps = {key: max(pair) - min(pair) for key, pair in questions.items() if key[2] not in shown}
+        if "differ" in chosen:
+            assert gaps[chosen["differ"].record.key] == max(gaps.values())
+            shown.add(chosen["differ"].record.unique_id)
+        means = {key: statistics.fmean(pair) for key, pair in questions.items() if key[2] not in shown}
+        assert means[chosen["best"].record.key] == max(means.values())
+        left = {key: mean for key, mean in means.items() if key[2] != chosen["best"].record.unique_id}
+        assert left[chosen["worst"].record.key] == min(left.values())
+    again = choose_examples(read_strategies(runs), count=2)
+    assert {e.record.key for e in examples if e.kind == "random"} <= {e.record.key for e in again if e.kind == "random"}
+    assert choose_examples(read_strategies(runs), count=0) == []
 
 
-def test_a_wrong_option_is_wrong_however_similar_it_is(runs):
-    record = next(read_predictions(runs["tuned"] / "predictions.jsonl"))
+def test_a_strategy_without_instructions_stands_beside_those_with_them(study):
+    runs = [run for run in study.runs if run[0] in ("OFA", "TaskName")]
+    examples = choose_examples(read_strategies(runs), count=2)
+    assert all(list(example.answers) == ["OFA", "TaskName"] for example in examples)
+    assert len({example.record.instruction for example in examples}) > 1
+    assert all(example.answers["TaskName"].unique_id == example.record.unique_id for example in examples)
+    alone = choose_examples(read_strategies([run for run in runs if run[0] == "TaskName"]), count=1)
+    assert {example.record.prompt_style for example in alone} == {"task-name"}
+
+
+def test_a_wrong_option_is_wrong_however_similar_it_is(study):
+    record = next(read_predictions(study.runs[0][1] / "predictions.jsonl"))
     assert not is_right(replace(record, scores={"rouge_l": 75.0, "accuracy": 0.0}))
     assert is_right(replace(record, scores={"rouge_l": 75.0}))
 
 
-def test_a_report_can_be_made_without_the_images(runs, tmp_path):
-    run = json.loads((runs["tuned"] / "run.json").read_text())
-    run["notes"]["data"] = [str(tmp_path / "gone")]
-    (tmp_path / "tuned").mkdir()
-    for path in runs["tuned"].iterdir():
-        (tmp_path / "tuned" / path.name).write_bytes(path.read_bytes())
-    (tmp_path / "tuned" / "run.json").write_text(json.dumps(run))
-    build_report({"tuned": tmp_path / "tuned"}, tmp_path / "report.html")
-    assert "<img" not in (tmp_path / "report.html").read_text()
+def test_images_are_small_and_from_the_data_directory_only(study, tmp_path):
+    strategies = read_strategies(study.runs[:1])
+    example = next(e for e in choose_examples(strategies, count=1) if e.record.image_path is not None)
+    assert 0 < len(image_bytes(example)) <= MAX_BYTES
+    data = tmp_path / "inside"
+    data.mkdir()
+    shutil.copy(f"{example.data_dirs[0]}/{example.record.image_path}", tmp_path / "outside.png")
+    for path in (str(tmp_path / "outside.png"), "../outside.png"):
+        escaping = replace(example, record=replace(example.record, image_path=path), data_dirs=(str(data),))
+        assert image_bytes(escaping) is None
+    gone = replace(example, data_dirs=(str(data),))
+    assert image_bytes(gone) is None
 
 
-@pytest.mark.parametrize("absolute", [True, False])
-def test_a_report_shows_no_image_from_outside_the_data_directory(runs, data_dir, tmp_path, absolute):
-    (example, *_) = (e for e in choose_examples(runs, count=1) if e.record.image_path is not None)
-    assert example_image(example, [data_dir]) is not None
-    (tmp_path / "inside").mkdir()
-    shutil.copy(data_dir / example.record.image_path, tmp_path / "outside.png")
-    path = str(tmp_path / "outside.png") if absolute else "../outside.png"
-    escaping = replace(example, record=replace(example.record, image_path=path))
-    assert example_image(escaping, [tmp_path / "inside"]) is None
+def test_noisy_images_are_made_smaller_until_they_fit(study, tmp_path):
+    import numpy as np
+    from PIL import Image
+
+    example = next(iter(choose_examples(read_strategies(study.runs[:1]), count=1)))
+    noise = np.random.default_rng(1).integers(0, 256, (700, 900, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    noisy = replace(example, record=replace(example.record, image_path="noise.png"), data_dirs=(str(tmp_path),))
+    assert 0 < len(image_bytes(noisy)) <= MAX_BYTES
+
+
+def test_one_run_without_anything_else_says_what_is_missing(study, tmp_path):
+    page = build_report(ReportOptions(runs=study.runs[:1]), tmp_path)
+    missing = page.read_text().partition("id='missing'")[2]
+    for what in ("Ablations", "Attention", "Training", "What the image contributes"):
+        assert what in missing
+    assert "One seed only: OFA" in page.read_text()
+
+
+def test_an_ablation_alone_is_a_report(study, tmp_path):
+    page = build_report(ReportOptions(ablations=study.ablations), tmp_path)
+    assert re.findall(r"<h2 id='(\w+)'>", page.read_text())[0] == "ablations"
 
 
 def test_what_is_not_a_run_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match="ofa-mi score"):
-        build_report({"a": tmp_path}, tmp_path / "report.html")
+        build_report(ReportOptions(runs=[("a", tmp_path)]), tmp_path / "out")
     with pytest.raises(ConfigError, match="at least one run"):
-        build_report({}, tmp_path / "report.html")
+        build_report(ReportOptions(), tmp_path / "out")
+    (tmp_path / "c.json").write_text('{"a": 1}')
+    with pytest.raises(DataError, match=r"c\.json: must be a file that `ofa-mi compare` wrote"):
+        build_report(ReportOptions(ablations=[], runs=[], attention=["x"], comparisons=[tmp_path / "c.json"]), tmp_path)
 
 
 def test_runs_that_do_not_compare_are_said_not_to():
@@ -271,3 +436,28 @@ def test_training_log(tmp_path):
     (tmp_path / "log").write_text("nothing here")
     with pytest.raises(DataError, match="holds no loss"):
         read_training_log(tmp_path / "log")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"), [(0, 100, [0, 20, 40, 60, 80, 100]), (0, 0, None), (3.2, 3.9, None), (-1, 7e-3, None)]
+)
+def test_ticks_are_round_and_cover_the_values(low, high, ticks):
+    found = nice_ticks(low, high)
+    assert ticks is None or found == ticks
+    assert found[0] <= low and found[-1] >= high and 2 <= len(found) <= 9
+    steps = {round(b - a, 9) for a, b in itertools.pairwise(found)}
+    assert len(steps) == 1
+
+
+def test_labels_are_moved_apart_but_keep_their_order():
+    moved = spread_out([50, 51, 10, 52], 14, 0, 100)
+    assert moved[2] < moved[0] < moved[1] < moved[3]
+    assert all(b - a >= 14 for a, b in itertools.pairwise(sorted(moved)))
+    assert max(spread_out([99, 100], 14, 0, 100)) <= 100
+
+
+def test_settings_of_every_run_are_listed(page, study):
+    settings = page.with_name("report.md").read_text().partition("## Settings and versions")[2]
+    for _, directory in study.runs:
+        assert str(directory).replace("_", "\\_") in settings
+    assert json.loads((study.runs[0][1] / "run.json").read_text())["settings"]["checkpoint"][:12] in settings
