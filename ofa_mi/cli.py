@@ -30,6 +30,7 @@ COMMANDS = (
     "evaluate",
     "score",
     "compare",
+    "attention",
     "report",
 )
 BAD_INPUT = 2  # exit status, as argparse's

@@ -1,0 +1,145 @@
+"""``ofa-mi attention``: how much of the text's attention in the encoder goes to the image, layer by layer.
+
+    ofa-mi attention OFA=ofa.pt MultiInstruct=tuned.pt --data DATA --tasks eval --max-instances 100 --out attention
+
+A checkpoint that ``--out`` holds already is not measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from pathlib import Path
+
+from ofa_mi.commands.evaluate import parse_instructions
+from ofa_mi.errors import ConfigError
+
+HELP = "measure and draw the text's attention to image patches, by encoder layer"
+NAME = re.compile(r"\w[\w .,+()-]*")  # it becomes the name of a file
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument(
+        "checkpoints",
+        nargs="+",
+        metavar="NAME=CHECKPOINT",
+        help="checkpoints, and what to call them; the first is what the others are compared with",
+    )
+    parser.add_argument(
+        "--bpe-dir", metavar="DIR", help="vocabulary files, for checkpoints without their own vocabulary"
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="directory of the analysis")
+    parser.add_argument("--device", help="where to compute, e.g. cpu or cuda:1; default: a GPU if there is one")
+    parser.add_argument("--batch-size", type=int, default=16, help="prompts per batch")
+
+    what = parser.add_argument_group("what is read")
+    what.add_argument("--data", required=True, metavar="DIRS", help=f"data directories, joined by '{os.pathsep}'")
+    what.add_argument("--split", default="test", help="which file of the data directories: SPLIT.jsonl")
+    what.add_argument(
+        "--tasks", nargs="+", default=["eval"], metavar="TASK", help="tasks or task groups, or eval, train or all"
+    )
+    what.add_argument("--exclude-tasks", nargs="+", default=[], metavar="TASK", help="the same, to leave out")
+    what.add_argument(
+        "--instructions", nargs="+", default=["1"], metavar="N", help="numbers of instructions, from 1, or all"
+    )
+    what.add_argument(
+        "--instruction-dir", metavar="DIRS", help=f"YAML files of your own tasks, joined by '{os.pathsep}'"
+    )
+    what.add_argument("--instruction-language", default="en", metavar="CODE", help="language of the instructions")
+    what.add_argument("--max-instances", type=int, default=0, metavar="N", help="at most N instances per task; 0: all")
+    what.add_argument("--seed", type=int, default=1, help="seed of that choice")
+    what.add_argument(
+        "--option-markers",
+        choices=("on", "off"),
+        help="write options as '[Options]: a||||b' (on) or 'a, b' (off); default: as each model was trained",
+    )
+
+    maps = parser.add_argument_group("heat maps")
+    maps.add_argument("--heat-maps", type=int, default=0, metavar="K", help="draw the attention over K images")
+    maps.add_argument(
+        "--heat-map-layers",
+        type=int,
+        nargs="+",
+        metavar="LAYER",
+        help="layers, from 1, beside the mean of all; default: up to six, evenly spaced",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Analyse and print the shares; the exit status."""
+    checkpoints = named_checkpoints(args.checkpoints)
+    instructions = parse_instructions(args.instructions)
+    from ofa_mi.decoding.predictor import Predictor
+    from ofa_mi.evaluation.attention_analysis import AttentionOptions, analyse
+    from ofa_mi.evaluation.runner import EvaluationOptions
+    from ofa_mi.instructions.registry import load_registry
+
+    selection = EvaluationOptions(
+        tasks=tuple(args.tasks),
+        exclude_tasks=tuple(args.exclude_tasks),
+        instructions=instructions,
+        max_instances=args.max_instances,
+        seed=args.seed,
+        split=args.split,
+        batch_size=args.batch_size,
+    )
+    options = AttentionOptions(
+        selection=selection,
+        option_markers=None if args.option_markers is None else args.option_markers == "on",
+        heat_maps=args.heat_maps,
+        layers=None if args.heat_map_layers is None else tuple(args.heat_map_layers),
+    )
+    result = analyse(
+        checkpoints,
+        args.data.split(os.pathsep),
+        args.out,
+        options,
+        registry=load_registry(
+            *filter(None, (args.instruction_dir or "").split(os.pathsep)), language=args.instruction_language
+        ),
+        load=lambda path: Predictor.from_checkpoint(path, bpe_dir=args.bpe_dir, device=args.device),
+    )
+    print(shares_table(result))
+    return 0
+
+
+def named_checkpoints(values: list[str]) -> dict[str, Path]:
+    """Files by name; a plain path is called by its file's name without the ending.
+
+    Raises:
+        ConfigError: A name cannot be the name of a file, or stands for two checkpoints.
+    """
+    checkpoints: dict[str, Path] = {}
+    for value in values:
+        name, equals, path = value.partition("=")
+        if not equals or "/" in name:
+            name, path = Path(value).stem, value
+        if not NAME.fullmatch(name) or not path:
+            raise ConfigError(
+                f"{value}: must be NAME=CHECKPOINT, with a name of letters, digits, blanks and _ . , + ( ) -"
+            )
+        if name in checkpoints:
+            raise ConfigError(f"two checkpoints are called {name}; give them names, NAME=CHECKPOINT")
+        checkpoints[name] = Path(path)
+    return checkpoints
+
+
+def shares_table(result: dict) -> str:
+    """Shares in percent, a line per checkpoint, for the terminal."""
+    names = [checkpoint["name"] for checkpoint in result["checkpoints"]]
+    width = max(len("checkpoint"), *map(len, names))
+    depth = max(checkpoint["layers"] for checkpoint in result["checkpoints"])
+    heads = [*(f"layer {n}" for n in range(1, depth + 1)), "mean", "even"]
+    lines = [f"{'checkpoint':<{width}}" + "".join(f"{head:>10}" for head in heads)]
+    for checkpoint in result["checkpoints"]:
+        shares = [f"{100 * layer['mean']:.2f}" for layer in checkpoint["by_layer"]]
+        shares += [""] * (depth - len(shares))
+        shares += [f"{100 * checkpoint['share']['mean']:.2f}", f"{100 * checkpoint['uniform']:.2f}"]
+        lines.append(f"{checkpoint['name']:<{width}}" + "".join(f"{share:>10}" for share in shares))
+    counts = result["instances"]
+    lines += ["", f"% of the text's attention on image patches; {counts['with_image']} instances with an image"]
+    if counts["text_only_left_out"]:
+        lines[-1] += f", {counts['text_only_left_out']} without one left out"
+    return "\n".join(lines)

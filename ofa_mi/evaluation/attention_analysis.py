@@ -1,0 +1,512 @@
+"""How much of the text's attention in the encoder goes to the image, layer by layer, and where in the image.
+
+The share of an instance: in one encoder layer, the part of a text token's self-attention that falls on image patches,
+averaged over text tokens and heads (arXiv 2212.10773, analysis of attention). Text tokens are all tokens of the prompt,
+``<s>``, ``</s>`` and location tokens included, and no padding.
+
+Nothing here runs in training or decoding. The weights are computed beside the model's own attention, from the same
+queries, keys, bias and mask, and are reduced layer by layer.
+
+An analysis has a directory of its own: ``checkpoints/NAME.json`` is what was measured of a checkpoint, and everything
+else is made from these files. Checkpoints that were measured already are not run again.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ofa_mi.data.files import atomic_write
+from ofa_mi.decoding.predictor import Predictor, Query
+from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.evaluation.attention_plots import HeatMaps, Shares, heat_map_figure, layers_shown, share_figure
+from ofa_mi.evaluation.runner import EvaluationOptions, Plan, Question, file_hash
+from ofa_mi.instructions.prompt import RegionSegment
+from ofa_mi.instructions.registry import Registry, default_registry
+
+logger = logging.getLogger(__name__)
+
+FORMAT = "ofa-mi attention 1"
+DEFINITION = (
+    "share: in an encoder layer, the part of a text token's self-attention that falls on image patches, averaged over "
+    "text tokens and heads, then over instructions, then over instances; uniform: patches / (patches + text tokens), "
+    "the share that even attention would give; standard_error: of the mean over instances"
+)
+RESULT, TABLE, PLOT = "attention.json", "attention.csv", "attention.png"
+ALL_TASKS = "all"  # in the table, the line of all tasks together
+DIGITS = 6  # after the point, of every share that is stored
+
+# -- the weights
+
+
+@contextmanager
+def observed(encoder, observe: Callable[..., None]) -> Iterator[None]:
+    """Within the block, call ``observe`` with what each self-attention of ``encoder`` is given, and run it as ever.
+
+    Args:
+        encoder: Of the model; its layers are called in order.
+        observe: Called as ``observe(q, k, bias=…, key_padding_mask=…, scale=…)``, shapes as in
+            :func:`ofa_mi.kernels.attention`.
+    """
+    modules = [layer.self_attn for layer in encoder.layers]
+    for module in modules:
+        # An attribute of the instance hides the method of the class: no test and no hook stays in the normal path.
+        module.attend = partial(_observe_and_attend, module.attend, partial(observe, scale=module.scale))
+    try:
+        yield
+    finally:
+        for module in modules:
+            del module.attend
+
+
+def _observe_and_attend(attend, observe, q, k, v, *, bias, key_padding_mask=None):
+    observe(q, k, bias=bias, key_padding_mask=key_padding_mask)
+    return attend(q, k, v, bias=bias, key_padding_mask=key_padding_mask)
+
+
+@torch.no_grad()
+def image_attention(model, net_input: Mapping[str, Tensor | None]) -> Tensor:
+    """Attention of the text to every patch, averaged over text tokens and heads.
+
+    Args:
+        model: OFA model in evaluation mode.
+        net_input: The encoder's inputs, as :meth:`~ofa_mi.decoding.predictor.Predictor.net_input` makes them.
+
+    Returns:
+        (layers, B, P) fp32 (fp64 for an fp64 model) on the CPU. The sum over P is the share of a layer. Undefined, NaN,
+        for a sample without an image.
+
+    Raises:
+        DataError: No sample has an image.
+    """
+    if net_input.get("patch_images") is None:
+        raise DataError("a batch without any image: there is no attention to patches")
+    text = net_input["src_tokens"].ne(model.encoder.padding_idx)  # B, S
+    layers: list[Tensor] = []
+
+    def observe(q: Tensor, k: Tensor, **parts) -> None:
+        patches = k.shape[2] - text.shape[1]
+        layers.append(_mean_weights(q[:, :, patches:], k, text=text, **parts)[:, :patches].cpu())
+
+    with observed(model.encoder, observe):
+        model.encoder(**net_input)
+    attention = torch.stack(layers)  # layers, B, P
+    if (masks := net_input.get("patch_masks")) is not None:
+        attention[:, ~masks.cpu()] = math.nan
+    return attention
+
+
+def _mean_weights(q, k, *, bias, key_padding_mask, scale: float, text) -> Tensor:
+    """Attention weights of the text's queries (B, H, S, D) to all keys, averaged over text tokens and heads: (B, L)."""
+    dtype = torch.promote_types(q.dtype, torch.float32)
+    scores = torch.matmul(q.to(dtype) * scale, k.to(dtype).transpose(-2, -1))  # B, H, S, L
+    scores += bias[..., -q.shape[2] :, :]
+    if key_padding_mask is not None:
+        scores.masked_fill_(key_padding_mask[:, None, None, :], -math.inf)
+    weights = scores.softmax(dim=-1).mean(dim=1)  # B, S, L
+    return weights.masked_fill_(~text[..., None], 0).sum(dim=1) / text.sum(dim=1, keepdim=True)
+
+
+# -- an analysis
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionOptions:
+    """What an analysis measures and shows.
+
+    Attributes:
+        selection: Which instances, under which instructions; settings of decoding have no effect.
+        option_markers: Write ``[Options]: a||||b`` (True) or ``a, b`` (False); None: as each model was trained.
+        heat_maps: Number of instances whose attention is drawn over the image.
+        layers: Layers, from 1, that these drawings show; None for up to six, evenly spaced.
+    """
+
+    selection: EvaluationOptions
+    option_markers: bool | None = None
+    heat_maps: int = 0
+    layers: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.heat_maps < 0:
+            raise ConfigError(f"the number of heat maps must be 0 or more, found {self.heat_maps}")
+
+
+def analyse(
+    checkpoints: Mapping[str, Path],
+    data_dirs: Sequence[str | Path],
+    out_dir: str | Path,
+    options: AttentionOptions,
+    *,
+    registry: Registry | None = None,
+    load: Callable[[Path], Predictor] = Predictor.from_checkpoint,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Measure every checkpoint that ``out_dir`` does not hold yet, then write numbers, table, plot and heat maps.
+
+    Args:
+        checkpoints: Files by the name that the results give them; a name becomes the name of a file.
+        data_dirs: Data directories.
+        out_dir: Directory of the analysis; made if it does not exist.
+        options: What to measure and to show.
+        registry: Tasks; None for the packaged ones.
+        load: Makes a predictor of a checkpoint.
+        progress: Show a progress bar.
+
+    Returns:
+        The content of ``attention.json``.
+
+    Raises:
+        ConfigError: No instance has an image, a checkpoint does not exist or has no such layer, or ``out_dir`` holds
+            a measurement of that name with other settings.
+        CheckpointError: A checkpoint cannot be loaded.
+        DataError: An instance cannot be used.
+    """
+    out_dir, registry = Path(out_dir), registry or default_registry()
+    hashes = {name: file_hash(path) for name, path in checkpoints.items()}
+    selection = Selection(data_dirs, options, registry)
+    measured = {}
+    for name, path in checkpoints.items():
+        file = out_dir / "checkpoints" / f"{name}.json"
+        settings = {"checkpoint": hashes[name], **selection.settings}
+        if (found := _read(file, settings)) is None:
+            predictor = load(path)
+            layers_shown(len(predictor.model.encoder.layers), options.layers, name)
+            found = {"format": FORMAT, "settings": settings, **measure(predictor, selection, name, progress=progress)}
+            _write_json(file, found, indent=None)
+        else:
+            logger.info("%s: measured already", name)
+        layers_shown(found["layers"], options.layers, name)
+        measured[name] = found
+    result = summarise(measured, checkpoints, selection)
+    result["heat_maps"] = _draw_heat_maps(measured, selection, options.layers, out_dir)
+    atomic_write(out_dir / PLOT, share_figure(_curves(result)))
+    atomic_write(out_dir / TABLE, _table(result).encode())
+    _write_json(out_dir / RESULT, result, indent=1)
+    return result
+
+
+class Selection:
+    """The questions with an image that an analysis asks, the same for every checkpoint.
+
+    Attributes:
+        plan: Where they come from.
+        text_only: Number of instances without an image, which are left out: they have no share.
+        heat_maps: Keys of the questions that are drawn, in order.
+        settings: What a measurement must agree about.
+
+    Raises:
+        ConfigError: No instance has an image.
+    """
+
+    def __init__(self, data_dirs: Sequence[str | Path], options: AttentionOptions, registry: Registry) -> None:
+        self.options, self.data_dirs, self.registry = options, data_dirs, registry
+        self.plan = Plan(data_dirs, options.selection, registry)
+        self.plan.check()
+        asked = {name: self.plan.questions(spec) for name, spec in self.plan.specs.items()}
+        self.text_only = len({question.key[::2] for part in asked.values() for question in part if not _seen(question)})
+        self.by_task = {name: kept for name, part in asked.items() if (kept := list(filter(_seen, part)))}
+        if not self.by_task:
+            raise ConfigError(
+                f"none of the {self.text_only} chosen instances of {', '.join(asked)} has an image: "
+                "attention to patches needs one; choose other --tasks"
+            )
+        self.heat_maps = _spread(self.by_task, options.heat_maps)
+        self.settings = self._settings()
+
+    def questions(self, predictor: Predictor) -> list[list[Question]]:
+        """The questions of every task, their options written as the predictor's model was trained."""
+        markers = self.options.option_markers
+        markers = predictor.option_markers if markers is None else markers
+        if markers == self.plan.options.option_markers:
+            return list(self.by_task.values())
+        plan = Plan(self.data_dirs, replace(self.options.selection, option_markers=markers), self.registry)
+        return [list(filter(_seen, plan.questions(plan.specs[name]))) for name in self.by_task]
+
+    def _settings(self) -> dict[str, Any]:
+        chosen, plan = self.options.selection, self.plan
+        markers = self.options.option_markers
+        texts = {name: [template for _, _, template in found] for name, found in plan.templates.items()}
+        return {
+            "data": [file_hash(store.path) for store in plan.stores],
+            "split": chosen.split,
+            "tasks": {name: {"version": plan.specs[name].version, "instructions": texts[name]} for name in self.by_task},
+            "instruction_language": plan.language,
+            "option_markers": "as trained" if markers is None else "on" if markers else "off",
+            "max_instances": chosen.max_instances,
+            "seed": chosen.seed,
+            "heat_maps": self.options.heat_maps,
+        }
+
+
+def _seen(question: Question) -> bool:
+    return question.instance.image_path is not None
+
+
+def _spread(by_task: Mapping[str, Sequence[Question]], count: int) -> list[tuple[str, int, str]]:
+    """Keys of ``count`` questions under the first instruction: one of every task, then a second one, and so on."""
+    keys = []
+    for questions in by_task.values():
+        first = min(question.instruction for question in questions)
+        keys.append(sorted(question.key for question in questions if question.instruction == first))
+    return [key for keys_of_round in zip_longest(*keys) for key in keys_of_round if key is not None][:count]
+
+
+def measure(predictor: Predictor, selection: Selection, name: str, *, progress: bool = True) -> dict[str, Any]:
+    """The shares of every question, and the heat maps of some.
+
+    Args:
+        predictor: The model.
+        selection: The questions.
+        name: Of the checkpoint, for the progress bar.
+        progress: Show a progress bar.
+
+    Returns:
+        ``layers``, ``patches``, ``questions`` (their shares by layer) and ``heat_maps`` (attention by layer and patch),
+        as docs/attention.md describes them.
+    """
+    parts, size = selection.questions(predictor), selection.options.selection.batch_size
+    rows: list[dict[str, Any]] = []
+    maps: dict[tuple, dict[str, Any]] = {}
+    with tqdm(total=sum(map(len, parts)), unit="prompts", desc=name, disable=not progress) as bar:
+        for questions in parts:
+            for start in range(0, len(questions), size):
+                batch = questions[start : start + size]
+                net_input = predictor.net_input(_queries(batch, selection.plan))
+                attention = image_attention(predictor.model, net_input)  # layers, B, P
+                shares, lengths = attention.sum(dim=-1).t().tolist(), net_input["src_lengths"].tolist()
+                for i, question in enumerate(batch):
+                    rows.append(_row(question, text_tokens=lengths[i], shares=_rounded(shares[i])))
+                    if question.key in selection.heat_maps:
+                        prompt = predictor.encoder.describe(question.prompt)
+                        layers = [[float(f"{x:.4g}") for x in layer] for layer in attention[:, i].tolist()]
+                        maps[question.key] = _row(question, prompt=prompt, attention=layers)
+                bar.update(len(batch))
+    rows.sort(key=lambda row: (row["task"], row["unique_id"], row["instruction_id"]))
+    layers, _, patches = attention.shape
+    heat_maps = [maps[key] for key in selection.heat_maps]
+    return {"layers": layers, "patches": patches, "questions": rows, "heat_maps": heat_maps}
+
+
+def _queries(batch: Sequence[Question], plan: Plan) -> list[Query]:
+    """Queries of a batch; an image that several questions are about is read once."""
+    images = {}
+    for question in batch:
+        place = question.store, question.instance.image_path
+        if place not in images:
+            images[place] = plan.stores[question.store].load_image(question.instance)
+    return [
+        Query(
+            question.prompt,
+            images[question.store, question.instance.image_path],
+            question.instance.image_size,
+            name=f"{question.instance.name} under {question.instruction_id}",
+        )
+        for question in batch
+    ]
+
+
+def _row(question: Question, **values) -> dict[str, Any]:
+    names = {"unique_id": question.instance.unique_id, "instruction_id": question.instruction_id}
+    return {"task": question.spec.name, **names, **values}
+
+
+def _rounded(values: Sequence[float]) -> list[float]:
+    return [round(value, DIGITS) for value in values]
+
+
+# -- what is made of the measurements
+
+
+def summarise(
+    measured: Mapping[str, Mapping[str, Any]], files: Mapping[str, Path], selection: Selection
+) -> dict[str, Any]:
+    """Means and standard errors by checkpoint, task and layer.
+
+    Args:
+        measured: What :func:`measure` gives, by name of the checkpoint; its ``settings`` hold the file's hash.
+        files: File of each checkpoint.
+        selection: The questions.
+
+    Returns:
+        The content of ``attention.json`` without the heat maps, as docs/attention.md describes it.
+    """
+    samples = {name: _Sample.of(part) for name, part in measured.items()}
+    first = next(iter(samples))
+    settings = {key: value for key, value in selection.settings.items() if key != "heat_maps"}
+    return {
+        "format": FORMAT,
+        "definition": DEFINITION,
+        "settings": settings,
+        "instances": {
+            "with_image": len(samples[first].tasks),
+            "text_only_left_out": selection.text_only,
+            "questions": len(measured[first]["questions"]),
+        },
+        "checkpoints": [
+            {
+                "name": name,
+                "file": str(files[name]),
+                "sha256": part["settings"]["checkpoint"],
+                "layers": part["layers"],
+                "patches": part["patches"],
+                **samples[name].summary(),
+                "difference": None if name == first else samples[name].difference(samples[first], first),
+                "tasks": {task: samples[name].of_task(task).summary() for task in sorted(set(samples[name].tasks))},
+            }
+            for name, part in measured.items()
+        ],
+        "plot": PLOT,
+    }
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """Shares of the instances, averaged over their instructions.
+
+    Attributes:
+        tasks: (N,) the task of each instance.
+        shares: (N, layers).
+        tokens: (N,) text tokens.
+        uniform: (N,) what even attention would give.
+    """
+
+    tasks: np.ndarray
+    shares: np.ndarray
+    tokens: np.ndarray
+    uniform: np.ndarray
+
+    @classmethod
+    def of(cls, part: Mapping[str, Any]) -> _Sample:
+        instances: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for row in part["questions"]:
+            instances.setdefault((row["task"], row["unique_id"]), []).append(row)
+        groups, patches = list(instances.values()), part["patches"]
+        return cls(
+            np.array([task for task, _ in instances]),
+            np.array([np.mean([row["shares"] for row in group], axis=0) for group in groups]),
+            np.array([np.mean([row["text_tokens"] for row in group]) for group in groups]),
+            np.array([np.mean([patches / (patches + row["text_tokens"]) for row in group]) for group in groups]),
+        )
+
+    def of_task(self, task: str) -> _Sample:
+        chosen = self.tasks == task
+        return _Sample(self.tasks[chosen], self.shares[chosen], self.tokens[chosen], self.uniform[chosen])
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "instances": len(self.tasks),
+            "text_tokens": round(float(self.tokens.mean()), DIGITS),
+            "uniform": round(float(self.uniform.mean()), DIGITS),
+            "share": _mean_and_error(self.shares.mean(axis=1)),
+            "by_layer": [{"layer": i, **_mean_and_error(layer)} for i, layer in enumerate(self.shares.T, 1)],
+        }
+
+    def difference(self, other: _Sample, name: str) -> dict[str, Any] | None:
+        """Paired differences to the same instances under another checkpoint; None if that has other layers."""
+        if self.shares.shape != other.shares.shape:
+            return None
+
+        def compared(one: np.ndarray, two: np.ndarray) -> dict[str, float | None]:
+            ratio = round(float(one.mean() / two.mean()), DIGITS) if two.mean() else None
+            return {**_mean_and_error(one - two), "ratio": ratio}
+
+        layers = enumerate(zip(self.shares.T, other.shares.T, strict=True), 1)
+        return {
+            "to": name,
+            "share": compared(self.shares.mean(axis=1), other.shares.mean(axis=1)),
+            "by_layer": [{"layer": i, **compared(one, two)} for i, (one, two) in layers],
+        }
+
+
+def _mean_and_error(values: np.ndarray) -> dict[str, float | None]:
+    """Mean and its standard error, which a single value does not have."""
+    error = float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else None
+    return {
+        "mean": round(float(values.mean()), DIGITS),
+        "standard_error": None if error is None else round(error, DIGITS),
+    }
+
+
+def _table(result: Mapping[str, Any]) -> str:
+    """One line per checkpoint, task and layer, as CSV."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(("checkpoint", "task", "instances", "layer", "share", "standard_error", "uniform"))
+    for checkpoint in result["checkpoints"]:
+        for task, values in {ALL_TASKS: checkpoint, **checkpoint["tasks"]}.items():
+            for layer in values["by_layer"]:
+                numbers = layer["layer"], layer["mean"], layer["standard_error"], values["uniform"]
+                writer.writerow((checkpoint["name"], task, values["instances"], *numbers))
+    return file.getvalue()
+
+
+def _curves(result: Mapping[str, Any]) -> dict[str, Shares]:
+    return {
+        checkpoint["name"]: Shares(
+            tuple(layer["mean"] for layer in checkpoint["by_layer"]),
+            tuple(layer["standard_error"] for layer in checkpoint["by_layer"]),
+            checkpoint["uniform"],
+        )
+        for checkpoint in result["checkpoints"]
+    }
+
+
+def _draw_heat_maps(
+    measured: Mapping[str, Mapping[str, Any]], selection: Selection, layers: tuple[int, ...] | None, out_dir: Path
+) -> list[dict[str, Any]]:
+    """Draw the heat maps of every chosen instance, all checkpoints in one picture; what each file shows."""
+    drawn = []
+    questions = {question.key: question for part in selection.by_task.values() for question in part}
+    first = next(iter(measured.values()))
+    for number, key in enumerate(selection.heat_maps):
+        question, row = questions[key], first["heat_maps"][number]
+        image = selection.plan.stores[question.store].load_image(question.instance)
+        regions = tuple(segment.box for segment in question.prompt if isinstance(segment, RegionSegment))
+        attention = {name: np.array(part["heat_maps"][number]["attention"]) for name, part in measured.items()}
+        file = f"heat_maps/{number + 1}.png"
+        title = f"{key[0].replace('_', ' ')}: {question.instance.unique_id}"
+        atomic_write(out_dir / file, heat_map_figure(HeatMaps(title, row["prompt"], image, regions, attention), layers))
+        shown = {name: row[name] for name in ("task", "unique_id", "instruction_id", "prompt")}
+        drawn.append({"file": file, **shown, "image_path": question.instance.image_path, "data_dir": question.store})
+    return drawn
+
+
+# -- files
+
+
+def _read(file: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The measurement in ``file``, None if there is none; ConfigError if its settings are others."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file}: cannot be read ({error}); remove it to measure again") from None
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise DataError(f"{file}: is no measurement of this version of ofa-mi attention; remove it to measure again")
+    there = found["settings"]
+    for key in [*settings, *there]:
+        if there.get(key) != settings.get(key):
+            raise ConfigError(
+                f"{file} was measured with another setting of {key}; choose another name or --out, or remove the file"
+            )
+    return found
+
+
+def _write_json(file: Path, content: Mapping[str, Any], indent: int | None) -> None:
+    atomic_write(file, (json.dumps(content, indent=indent, ensure_ascii=False) + "\n").encode())
