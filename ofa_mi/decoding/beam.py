@@ -24,7 +24,7 @@ from ofa_mi.decoding.trie import Automaton, TrieTable
 from ofa_mi.errors import ConfigError, OfaMiError
 
 BOS, PAD, EOS = 0, 1, 2
-ENCODER_INPUTS = ("src_tokens", "src_lengths", "patch_images", "patch_masks")
+ENCODER_INPUTS = ("src_tokens", "src_lengths", "patch_images", "patch_masks", "patch_index")
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,7 @@ class Predictor:
         self.generation = generation or GenerationConfig()
         self.device = torch.device(device)
         self.black_image, self.option_markers = black_image, option_markers
+        self._black = Image.new("RGB", (self.transform.patch_image_size,) * 2)
         self.dtype = next(model.parameters()).dtype
         bins = self._bins()
         self._region = RegionGrammar(bins)
@@ -177,18 +178,25 @@ class Predictor:
     def net_input(self, queries: Sequence[Query]) -> dict[str, Tensor | None]:
         """The encoder's inputs for ``queries`` as one batch; images only of those that have one.
 
+        Queries with the same image object share its row, which ``patch_index`` then gives.
+
         Raises:
             DataError: A prompt cannot be encoded; the message names the question.
         """
         sources = [self.encoder.source(query.prompt, query.image_size, name=query.name) for query in queries]
         images = [self._image(query) for query in queries]
         present = [image for image in images if image is not None]
-        return {
+        different = list({id(image): image for image in present}.values())
+        inputs = {
             "src_tokens": pad_right(sources).to(self.device),
             "src_lengths": torch.tensor([len(source) for source in sources], device=self.device),
-            "patch_images": torch.stack(present).to(self.device, self.dtype) if present else None,
+            "patch_images": self._pixels(different) if present else None,
             "patch_masks": torch.tensor([image is not None for image in images], device=self.device),
         }
+        if len(different) < len(present):
+            rows = {id(image): row for row, image in enumerate(different)}
+            inputs["patch_index"] = torch.tensor([rows[id(image)] for image in present], device=self.device)
+        return inputs
 
     def _groups(self, queries: Sequence[Query]) -> Iterator[tuple[list[int], GenerationConfig]]:
         """Rows of the queries that are decoded with the same settings, and these settings."""
@@ -250,12 +258,12 @@ class Predictor:
         following = [encode(*options[0], TextSegment(OPTION_SEPARATOR), *option)[len(first[0]) :] for option in options]
         return OptionSetGrammar(first, following, encode(TextSegment(EMPTY_SET)))
 
-    def _image(self, query: Query) -> Tensor | None:
-        if query.image is not None:
-            return self.transform(query.image)
-        if self.black_image:
-            return self.transform(Image.new("RGB", (self.transform.patch_image_size,) * 2))
-        return None
+    def _image(self, query: Query) -> Image.Image | None:
+        """The image that the model sees."""
+        return self._black if query.image is None and self.black_image else query.image
+
+    def _pixels(self, images: Sequence[Image.Image]) -> Tensor:
+        return torch.stack([self.transform(image) for image in images]).to(self.device, self.dtype)
 
 
 def _usable(device: str | torch.device) -> torch.device:

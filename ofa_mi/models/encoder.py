@@ -104,6 +104,7 @@ class Encoder(FairseqEncoder):
         patch_images: Tensor | None = None,
         patch_masks: Tensor | None = None,
         return_all_hiddens: bool = False,
+        patch_index: Tensor | None = None,
     ) -> dict[str, list[Tensor]]:
         """Encode a batch of texts, some or all of them with an image.
 
@@ -113,6 +114,8 @@ class Encoder(FairseqEncoder):
             patch_images: (B, 3, H, W), or only the rows (N, 3, H, W) of the samples that have an image.
             patch_masks: (B,) bool, True for samples that have an image; ``None`` means all of them.
             return_all_hiddens: also return the input of every layer and the output of the last one.
+            patch_index: (N,) int64, for each of the N samples that have an image its row in ``patch_images``, where
+                samples share images; the image tower then runs once for each image.
 
         Returns:
             fairseq's dictionary of lists: ``encoder_out`` [(P + S, B, C)], ``encoder_padding_mask`` [(B, P + S)],
@@ -121,7 +124,7 @@ class Encoder(FairseqEncoder):
 
         Raises:
             ConfigError: the image or the text exceeds the position tables.
-            DataError: ``patch_images`` and ``patch_masks`` contradict each other.
+            DataError: ``patch_images``, ``patch_masks`` and ``patch_index`` contradict each other.
         """
         length = src_tokens.shape[1]
         if length > self.config.max_source_positions:
@@ -131,7 +134,7 @@ class Encoder(FairseqEncoder):
             )
         x, padding_mask = self._embed_text(src_tokens)
         positions = self.pos_ln(self.embed_positions.weight[:length])  # S, C
-        patches = self._embed_images(patch_images, patch_masks, len(src_tokens))
+        patches = self._embed_images(patch_images, patch_masks, patch_index, len(src_tokens))
         if patches is not None:
             x = torch.cat([patches.x, x], dim=1)  # B, P + S, C
             padding_mask = torch.cat([patches.padding_mask, padding_mask], dim=1)
@@ -151,7 +154,7 @@ class Encoder(FairseqEncoder):
 
     def forward_non_torchscript(self, net_input: dict[str, Tensor]) -> dict[str, list[Tensor]]:
         """fairseq's hook of its SequenceGenerator: encode a batch's ``net_input``, whatever else is in there."""
-        names = ("src_tokens", "src_lengths", "patch_images", "patch_masks")
+        names = ("src_tokens", "src_lengths", "patch_images", "patch_masks", "patch_index")
         return self.forward(**{name: net_input.get(name) for name in names})
 
     def _embed_text(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -159,15 +162,19 @@ class Encoder(FairseqEncoder):
         x = self.embed_tokens(tokens) + self.type_embedding.weight[TEXT]
         return self.dropout(self.layernorm_embedding(x)), tokens.eq(self.padding_idx)
 
-    def _embed_images(self, images: Tensor | None, masks: Tensor | None, batch: int) -> Patches | None:
+    def _embed_images(
+        self, images: Tensor | None, masks: Tensor | None, index: Tensor | None, batch: int
+    ) -> Patches | None:
         """Run the image tower on the samples that have an image, and only on them; None if there are none."""
-        images, rows = _images_and_rows(images, masks, batch)
+        images, rows = _images_and_rows(images, masks, index, batch)
         if images is None:
             return None
         features = self.embed_images(images.to(self.image_proj.weight.dtype))  # N, channels, h, w
         height, width = features.shape[-2:]
         x = self.image_proj(features.flatten(2).transpose(1, 2)) + self.type_embedding.weight[IMAGE]
-        x = self.dropout(self.patch_layernorm_embedding(x))  # N, P, C
+        x = self.dropout(self.patch_layernorm_embedding(x))  # images, P, C
+        if index is not None:
+            x = x[index]  # N, P, C
         padding_mask = torch.zeros(batch, height * width, dtype=torch.bool, device=x.device)
         if len(rows) < batch:
             x = x.new_zeros(batch, *x.shape[1:]).index_copy(0, rows, x)  # B, P, C
@@ -234,8 +241,10 @@ BATCH_FIRST = ("encoder_padding_mask", "encoder_embedding", "src_tokens", "src_l
 TIME_FIRST = ("encoder_out", "encoder_states")
 
 
-def _images_and_rows(images: Tensor | None, masks: Tensor | None, batch: int) -> tuple[Tensor | None, Tensor | None]:
-    """The images (N, 3, H, W) of the samples that have one, and the rows (N,) of these samples in the batch."""
+def _images_and_rows(
+    images: Tensor | None, masks: Tensor | None, index: Tensor | None, batch: int
+) -> tuple[Tensor | None, Tensor | None]:
+    """The images, each once if ``index`` says whose they are, and the rows (N,) of the samples that have one."""
     if images is None:
         if masks is not None and masks.any():
             raise DataError("patch_masks has samples with an image, but patch_images is missing")
@@ -245,6 +254,10 @@ def _images_and_rows(images: Tensor | None, masks: Tensor | None, batch: int) ->
     if masks.shape != (batch,):
         raise DataError(f"patch_masks has shape {tuple(masks.shape)} in a batch of {batch}")
     rows = masks.nonzero().flatten()
+    if index is not None:
+        if len(index) != len(rows):
+            raise DataError(f"patch_index has {len(index)} entries for {len(rows)} samples with an image")
+        return (images, rows) if len(rows) else (None, None)
     if len(images) == batch and len(rows) < batch:
         images = images[rows]
     if len(images) != len(rows):

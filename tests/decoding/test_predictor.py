@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import ImageOps
 
 from ofa_mi.checkpoint import save
 from ofa_mi.data.instance import Instance
@@ -117,10 +118,30 @@ def test_unnormalised_ranking(predictor, queries):
 
 
 def test_only_questions_with_an_image_carry_pixels(predictor, queries):
-    inputs = predictor.net_input(queries)
+    different = [replace(query, image=query.image and query.image.copy()) for query in queries]
+    inputs = predictor.net_input(different)
     assert inputs["patch_masks"].tolist() == [True, True, False, True, True, True, True, False]
-    assert inputs["patch_images"].shape == (6, 3, 64, 64)
+    assert inputs["patch_images"].shape == (6, 3, 64, 64) and "patch_index" not in inputs
     assert predictor.net_input([queries[2]])["patch_images"] is None
+
+
+def test_questions_about_one_image_share_it_and_are_answered_the_same(predictor, queries):
+    other = ImageOps.mirror(queries[0].image)
+    asked = [replace(queries[3], image=other), *queries, replace(queries[1], image=other)]
+    inputs = predictor.net_input(asked)
+    assert inputs["patch_images"].shape == (2, 3, 64, 64)
+    assert inputs["patch_index"].tolist() == [0, 1, 1, 1, 1, 1, 1, 0]
+    apart = [replace(query, image=query.image and query.image.copy()) for query in asked]
+    for shared, alone in zip(predictor.predict(asked), predictor.predict(apart), strict=True):
+        assert shared.tokens == alone.tokens and shared.score == pytest.approx(alone.score, abs=1e-4)
+
+
+def test_the_image_tower_runs_once_for_an_image(predictor, queries):
+    seen = []
+    handle = predictor.model.encoder.embed_images.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
+    predictor.predict([queries[0], queries[4], queries[6]])
+    handle.remove()
+    assert seen == [1]
 
 
 def test_black_images_for_models_that_were_trained_with_them(predictor, queries):

@@ -42,6 +42,14 @@ def test_rows_without_an_image_may_be_left_out():
 
 
 @torch.no_grad()
+def test_samples_may_share_images():
+    text, masks, pictures = tokens(4, 6), torch.tensor([True, False, True, True]), images(2)
+    index = torch.tensor([1, 0, 1])
+    shared = MODEL.encoder(text, patch_images=pictures, patch_masks=masks, patch_index=index)["encoder_out"][0]
+    apart = MODEL.encoder(text, patch_images=pictures[index], patch_masks=masks)["encoder_out"][0]
+    torch.testing.assert_close(shared, apart)
+
+
 def test_pixels_of_a_sample_without_an_image_are_never_read():
     text, pictures, masks = tokens(2, 6), images(2), torch.tensor([True, False])
     expected = MODEL.encoder(text, patch_images=pictures, patch_masks=masks)["encoder_out"][0]
@@ -92,6 +100,9 @@ def test_masks_and_images_must_agree():
         MODEL.encoder(text, patch_masks=torch.tensor([True, False, False]))
     with pytest.raises(DataError, match="shape"):
         MODEL.encoder(text, patch_images=images(2), patch_masks=torch.tensor([True, True]))
+    with pytest.raises(DataError, match="patch_index has 3 entries for 2 samples with an image"):
+        masks = torch.tensor([True, True, False])
+        MODEL.encoder(text, patch_images=images(2), patch_masks=masks, patch_index=torch.tensor([0, 1, 1]))
 
 
 def test_lengths_beyond_the_tables_are_errors():
