@@ -1,7 +1,7 @@
 """OFA-MI: MultiInstruct instruction tuning of OFA, as a fairseq user directory.
 
-Importing the package registers the model, the task and the criterion with fairseq, so that both
-`fairseq-train DATA --user-dir ofa_mi --task multiinstruct …` and `ofa-mi train DATA …` know them.
+Importing the package registers the model, the task, the criterion and the learning-rate schedule with fairseq, so that
+both `fairseq-train DATA --user-dir ofa_mi --task multiinstruct …` and `ofa-mi train DATA …` know them.
 """
 
 from pathlib import Path
@@ -15,4 +15,4 @@ install_finder(Path(__file__).parent)
 fairseq_compat.apply()
 
 # Registers with fairseq, which has to be ready by now.
-from ofa_mi import criterions, models, tasks  # noqa: E402, F401
+from ofa_mi import criterions, models, optim, tasks  # noqa: E402, F401

@@ -15,9 +15,10 @@ Every change is made from our side, is as small as it can be, and says what brea
 - Distributed training waits for the gradient of every parameter and stops at the second update when one has none. OFA
   always has some: those of image-code targets, and the image tower's in a batch of texts. It is told so
   (`_wrap_distribution`); fairseq's option --find-unused-parameters need not be given.
-- Under torchrun fairseq looks at the GPUs of this machine before it looks at torchrun's own numbers: with one GPU per node
+- Under torchrun fairseq counts the GPUs of this machine before it reads torchrun's own numbers: with one GPU per node
   every node trains alone, and without a GPU it divides by zero. torchrun's numbers come first (`_wrap_launching`).
   Without fairscale, --ddp-backend fully_sharded ends there in one line.
+- A learning-rate schedule cannot ask how long an epoch is: ours is told (`_wrap_training`).
 - A refused or damaged checkpoint ends in one line that names the file and the reason (`load_checkpoint_to_cpu`).
 - fairseq's commands end with a traceback whatever went wrong: an error that a user can act on ends in its one line
   (`_wrap_excepthook`).
@@ -110,6 +111,7 @@ def apply() -> None:
         _wrap_batching(importlib.import_module("fairseq.data.data_utils"))
         _wrap_distribution(importlib.import_module("fairseq.models"))
         _wrap_launching(distributed_utils)
+        _wrap_training(importlib.import_module("fairseq.trainer").Trainer)
         if _runs_fairseq(sys.argv[0] if sys.argv else ""):
             _wrap_excepthook()
 
@@ -281,3 +283,16 @@ def _wrap_launching(distributed_utils: ModuleType) -> None:
         infer(cfg, force_distributed)
 
     distributed_utils.infer_init_method = infer_init_method
+
+
+def _wrap_training(trainer: type) -> None:
+    get = trainer.get_train_iterator
+
+    @functools.wraps(get)
+    def get_train_iterator(self, *args, **named):
+        iterator = get(self, *args, **named)
+        if hasattr(self.lr_scheduler, "set_epoch_length"):
+            self.lr_scheduler.set_epoch_length(len(iterator), self.cfg.optimization.update_freq)
+        return iterator
+
+    trainer.get_train_iterator = get_train_iterator
