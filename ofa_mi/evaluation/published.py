@@ -75,7 +75,7 @@ AGGREGATED = {"MultiInstruct": 45.29, "MixedInstruct": 48.25, "SeqInstruct": 47.
 SENSITIVITY = {"MultiInstruct": 13.84, "MixedInstruct": 10.27}
 
 # Aggregated performance and sensitivity by the number of instructions of a training task, and by the groups of tasks
-# trained on, which are added in this order.
+# trained on, which are added in this order; "+ text-only" is Natural Instructions, which the paper calls NLP.
 ABLATIONS: dict[str, dict[str, tuple[float, float]]] = {
     "num_instructions": {"1": (42.81, 24.62), "5": (47.82, 10.45)},
     "task_groups": {
@@ -84,6 +84,6 @@ ABLATIONS: dict[str, dict[str, tuple[float, float]]] = {
         "+ matching, miscellaneous": (43.81, 17.87),
         "+ relationship": (43.85, 18.01),
         "+ region": (45.28, 13.83),
-        "+ NLP": (48.24, 10.26),
+        "+ text-only": (48.24, 10.26),
     },
 }

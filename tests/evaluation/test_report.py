@@ -10,7 +10,9 @@ import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation import published
@@ -342,14 +344,89 @@ def test_images_are_small_and_from_the_data_directory_only(study, tmp_path):
 
 
 def test_noisy_images_are_made_smaller_until_they_fit(study, tmp_path):
-    import numpy as np
-    from PIL import Image
-
     example = next(iter(choose_examples(read_strategies(study.runs[:1]), count=1)))
     noise = np.random.default_rng(1).integers(0, 256, (700, 900, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
     noisy = replace(example, record=replace(example.record, image_path="noise.png"), data_dirs=(str(tmp_path),))
     assert 0 < len(image_bytes(noisy)) <= MAX_BYTES
+
+
+def test_significance_is_shown_with_the_names_of_the_strategies(study, tmp_path):
+    runs = {
+        name: next(directory for other, directory in study.runs if other == name) for name in ("OFA", "SeqInstruct")
+    }
+    values = {"metric": "accuracy", "instances": 4, "a": 40.0, "b": 52.5, "difference": 12.5, "interval": [1.0, 20.0]}
+    total = {"a": 30.0, "b": 28.0, "difference": -2.0, "interval": None, "p": 0.4}
+    comparison = {
+        **{side: {"run": str(directory)} for side, directory in zip("ab", runs.values(), strict=True)},
+        "remarks": ["A remark."],
+        "not_compared": {"text_vqa": "other instances"},
+        "zero_shot": {
+            "tasks": {"nlvr": {**values, "p": 0.0004, "p_holm": 0.0036}},
+            "aggregated": total,
+            "sensitivity": None,
+        },
+    }
+    (tmp_path / "c.json").write_text(json.dumps(comparison))
+    options = ReportOptions(runs=list(runs.items()), comparisons=[tmp_path / "c.json"], examples=0)
+    markdown = build_report(options, tmp_path / "out").with_name("report.md").read_text()
+    section = markdown.partition("### SeqInstruct against OFA")[2]
+    assert (
+        "| nlvr (accuracy, n = 4) | 40.00 | 52.50 | +12.50 [+1.00, +20.00]".replace("[", "\\[").replace("]", "\\]")
+        in section
+    )
+    assert "&lt; 0.001 | **0.004** |" in section
+    assert "| 30.00 | 28.00 | -2.00 | 0.400 | - |" in section
+    assert "A remark." in section and "Not compared: text\\_vqa (other instances)." in section
+
+
+def test_attention_by_layer_and_over_images(study, tmp_path):
+    def layers(*means):
+        return [{"layer": i, "mean": mean, "standard_error": 0.01} for i, mean in enumerate(means, start=1)]
+
+    def checkpoint(name, difference, *means):
+        share = {"mean": statistics.fmean(means), "standard_error": None}
+        values = {"share": share, "by_layer": layers(*means), "uniform": 0.6, "instances": 3}
+        return {"name": name, **values, "difference": difference, "tasks": {"nlvr": values, "text_vqa": values}}
+
+    folder = tmp_path / "attention"
+    (folder / "heat_maps").mkdir(parents=True)
+    Image.new("RGB", (800, 300), "white").save(folder / "heat_maps" / "1.png")
+    Image.new("RGB", (800, 300), "white").save(tmp_path / "outside.png")
+    shown = {"task": "nlvr", "unique_id": "n-1", "instruction_id": "nlvr/1", "prompt": "Is <it>?"}
+    ratio = {"to": "OFA", "share": {"mean": -0.2, "standard_error": None, "ratio": 0.5}}
+    analysis = {
+        "checkpoints": [checkpoint("OFA", None, 0.5, 0.3), checkpoint("NaturalInstruct", ratio, 0.25, 0.15)],
+        "instances": {"with_image": 3, "text_only_left_out": 2, "questions": 3},
+        "heat_maps": [{"file": file, **shown} for file in ("heat_maps/1.png", "heat_maps/2.png", "../outside.png")],
+    }
+    (folder / "attention.json").write_text(json.dumps(analysis))
+    page = build_report(ReportOptions(attention=[folder / "attention.json"]), tmp_path / "out")
+    text, markdown = page.read_text(), page.with_name("report.md").read_text()
+    Page(text)
+    assert text.count("<img class='map'") == 1 and "Is &lt;it&gt;?" in text
+    assert "2 heat maps are not there any more." in markdown
+    assert "| 1 | 50.0 ± 1.0 | 25.0 ± 1.0 |" in markdown and "| mean | 40.0 | 20.0 |" in markdown
+    assert "| ratio (to OFA) | - | 0.50 |" in markdown
+    assert "2 instances without an image are left out" in markdown
+    assert (page.with_name("plots") / "attention.svg").exists()
+    (folder / "attention.json").write_text("[]")
+    with pytest.raises(DataError, match=r"attention\.json: must be a file that `ofa-mi attention` wrote"):
+        build_report(ReportOptions(attention=[folder / "attention.json"]), tmp_path / "out")
+
+
+def test_scores_of_parts_of_a_task(study, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(study.runs[0][1], out)
+    scores = read_scores(out)
+    scores["tasks"]["nlvr"]["subsets"] = {
+        "easy": {"instances": 3, "mean": 80.0},
+        "hard": {"instances": 1, "mean": 12.5},
+    }
+    (out / "scores.json").write_text(json.dumps(scores))
+    page = build_report(ReportOptions(runs=[("OFA", out)], examples=0), tmp_path / "out")
+    markdown = page.with_name("report.md").read_text()
+    assert "| easy (n = 3) | 80.00 |" in markdown and "| hard (n = 1) | 12.50 |" in markdown
 
 
 def test_one_run_without_anything_else_says_what_is_missing(study, tmp_path):

@@ -125,7 +125,8 @@ def _parts(options: ReportOptions, strategies, curves, paper):
         analysis.robustness(strategies),
         "run `ofa-mi evaluate` with --image none or --perturb, and give the run under the same NAME",
     )
-    found = attention([read_attention(Path(path)) for path in options.attention])
+    analyses = [read_attention(Path(path)) for path in options.attention]
+    found = attention(analyses, [strategy.name for strategy in strategies])
     yield "Attention", "attention", found, "run `ofa-mi attention`, and give its file by --attention"
     yield "Training", "training", sections.training(logs), "give --log NAME=FILE of fairseq-train --log-format json"
     yield "Examples", "examples", _examples(strategies, options.examples), "--examples 0" if strategies else ""

@@ -58,7 +58,8 @@ def confidence(strategies: Sequence[Strategy]) -> list[Block]:
             f"{share} bootstrap intervals of the mean over instructions, of the first seed: how far the score may "
             "move with other instances of the same kind. Images are drawn with replacement "
             f"({bootstrap['replicates']} times, seed {bootstrap['seed']}), each with all of its questions, the same "
-            "under every instruction. They say nothing of other seeds of training or of other instructions."
+            "under every instruction. They say nothing of other seeds of training or of other instructions. Noise "
+            "makes a sensitivity larger, so with few instances its interval may lie above the value itself."
         ),
         Grid(f"{share} confidence intervals", ("Zero-shot task", *found), tuple(rows), sortable=True),
     ]

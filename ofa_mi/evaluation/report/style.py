@@ -11,6 +11,7 @@ nav { margin: 1rem 0; display: flex; flex-wrap: wrap; gap: .4rem; font-size: .88
 nav a, .toolbar select { color: inherit; background: var(--panel); border: 1px solid var(--line); border-radius: 999px;
   padding: .25rem .75rem; text-decoration: none; }
 nav a:hover { border-color: rgb(var(--accent)); }
+h1, h2, h3, p { overflow-wrap: anywhere; }
 h2 { scroll-margin-top: 1rem; border-top: 1px solid var(--line); padding-top: 1.5rem; }
 :focus-visible { outline: 2px solid rgb(var(--accent)); outline-offset: 2px; }
 figure { margin: 0; padding: 1rem; background: var(--panel); border: 1px solid var(--line); border-radius: 10px; }
@@ -58,6 +59,9 @@ th[aria-sort=descending] button::after { content: " ▼"; }
 .task > summary { font-weight: 600; color: var(--ink); font-size: 1rem; border-bottom: 1px solid var(--line); }
 .cards { grid-template-columns: repeat(auto-fill, minmax(min(100%, 290px), 1fr)); margin: .75rem 0; }
 [hidden] { display: none !important; }
+.maps { display: grid; gap: .75rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 520px), 1fr)); }
+.maps figure { min-width: 0; }
+img.map { display: block; width: 100%; min-width: 560px; height: auto; }
 .picture { background: var(--line); }
 .picture > div { position: relative; margin: 0 auto; }
 .card img.image { display: block; width: 100%; height: auto; max-height: none; }
@@ -90,6 +94,7 @@ th[aria-sort=descending] button::after { content: " ▼"; }
   tbody th, thead th:first-child { min-width: 6.6rem; max-width: 8.4rem; }
   .scroll thead th { min-width: 4.6rem; }
   .scroll .heat thead th { min-width: 2.4rem; }
+  .heat tbody th, .scroll .heat thead th:first-child { min-width: 7.4rem; max-width: 8.4rem; }
   .toolbar label { width: 100%; justify-content: space-between; }
   .toolbar select { max-width: 68%; }
   .answers tbody th { min-width: 0; max-width: none; }
