@@ -214,7 +214,7 @@ def test_the_papers_totals_are_those_it_prints():
 
 def test_the_papers_rows_are_marked_and_only_there_if_asked_for(page, study, tmp_path):
     text = page.read_text()
-    assert text.count("paper (OFA-large)") >= 6 and "45.29" in text
+    assert text.count("paper, OFA-large") >= 6 and "45.29" in text
     out = build_report(replace(study, published=False, ablations=(), examples=0), tmp_path)
     assert "OFA-large" not in out.read_text() and "45.29" not in out.read_text()
 

@@ -140,7 +140,7 @@ def _heat_maps(analysis: Mapping[str, Any]) -> Iterator[Block]:
             source = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
             name = html.escape(f"attention of every checkpoint over the image; {title}")
             caption = html.escape(f"{task_label(entry['task'])}, {entry['unique_id']}")
-            picture = f"<img class='map' src='{source}' alt='{name}' decoding='async'>"
+            picture = f"<img class='map' src='{source}' alt='{name}'>"
             box = f"<div class='scroll' role='region' tabindex='0' aria-label='{caption}'>{picture}</div>"
             figures.append(f"<figure><figcaption>{caption}</figcaption>{box}</figure>")
     yield Raw(f"<div class='maps'>{''.join(figures)}</div>", "\n".join(lines))

@@ -23,13 +23,13 @@ _LIGHT = ("#6b7480", "#0072b2", "#c85300", "#00805c", "#b0478a", "#9a6b00", "#2a
 _DARK = ("#9aa6b5", "#4ea8e6", "#f0894a", "#35c99b", "#e592c2", "#e8b53c", "#8fd3ff", "#a79ff5")
 
 
-def _variables(colours: Sequence[str], ink: str, soft: str, line: str) -> str:
+def _variables(colours: Sequence[str], ground: str, ink: str, soft: str, line: str) -> str:
     series = " ".join(f"--s{i}: {colour};" for i, colour in enumerate(colours))
-    return f"--chart-ink: {ink}; --chart-soft: {soft}; --chart-line: {line}; {series}"
+    return f"--chart-ground: {ground}; --chart-ink: {ink}; --chart-soft: {soft}; --chart-line: {line}; {series}"
 
 
-_LIGHT_VARIABLES = _variables(_LIGHT, "#1c2430", "#5d6877", "#dfe3e9")
-_DARK_VARIABLES = _variables(_DARK, "#e6eaf0", "#9aa6b5", "#3a4452")
+_LIGHT_VARIABLES = _variables(_LIGHT, "#ffffff", "#1c2430", "#5d6877", "#dfe3e9")
+_DARK_VARIABLES = _variables(_DARK, "#1b212a", "#e6eaf0", "#9aa6b5", "#3a4452")
 
 STYLE = (
     f":root {{ {_LIGHT_VARIABLES} }}\n"
@@ -47,6 +47,7 @@ STYLE = (
         "stroke-linejoin: round; }\n"
         for i in range(COLOURS)
     )
+    + ".chart .thin { stroke-width: 1; opacity: .55; }\n"
 )
 
 
@@ -162,9 +163,15 @@ _DASHES = " stroke-dasharray='5 4'"
 
 
 def standalone(svg: str) -> str:
-    """A chart as a file of its own, which follows the light or dark mode of whoever shows it."""
-    start = svg.index(">") + 1
-    return f"{svg[:start]}<style>{STYLE}</style>{svg[start:]}\n"
+    """A chart as a file of its own, which follows the light or dark mode of whoever shows it.
+
+    It brings its ground with it, since the page around it may be in the other mode.
+    """
+    end = svg.index(">")
+    height = float(svg[:end].partition("viewBox='")[2].partition("'")[0].split()[3])
+    size = f"width='{2 * WIDTH}' height='{2 * height:.0f}'"
+    ground = "<rect width='100%' height='100%' fill='var(--chart-ground)'/>"
+    return f"{svg[:end]} {size}><style>{STYLE}</style>{ground}{svg[end + 1 :]}\n"
 
 
 def bar_chart(title: str, bars: Sequence[Bar], *, digits: int = 2) -> str:

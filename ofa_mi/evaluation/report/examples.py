@@ -272,7 +272,7 @@ def _picture(example: Example, strategies: Sequence[str]) -> str:
     name = html.escape(f"image of {record.unique_id}")
     return (
         f"<div class='picture'><div style='max-width:{shown}px'>"
-        f"<img class='image{tiny}' src='{source}' alt='{name}' width='{width}' height='{height}' decoding='async'>"
+        f"<img class='image{tiny}' src='{source}' alt='{name}' width='{width}' height='{height}'>"
         f"{_overlay(example, strategies)}</div></div>"
     )
 

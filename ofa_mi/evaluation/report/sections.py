@@ -29,7 +29,7 @@ from ofa_mi.evaluation.tables import (
 from ofa_mi.evaluation.tables import Cell as Score
 from ofa_mi.evaluation.tables import Row as TaskRow
 
-PAPER = "paper (OFA-large)"
+PAPER = "paper, OFA-large"
 NATURAL_INSTRUCTIONS = "natural_instructions_test"
 COMMONSENSE = ("commonsense_vqa", "accuracy")  # a column of the paper's table that counts for no total
 

@@ -17,7 +17,6 @@ h2 { scroll-margin-top: 1rem; border-top: 1px solid var(--line); padding-top: 1.
 figure { margin: 0; padding: 1rem; background: var(--panel); border: 1px solid var(--line); border-radius: 10px; }
 figcaption { font-weight: 600; font-size: .95rem; margin-bottom: .6rem; }
 .chart { display: block; width: 100%; max-width: 450px; height: auto; }
-.chart .thin { stroke-width: 1; opacity: .55; }
 .side { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 400px), 1fr)); gap: .75rem;
   margin: .75rem 0; align-items: start; }
 .side > div { min-width: 0; }
@@ -51,6 +50,7 @@ th button { font: inherit; color: inherit; background: none; border: 0; padding:
   text-align: inherit; }
 th[aria-sort=ascending] button::after { content: " ▲"; }
 th[aria-sort=descending] button::after { content: " ▼"; }
+.side .heat td { min-width: 2.5rem; padding: .4rem .2rem; }
 .heat td { background: rgba(var(--accent), calc(var(--heat, 0) * .62)); }
 .toolbar { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center; margin: .75rem 0; font-size: .9rem; }
 .toolbar label { display: flex; gap: .35rem; align-items: center; color: var(--soft); }
