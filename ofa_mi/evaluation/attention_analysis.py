@@ -240,11 +240,11 @@ class Selection:
     def _settings(self) -> dict[str, Any]:
         chosen, plan = self.options.selection, self.plan
         markers = self.options.option_markers
-        texts = {name: [template for _, _, template in found] for name, found in plan.templates.items()}
+        texts = {name: [template for _, _, template in plan.templates[name]] for name in self.by_task}
         return {
             "data": [file_hash(store.path) for store in plan.stores],
             "split": chosen.split,
-            "tasks": {name: {"version": plan.specs[name].version, "instructions": texts[name]} for name in self.by_task},
+            "tasks": {name: {"version": plan.specs[name].version, "instructions": texts[name]} for name in texts},
             "instruction_language": plan.language,
             "option_markers": "as trained" if markers is None else "on" if markers else "off",
             "max_instances": chosen.max_instances,

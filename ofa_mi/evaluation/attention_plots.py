@@ -8,8 +8,11 @@ import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -24,8 +27,12 @@ INK, SOFT, LINE = "#1c2430", "#5d6877", "#dfe3e9"
 DPI = 160
 LABEL_GAP = 0.055  # between the middles of two labels, as part of the axis
 MOST_PANELS = 6  # of layers beside the one of all layers, unless more are asked for
-PANEL = 1.45  # inches
-PROMPT_LINES = 12
+COLOUR_MAP = "PuOr_r"  # violet below even, orange above; told apart with any colour blindness
+SCALE_ENDS = (2.0, 8.0)  # the scale reaches at least and at most so many times even
+SCALE_TICKS = (1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8)
+PANEL, HEAD, MARGIN = 1.5, 2.4, 0.4  # inches: a panel's width, the image's, and that of a row's label
+CHARACTERS = 11.5  # of the prompt per inch
+PROMPT_LINES = 8
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,7 @@ def share_figure(curves: Mapping[str, Shares]) -> bytes:
     axes.set_xlim(1 - 0.04 * max(depth - 1, 1), depth + 0.04 * max(depth - 1, 1))
     axes.set_ylim(0, min(100, 1.12 * max(axes.get_ylim()[1] / 1.05, *(place for place, _, _ in labels))))
     axes.set_xticks(range(1, depth + 1) if depth <= 12 else range(2, depth + 1, 2))
-    axes.yaxis.set_major_formatter("{x:.0f}%")
+    axes.yaxis.set_major_formatter("{x:g}%")
     axes.set_xlabel("encoder layer", color=INK)
     axes.set_title("Share of text tokens' self-attention on image patches", loc="left", fontsize=11, color=INK)
     _plain(axes)
@@ -110,29 +117,30 @@ def share_figure(curves: Mapping[str, Shares]) -> bytes:
 
 
 def _uniform_lines(axes, curves: Mapping[str, Shares]) -> list[tuple[float, str, str]]:
-    """Dotted lines of even attention: one, or one per checkpoint if their prompts or images have other lengths."""
-    levels = {round(100 * curve.uniform, 1) for curve in curves.values()}
+    """Dotted lines of even attention: one, or several if prompts or images have other lengths; their labels."""
+    levels: dict[int, list[str]] = {}
+    for name, curve in curves.items():
+        levels.setdefault(round(100 * curve.uniform), []).append(name)
     labels = []
-    for i, (name, curve) in enumerate(curves.items()):
-        if len(levels) == 1 and i:
-            break
-        colour = INK if len(levels) == 1 else COLOURS[i % len(COLOURS)]
-        axes.axhline(100 * curve.uniform, color=colour, linestyle=":", linewidth=1.4)
-        labels.append((100 * curve.uniform, "even attention" + ("" if len(levels) == 1 else f", {name}"), colour))
+    for names in levels.values():
+        level = 100 * math.fsum(curves[name].uniform for name in names) / len(names)
+        axes.axhline(level, color=INK, linestyle=":", linewidth=1.4)
+        labels.append((level, "even attention" if len(levels) == 1 else f"even, {', '.join(names)}", INK))
     return labels
 
 
 def _label_lines(axes, labels: Sequence[tuple[float, str, str]]) -> None:
     """Write names beside the ends of lines, moved apart where they would overlap."""
     low, high = axes.get_ylim()
-    gap = LABEL_GAP * (high - low)
-    places = _apart([place for place, _, _ in labels], gap)
-    for place, (_, name, colour) in zip(places, labels, strict=True):
-        name = textwrap.shorten(name, 32, placeholder="…")
+    places = _apart([value for value, _, _ in labels], LABEL_GAP * (high - low))
+    for place, (value, name, colour) in zip(places, labels, strict=True):
         axes.annotate(
-            name,
-            (1.015, place),
+            _short(name, 28),
+            xy=(1, value),
+            xytext=(1.05, place),
             xycoords=("axes fraction", "data"),
+            textcoords=("axes fraction", "data"),
+            arrowprops={"arrowstyle": "-", "color": colour, "alpha": 0.5, "linewidth": 0.8, "relpos": (0, 0.5)},
             color=colour,
             va="center",
             fontsize=9,
@@ -175,41 +183,23 @@ def heat_map_figure(shown: HeatMaps, layers: Sequence[int] | None = None) -> byt
     """
     rows = {name: _panels(attention, layers, name) for name, attention in shown.attention.items()}
     columns = max(map(len, rows.values()))
-    top = max(_relative(panel).max() for panels in rows.values() for _, panel in panels)
-    top = max(2.0, min(top, np.percentile(np.concatenate([_relative(p) for r in rows.values() for _, p in r]), 99.5)))
-    height = PANEL * min(1.6, max(0.5, shown.image.height / shown.image.width)) + 0.36  # of a row, with its titles
-    head = 2 * height
-    width = max(6.4, 0.5 + columns * (PANEL + 0.1))
-    figure = Figure(figsize=(width, head + len(rows) * (height + 0.1) + 0.85), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=(head, len(rows) * (height + 0.1) + 0.85))
+    aspect = min(2.0, max(0.4, shown.image.height / shown.image.width))
+    width = max(6.4, MARGIN + columns * PANEL)
+    head = max(1.6, HEAD * aspect) + 0.15
+    body = len(rows) * (PANEL * aspect + 0.3) + 0.9  # titles of panels, and the scale
+    figure = Figure(figsize=(width, head + body), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=(head, body))
     _head(above, shown, width)
     axes = below.subplots(len(rows), columns, squeeze=False)
-    gray = shown.image.convert("L")
+    norm = LogNorm(*_scale([panel for panels in rows.values() for _, panel in panels]))
     for line, (name, panels) in zip(axes, rows.items(), strict=True):
         for ax in line:
             ax.set_axis_off()
         for ax, (label, panel) in zip(line, panels, strict=False):
-            drawn = _panel(ax, gray, panel, top)
-            ax.set_title(f"{label}: {100 * panel.sum():.0f}%", fontsize=8, color=INK)
-        line[0].text(
-            *(-0.06, 0.5, textwrap.shorten(name, 28, placeholder="…")),
-            transform=line[0].transAxes,
-            rotation=90,
-            va="center",
-            ha="right",
-            fontsize=9,
-            color=INK,
-            parse_math=False,
-        )
-    bar = below.colorbar(drawn, ax=axes, location="bottom", aspect=60, pad=0.02, extend="max", shrink=0.8)
-    bar.set_label(
-        "attention to a patch, as a multiple of the panel's mean patch (1: evenly spread over the image).\n"
-        "Above each panel: share of the text's attention on the image",
-        fontsize=8,
-        color=INK,
-    )
-    bar.ax.tick_params(labelsize=8, colors=SOFT)
-    bar.outline.set_visible(False)
+            drawn = _panel(ax, shown.image, panel, norm)
+            ax.set_title(f"{label}: {100 * panel.sum():.0f}%", fontsize=8, color=INK, pad=3)
+        _row_label(line[0], name)
+    _scale_bar(below, axes, drawn)
     return _png(figure)
 
 
@@ -220,30 +210,71 @@ def _panels(attention: np.ndarray, layers: Sequence[int] | None, name: str) -> l
 
 
 def _relative(panel: np.ndarray) -> np.ndarray:
-    return panel / panel.mean() if panel.any() else panel
+    """Multiples of the mean patch; all 1 where no attention falls on the image."""
+    return panel / panel.mean() if panel.any() else np.ones_like(panel)
 
 
-def _panel(axes, gray: Image.Image, panel: np.ndarray, top: float):
+def _scale(panels: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Ends of the colours' scale, symmetric about 1: nearly all patches are inside."""
+    distance = np.abs(np.log(np.maximum(np.concatenate([_relative(panel) for panel in panels]), 1e-9)))
+    top = min(SCALE_ENDS[1], max(SCALE_ENDS[0], math.exp(np.percentile(distance, 99))))
+    return 1 / top, top
+
+
+def _panel(axes, image: Image.Image, panel: np.ndarray, norm: LogNorm):
+    """Patches in colour over a pale image; patches cover it whole, because the model sees it resized to a square."""
     side = math.isqrt(len(panel))
-    place = (0, gray.width, gray.height, 0)
-    axes.imshow(gray, cmap="gray", vmin=0, vmax=255, extent=place)
-    # Patches cover the whole image, whatever its shape: the model sees it resized to a square.
-    grid = _relative(panel).reshape(side, side)
-    return axes.imshow(grid, cmap="inferno", vmin=0, vmax=top, alpha=0.72, extent=place, interpolation="nearest")
+    place = (0, image.width, image.height, 0)
+    pale = 255 - (255 - np.asarray(image.convert("L"), dtype=float)) * 0.6
+    axes.imshow(pale, cmap="gray", vmin=0, vmax=255, extent=place)
+    grid = np.maximum(_relative(panel).reshape(side, side), norm.vmin)
+    # Even patches are nearly clear and the others the more opaque the further they are from even.
+    opacity = 0.15 + 0.7 * np.minimum(np.abs(np.log(grid)) / math.log(norm.vmax), 1) ** 0.5
+    return axes.imshow(grid, cmap=COLOUR_MAP, norm=norm, alpha=opacity, extent=place, interpolation="nearest")
+
+
+def _row_label(axes, name: str) -> None:
+    axes.text(
+        *(-0.06, 0.5, _short(name, 20)),
+        transform=axes.transAxes,
+        rotation=90,
+        va="center",
+        ha="right",
+        fontsize=9,
+        color=INK,
+        parse_math=False,
+    )
+
+
+def _scale_bar(figure, axes, drawn) -> None:
+    colours = ScalarMappable(drawn.norm, drawn.cmap)
+    bar = figure.colorbar(colours, ax=axes, location="bottom", aspect=50, pad=0.02, extend="both", shrink=0.75)
+    ticks = [tick for tick in SCALE_TICKS if drawn.norm.vmin <= tick <= drawn.norm.vmax]
+    bar.set_ticks(ticks, labels=["even" if tick == 1 else f"{Fraction(tick)}x" for tick in ticks])
+    bar.minorticks_off()
+    bar.set_label(
+        "attention to a patch, as a multiple of the panel's mean patch\n"
+        "above each panel: share of the text's attention on the image",
+        fontsize=8,
+        color=INK,
+    )
+    bar.ax.tick_params(labelsize=8, colors=SOFT)
+    bar.outline.set_visible(False)
 
 
 def _head(figure, shown: HeatMaps, width: float) -> None:
     """The image at the left, the prompt at the right."""
-    share = min(0.45, 2.9 / width)
-    left, right = figure.subplots(1, 2, width_ratios=(share, 1 - share))
+    left, right = figure.subplots(1, 2, width_ratios=(HEAD, width - HEAD))
     left.imshow(draw_boxes(shown.image, {"region": shown.regions} if shown.regions else {}))
-    left.set_axis_off()
-    right.set_axis_off()
-    lines = textwrap.wrap(shown.prompt.strip(), max(24, int(width * (1 - share) * 13.5)), max_lines=PROMPT_LINES)
-    title = textwrap.shorten(shown.title, 80, placeholder="…")
-    style = {"transform": right.transAxes, "va": "top", "color": INK, "parse_math": False}
-    right.text(0, 1, title, fontsize=8, **{**style, "color": SOFT})
-    right.text(0, 0.9, "\n".join(lines), fontsize=9.5, linespacing=1.4, **style)
+    for ax in (left, right):
+        ax.set_axis_off()
+        ax.set_anchor("NW")
+    room = int((width - HEAD) * CHARACTERS)
+    lines = textwrap.wrap(shown.prompt.strip(), room, max_lines=PROMPT_LINES, placeholder=" …")
+    title = _short(shown.title, room)
+    style = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "top", "parse_math": False}
+    right.annotate(title, (0, 1), (0, 0), fontsize=8, color=SOFT, **style)
+    right.annotate("\n".join(lines), (0, 1), (0, -18), fontsize=9, linespacing=1.4, color=INK, **style)
 
 
 def _plain(axes) -> None:
@@ -254,6 +285,10 @@ def _plain(axes) -> None:
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(LINE)
+
+
+def _short(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def _png(figure: Figure) -> bytes:
