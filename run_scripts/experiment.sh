@@ -33,7 +33,7 @@ experiment() {
 
 check_values() {
   local name
-  for name in GPUS NODES JOBS BATCH_SIZE GLOBAL_BATCH MAX_EPOCH MAX_UPDATE EVAL_INSTANCES; do
+  for name in GPUS NODES JOBS BATCH_SIZE GLOBAL_BATCH MAX_EPOCH MAX_UPDATE EVAL_INSTANCES NI_INSTANCES; do
     [[ "${!name}" =~ ^[0-9]+$ ]] || die "$name=${!name}: must be a whole number"
   done
   ((JOBS > 0 && NODES > 0 && BATCH_SIZE > 0)) || die "JOBS, NODES and BATCH_SIZE must be at least 1"

@@ -8,7 +8,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/../experiment.sh"
 experiment
 
 MODELS="${MODELS:-TaskName MultiInstruct NaturalInstruct MixedInstruct SeqInstruct}"
-NI_INSTANCES="${NI_INSTANCES:-$((EVAL_INSTANCES * 6))}" # one task holds the instances of all
 measure() {
   local seed="$1" model="$2"
   evaluate "$seed" "$model" natural_instructions "$(checkpoint_of "$model" "$seed")" "$NI_DATA" \

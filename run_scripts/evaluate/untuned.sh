@@ -8,5 +8,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/../experiment.sh"
 experiment
 
 spawn evaluate 1 OFA zero_shot "$CHECKPOINT" "$DATA" --tasks eval
-spawn evaluate 1 OFA natural_instructions "$CHECKPOINT" "$NI_DATA" --tasks natural_instructions_test --option-markers off
+spawn evaluate 1 OFA natural_instructions "$CHECKPOINT" "$NI_DATA" \
+  --tasks natural_instructions_test --option-markers off --max-instances "$NI_INSTANCES"
 join

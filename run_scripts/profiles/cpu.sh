@@ -25,6 +25,7 @@
 : "${SAVE_EVERY:=200}"
 : "${VALID_INSTANCES:=4}"
 : "${EVAL_INSTANCES:=60}"
+: "${NI_INSTANCES:=300}" # of all held-out text tasks together
 : "${EVAL_BATCH_SIZE:=64}"
 : "${EVAL_MAX_LEN:=24}"
 : "${SCENES:=2500}"     # scenes drawn for training

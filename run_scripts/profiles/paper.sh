@@ -25,5 +25,6 @@
 : "${SAVE_EVERY:=2000}" # updates
 : "${VALID_INSTANCES:=50}"
 : "${EVAL_INSTANCES:=0}" # of each task; 0: all
+: "${NI_INSTANCES:=0}"   # of all held-out Natural Instructions tasks together; 0: all
 : "${EVAL_BATCH_SIZE:=64}"
 : "${EVAL_MAX_LEN:=64}"
