@@ -325,12 +325,10 @@ def set_f1(answer: Answer, truth: Truth) -> float:
     """F1 of the generated set of options, separated by ``||||``; ``none`` is the empty set."""
     if truth.target_set is None:
         raise DataError(f"{truth.name}: set_f1 compares sets of options, but the instance has no target_set")
-    wanted = {normalise(text_of(option)) for option in truth.target_set}
+    # The empty set is written as a word; an empty answer is no answer.
+    wanted = {normalise(text_of(option)) for option in truth.target_set} or {EMPTY_SET}
     given = {normalise(part) for part in answer.text.split(OPTION_SEPARATOR)} - {""}
-    if EMPTY_SET not in {normalise(text_of(option)) for option in truth.options or ()}:
-        # An empty answer is no answer: only the word for it says that the set is empty.
-        if not wanted:
-            return 100.0 * (given == {EMPTY_SET})
+    if truth.target_set and EMPTY_SET not in {normalise(text_of(option)) for option in truth.options or ()}:
         given -= {EMPTY_SET}
     return _f1(len(given & wanted), len(given), len(wanted))
 

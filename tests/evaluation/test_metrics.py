@@ -182,6 +182,33 @@ def test_set_f1(text, wanted, score):
     assert score_answer("set_f1", Answer(text), truth) == pytest.approx(score)
 
 
+@pytest.mark.parametrize("target_set", [(("none",),), ()])
+def test_set_f1_where_none_is_an_option(target_set):
+    truth = Truth((), target_set=target_set, options=(("cat",), ("dog",), ("none",)))
+    assert [score_answer("set_f1", Answer(text), truth) for text in ("None.", "cat", "")] == [100, 0, 0]
+    some = Truth((), target_set=(("cat",), ("dog",)), options=truth.options)
+    assert score_answer("set_f1", Answer("cat||||none"), some) == 50
+    assert score_answer("set_f1", Answer("none"), some) == 0
+
+
+def test_rouge_l_of_an_option_that_mentions_regions_ignores_them():
+    """VCR's answers: of the four words of both texts, three in order are the same."""
+    target = ((0, 0, 50, 50), " is afraid of ", (60, 0, 90, 50), " today")
+    truth = Truth.of(Instance("1", "t", "i.png", (100, 100), target=target, options=(target, ("no",))))
+    assert truth.references == ("is afraid of today",)
+    for boxes in ((), ((1, 1, 9, 9),)):
+        assert score_answer("rouge_l", Answer("is afraid of today", boxes), truth) == pytest.approx(100)
+        assert score_answer("rouge_l", Answer("is fond of today", boxes), truth) == pytest.approx(75)
+
+
+def test_vqa_accuracy_of_an_instance_as_converters_write_it():
+    """Ten annotators' answers in references; the target is one of them and does not count again."""
+    answers = ("2", "two", "two", "3", "4", "5", "6", "7", "8", "9")
+    truth = Truth.of(Instance("1", "t", target=("two",), references=answers))
+    # Two of ten: eight subsets keep both (2/3), two keep one (1/3).
+    assert score_answer("vqa_accuracy", Answer("Two."), truth) == pytest.approx(100 * (8 * 2 / 3 + 2 / 3) / 10)
+
+
 def test_score_prediction_of_an_instance():
     instance = Instance("7", "t", "i.png", (100, 100), target=((0, 0, 10, 10),), where="d.jsonl:3")
     assert score_prediction("iou", "", [(0, 0, 10, 9)], instance, spec("region", "iou")) == 100.0

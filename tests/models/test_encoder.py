@@ -50,6 +50,7 @@ def test_samples_may_share_images():
     torch.testing.assert_close(shared, apart)
 
 
+@torch.no_grad()
 def test_pixels_of_a_sample_without_an_image_are_never_read():
     text, pictures, masks = tokens(2, 6), images(2), torch.tensor([True, False])
     expected = MODEL.encoder(text, patch_images=pictures, patch_masks=masks)["encoder_out"][0]
