@@ -7,6 +7,8 @@ Both decode the same random model with outputs forced to `--length` tokens, so b
 are compared before anything is timed. The encoder runs once, beforehand: only decoding is timed. fairseq's generator
 runs our decoder through its own interface, which has no beams: it moves keys and values of the encoder with every
 beam. A third line decodes under option tries, where the output layer computes only the columns of the options' tokens.
+The last two lines are the encoder alone, with an image for every source and with one image for all of them, as
+evaluation asks about it under one instruction after the other.
 """
 
 from __future__ import annotations
@@ -117,6 +119,12 @@ def main() -> None:
         f"{args.arch}, batch {args.batch}, beam {args.beam}, {args.length} tokens, {args.image_size} px, {args.device}"
     )
     print(f"largest difference of scores: {largest_difference(ours(), theirs()):.1e}")
+    shared = torch.zeros(args.batch, dtype=torch.long, device=args.device)
+    one_image = batch | {"patch_images": batch["patch_images"][:1], "patch_index": shared}
+    encoding = {
+        "an image for every source": seconds(lambda: encode(model, batch), args.device, args.repeats),
+        "one image for all": seconds(lambda: encode(model, one_image), args.device, args.repeats),
+    }
     encoder_out = encode(model, batch)
     model.encoder.forward = lambda *_, **__: encoder_out
     baseline = None
@@ -125,6 +133,8 @@ def main() -> None:
         step = seconds(function, args.device, args.repeats) / (args.length + 1)
         baseline = baseline or step
         print(f"{name:24}{step * 1e3:11.2f}{baseline / step:10.2f}")
+    for name, time_taken in encoding.items():
+        print(f"encoding, {name}: {time_taken * 1e3:.0f} ms a batch")
 
 
 if __name__ == "__main__":
