@@ -7,7 +7,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../experiment.sh"
 experiment
 
-MODELS="${MODELS:-TaskName MultiInstruct NaturalInstruct MixedInstruct SeqInstruct}"
+MODELS="${MODELS:-MultiInstruct NaturalInstruct MixedInstruct SeqInstruct}" # TaskName has no instruction to follow
 measure() {
   local seed="$1" model="$2"
   evaluate "$seed" "$model" natural_instructions "$(checkpoint_of "$model" "$seed")" "$NI_DATA" \
