@@ -1,0 +1,83 @@
+"""Training with several processes: two under torchrun (gloo, CPU) do what one does that accumulates two batches."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from ofa_mi import checkpoint
+from tests.conftest import REPOSITORY
+from tests.tasks.test_training import data, losses  # noqa: F401 (data is a fixture)
+
+# BatchNorm's statistics, which only evaluation uses, are those of the first process's batches.
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+
+def start(data, save_dir, *extra, launcher=()):  # noqa: F811
+    """Five updates on batches of 4, as `ofa-mi train` or under a launcher; returns the finished process."""
+    command = [
+        *(sys.executable, *launcher, "-m", "ofa_mi.cli", "train", str(data), "--save-dir", str(save_dir)),
+        *("--task", "multiinstruct", "--arch", "ofa_nano", "--criterion", "adjust_label_smoothed_cross_entropy"),
+        *("--patch-image-size", "32", "--batch-size", "4", "--num-workers", "0", "--seed", "3", "--clip-norm", "1.0"),
+        *("--optimizer", "adam", "--lr", "1e-3", "--lr-scheduler", "linear_decay", "--max-epoch", "2"),
+        *("--log-format", "json", "--log-interval", "1", "--disable-validation", "--no-epoch-checkpoints", "--cpu"),
+        *extra,
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(REPOSITORY)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def two(data, tmp_path_factory):  # noqa: F811
+    """Save directory and output of a run of two processes."""
+    folder = tmp_path_factory.mktemp("two")
+    done = start(data, folder, launcher=TORCHRUN)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return folder, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def one(data, tmp_path_factory):  # noqa: F811
+    """The same of one process that accumulates over two batches."""
+    folder = tmp_path_factory.mktemp("one")
+    done = start(data, folder, "--update-freq", "2", "--distributed-world-size", "1")
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return folder, done.stdout + done.stderr
+
+
+@pytest.mark.timeout(300)
+def test_two_processes_train_as_one_that_accumulates(one, two):
+    (folder_one, log_one), (folder_two, log_two) = one, two
+    # 12 batches an epoch, of which an update takes two. The losses are logged with four decimals.
+    assert sorted(losses(log_one)) == list(range(1, 13))
+    for update, loss in losses(log_one).items():
+        assert float(losses(log_two)[update]) == pytest.approx(float(loss), abs=2e-4)
+    assert float(losses(log_one)[12]) < float(losses(log_one)[1]) - 1
+    weights_one, weights_two = (checkpoint.read(f / "checkpoint_last.pt")["model"] for f in (folder_one, folder_two))
+    assert weights_one.keys() == weights_two.keys()
+    for name, weight in weights_one.items():
+        if not name.endswith(STATISTICS):
+            torch.testing.assert_close(weights_two[name], weight, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_schedule_ends_with_the_run_whatever_the_number_of_processes(one, two):
+    for _, log in (one, two):
+        assert '"num_updates": "12", "lr": "0"' in log
+
+
+def test_two_processes_write_one_log_and_one_checkpoint(two):
+    folder, log = two
+    assert log.count('"num_updates": "3"') == 1
+    assert [path.name for path in folder.glob("checkpoint_last*")] == ["checkpoint_last.pt"]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("fairscale") is not None, reason="fairscale is installed")
+def test_sharding_without_fairscale_is_one_line(data, tmp_path):  # noqa: F811
+    done = start(data, tmp_path, "--ddp-backend", "fully_sharded")
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1].endswith("needs fairscale: pip install fairscale==0.4.13")
+    assert "Traceback" not in done.stderr
