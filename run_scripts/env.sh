@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Shared by all run scripts, which source it and then call `set_up`:
 #
 #   source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
@@ -34,6 +35,7 @@ set_up() {
   PATH="$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("scripts"))'):$PATH"
   export PATH
   # fairseq causes this notice before it imports ofa_mi, which silences it everywhere else.
+  # shellcheck disable=SC2016
   export PYTHONWARNINGS='ignore:`torch.jit.script` is deprecated:FutureWarning'"${PYTHONWARNINGS:+,$PYTHONWARNINGS}"
 }
 
@@ -84,7 +86,7 @@ print(*(name for name in names.split() if find_spec(name) is None))
 END
   )"
   [[ -z "$missing" ]] || die "$PYTHON cannot import: $missing." \
-    "Install them with: $PYTHON -m pip install '$ROOT[dev,examples]'"
+    "Install them with: $PYTHON -m pip install '${ROOT}[dev,examples]'"
   location="$("$PYTHON" -P -c 'import importlib.util as u; s = u.find_spec("ofa_mi"); print(s.origin if s else "")')"
   if [[ -z "$location" ]]; then
     say "installing ofa-mi (without dependencies) for $PYTHON"

@@ -1,59 +1,126 @@
+# shellcheck shell=bash
 # What the experiments share beside env.sh: profiles, launching, resuming, several seeds. A script sources this and calls
 # `experiment`; it then reads as the definition of its experiment:
 #
 #   source "$(dirname "${BASH_SOURCE[0]}")/../experiment.sh"
 #   experiment
-#   for_each_seed tune MultiInstruct --tasks train
+#   tune() { train "$1" MultiInstruct "$CHECKPOINT" "$DATA" --tasks train; }
+#   for_each_seed tune
 #
-# Environment (all values of run_scripts/profiles/*.sh can be set, too):
-#   PROFILE  paper (default) or cpu: the file of run_scripts/profiles/ that fills in what is not set
+# Environment (and all values of run_scripts/profiles/*.sh; docs/experiments.md explains each):
+#   PROFILE  paper (default) or cpu: the file of run_scripts/profiles that fills in what is not set
 #   OUT      where everything goes (outputs/PROFILE)
-#   SEEDS    seeds to train and evaluate, e.g. "1 2 3"
-#   DRY_RUN  1 prints the commands, ready to be pasted, and does nothing
-#   FSDP     1 shards parameters, gradients and optimiser over GPUs (needs the package fairscale)
-#   CHECKPOINT_ACTIVATIONS  1 recomputes activations in the backward pass, for half the memory and a third more time
-#   RATIO    share of text-only instructions in mixed training (0.5)
+#   DRY_RUN  1 prints the commands, one a line and ready to be pasted, and does nothing
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
+STRATEGIES="TaskName MultiInstruct NaturalInstruct MixedInstruct SeqInstruct" # as the paper calls them; OFA is untuned
+
+# Load the profile, check every value and, but for a dry run, set up the environment.
 experiment() {
   PROFILE="${PROFILE:-paper}"
-  local profile="$ROOT/run_scripts/profiles/$PROFILE.sh"
-  [[ "$PROFILE" =~ ^[a-z_]+$ && -f "$profile" ]] ||
+  [[ "$PROFILE" =~ ^[a-z0-9_]+$ && -f "$ROOT/run_scripts/profiles/$PROFILE.sh" ]] ||
     die "PROFILE=$PROFILE: there is no such file in run_scripts/profiles; take paper or cpu"
   OUT="${OUT:-$ROOT/outputs/$PROFILE}"
-  source "$profile"
   DRY_RUN="${DRY_RUN:-0}"
-  RATIO="${RATIO:-0.5}"
+  # shellcheck source=/dev/null
+  source "$ROOT/run_scripts/profiles/$PROFILE.sh"
   check_values
   [[ "$DRY_RUN" == 1 ]] || set_up
   if ((GPUS == 0)); then
-    export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((JOBS > 1 ? 1 : 2))}" CUDA_VISIBLE_DEVICES=
+    export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((JOBS > 1 ? 1 : 2))}"
   fi
 }
 
 check_values() {
   local name
-  for name in GPUS NODES JOBS BATCH_SIZE GLOBAL_BATCH MAX_EPOCH MAX_UPDATE EVAL_INSTANCES NI_INSTANCES; do
+  for name in GPUS NODES NODE_RANK JOBS BATCH_SIZE GLOBAL_BATCH MAX_EPOCH MAX_UPDATE PATCH_IMAGE_SIZE MAX_SRC_LENGTH \
+    MAX_TGT_LENGTH NUM_WORKERS SAVE_EVERY VALID_INSTANCES EVAL_INSTANCES NI_INSTANCES EVAL_BATCH_SIZE EVAL_MAX_LEN EVAL_BEAM; do
     [[ "${!name}" =~ ^[0-9]+$ ]] || die "$name=${!name}: must be a whole number"
   done
-  ((JOBS > 0 && NODES > 0 && BATCH_SIZE > 0)) || die "JOBS, NODES and BATCH_SIZE must be at least 1"
-  [[ "$SEEDS" =~ ^[0-9]+(\ +[0-9]+)*$ ]] || die "SEEDS=$SEEDS: must be whole numbers with spaces between them"
+  for name in DRY_RUN FSDP CHECKPOINT_ACTIVATIONS; do
+    [[ "${!name}" =~ ^[01]$ ]] || die "$name=${!name}: must be 0 or 1"
+  done
+  for name in SEEDS ABLATION_SEEDS; do
+    [[ "${!name}" =~ ^[0-9]+(\ [0-9]+)*$ ]] || die "$name=${!name}: must be whole numbers with a space between them"
+  done
+  for name in NODES JOBS BATCH_SIZE EVAL_BATCH_SIZE SAVE_EVERY; do
+    ((${!name} > 0)) || die "$name=${!name}: must be at least 1"
+  done
   [[ "$PRECISION" =~ ^(fp32|fp16|bf16)$ ]] || die "PRECISION=$PRECISION: must be fp32, fp16 or bf16"
-  [[ "$DRY_RUN" =~ ^[01]$ ]] || die "DRY_RUN=$DRY_RUN: must be 0 or 1"
-  ((MAX_EPOCH > 0 || MAX_UPDATE > 0)) || die "one of MAX_EPOCH and MAX_UPDATE must be above 0"
-  local processes=$((GPUS > 1 ? GPUS * NODES : NODES))
-  UPDATE_FREQ="${UPDATE_FREQ:-$((GLOBAL_BATCH / (BATCH_SIZE * processes) > 0 ? GLOBAL_BATCH / (BATCH_SIZE * processes) : 1))}"
+  ((MAX_EPOCH > 0 || MAX_UPDATE > 0)) || die "MAX_EPOCH and MAX_UPDATE are 0: set one of them"
+  [[ "$RATIO" == all || "$RATIO" =~ ^0?\.[0-9]*[1-9][0-9]*$ ]] ||
+    die "RATIO=$RATIO: must be a share between 0 and 1, or all (every instance once)"
+  check_machines
+  SHARES=() # of mixed training
+  [[ "$RATIO" == all ]] || SHARES=(--task-shares "natural_instructions=$RATIO")
+}
+
+# Processes and accumulation: BATCH_SIZE x processes x UPDATE_FREQ = GLOBAL_BATCH.
+check_machines() {
+  PROCESSES=$((GPUS > 0 ? GPUS * NODES : 1))
+  if ((GPUS == 0)); then
+    ((NODES == 1)) || die "NODES=$NODES needs GPUS: the GPUs of each node"
+    [[ "$PRECISION" == fp32 ]] || die "PRECISION=$PRECISION needs a GPU; on a CPU take fp32"
+    [[ "$FSDP" == 0 ]] || die "FSDP=1 needs GPUs"
+  fi
+  ((NODES == 1)) || [[ -n "${MASTER_ADDR:-}" ]] || die "NODES=$NODES: set MASTER_ADDR to the host of node 0, and NODE_RANK"
+  ((NODE_RANK < NODES)) || die "NODE_RANK=$NODE_RANK: must be below NODES=$NODES"
+  [[ "$FSDP" == 0 || "$PRECISION" != bf16 ]] || die "FSDP=1: fairseq's sharding does fp16 or fp32, not bf16"
+  if [[ -z "${UPDATE_FREQ:-}" ]]; then
+    ((GLOBAL_BATCH > 0 && GLOBAL_BATCH % (BATCH_SIZE * PROCESSES) == 0)) || die "GLOBAL_BATCH=$GLOBAL_BATCH is no multiple" \
+      "of BATCH_SIZE=$BATCH_SIZE x $PROCESSES processes; change one of them, or set UPDATE_FREQ"
+    UPDATE_FREQ=$((GLOBAL_BATCH / (BATCH_SIZE * PROCESSES)))
+  fi
+  [[ "$UPDATE_FREQ" =~ ^[1-9][0-9]*$ ]] || die "UPDATE_FREQ=$UPDATE_FREQ: must be a whole number from 1"
+}
+
+# check_models MODELS…: die unless every one is a strategy.
+check_models() {
+  local model
+  for model in "$@"; do
+    [[ " $STRATEGIES " == *" $model "* ]] || die "MODELS: $model is none of $STRATEGIES"
+  done
+}
+
+# ---- one command
+
+# quoted WORD…: the words as a line that can be pasted into a shell.
+quoted() {
+  local word words=()
+  for word in "$@"; do
+    if [[ "$word" =~ ^[A-Za-z0-9_./:=,+@%-]+$ ]]; then words+=("$word"); else words+=("'${word//\'/\'\\\'\'}'"); fi
+  done
+  printf '%s\n' "${words[*]}"
 }
 
 # run COMMAND…: do it, or print it.
 run() {
-  if [[ "$DRY_RUN" == 1 ]]; then
-    printf '%q ' "$@"
-    printf '\n'
-  else
-    "$@"
-  fi
+  if [[ "$DRY_RUN" == 1 ]]; then quoted "$@"; else "$@"; fi
 }
+
+# need FILE WHAT…: die unless the file exists; WHAT says where it comes from.
+need() {
+  [[ "$DRY_RUN" == 1 || -e "$1" ]] || die "$1 does not exist: ${*:2}"
+}
+
+# need_data DIRECTORIES SPLIT: die unless each of the directories, joined by ':', has the split.
+need_data() {
+  local directories directory
+  IFS=: read -ra directories <<< "$1"
+  for directory in "${directories[@]}"; do
+    need "$directory/$2.jsonl" "run_scripts/data/prepare.sh makes the data of PROFILE=cpu, or set DATA and NI_DATA" \
+      "(docs/experiments.md)"
+  done
+}
+
+# last_error LOG: the line of a log that says why a command stopped.
+last_error() {
+  local line
+  line="$(grep -aE '(rror|xception|interrupted)(:|$)' "$1" | tail -n 1 || true)"
+  printf '%s' "${line:-no error in its output}"
+}
+
+# ---- several at once
 
 # for_each_seed FUNCTION ARGUMENTS…: call FUNCTION SEED ARGUMENTS… for every seed, JOBS at once.
 for_each_seed() {
@@ -65,143 +132,265 @@ for_each_seed() {
   join
 }
 
-# spawn COMMAND…: start it beside others, at most JOBS at once; join waits for all. A failure ends the script at join.
-FAILED=0
+# spawn COMMAND…: start it beside others, at most JOBS at once. After a failure nothing more is started.
 spawn() {
   if [[ "$DRY_RUN" == 1 || "$JOBS" == 1 ]]; then
     "$@"
     return
   fi
+  trap stop_jobs EXIT
   while (($(jobs -rp | wc -l) >= JOBS)); do
-    wait -n || FAILED=1
+    wait -n || failed
   done
+  set -m # a process group of its own, so that it can be stopped with all that it started
   "$@" &
+  set +m
 }
 
+# join: wait for what spawn has started.
 join() {
   local job
   for job in $(jobs -p); do
-    wait "$job" || FAILED=1
+    wait "$job" || failed
   done
-  ((FAILED == 0)) || die "something failed, see above; run the same command again to continue"
 }
 
-checkpoint_of() { printf '%s/checkpoints/%s/seed%s/checkpoint_last.pt' "$OUT" "$1" "$2"; }
+failed() {
+  local job
+  for job in $(jobs -rp); do
+    wait "$job" || true
+  done
+  die "something failed, see above; run the same command again to continue"
+}
 
-# The command that starts training: one process, or torchrun on several GPUs and nodes.
-launcher() {
-  LAUNCH=(fairseq-train)
-  if ((GPUS > 1 || NODES > 1)); then
-    local program=fairseq-train
-    [[ "$DRY_RUN" == 1 ]] || program="$(command -v fairseq-train)"
-    LAUNCH=(torchrun --nnodes "$NODES" --nproc_per_node "$((GPUS > 0 ? GPUS : 1))")
-    if ((NODES > 1)); then
-      LAUNCH+=(--node_rank "${NODE_RANK:-0}" --master_addr "${MASTER_ADDR:-localhost}" --master_port "${MASTER_PORT:-29500}")
-    fi
-    LAUNCH+=("$program")
+stop_jobs() {
+  local job
+  for job in $(jobs -rp); do
+    kill -- "-$job" 2> /dev/null || true
+  done
+}
+
+# ---- folders of results
+
+# finished FOLDER MARK SETTINGS…: whether FOLDER is finished, i.e. holds MARK. Its settings are kept in it, so that results of
+# others are never taken for these.
+finished() {
+  local folder="$1" mark="$2" settings
+  shift 2
+  settings="$(settings_of "$@")"
+  if [[ ! -f "$folder/settings" ]]; then
+    mkdir -p "$folder"
+    ((NODE_RANK > 0)) || printf '%s\n' "$settings" > "$folder/settings"
+  elif [[ "$(< "$folder/settings")" != "$settings" ]]; then
+    die "$folder was made with other settings: $(differences "$folder/settings" "$settings");" \
+      "remove it or set another OUT"
+  fi
+  [[ -f "$folder/$mark" ]]
+}
+
+# settings_of WORD…: one option a line, and paths below OUT without it, so that OUT can be moved.
+settings_of() {
+  local text=" $*"
+  text="${text//"$OUT/"/}"
+  printf '%s' "${text// --/$'\n'--}"
+}
+
+differences() {
+  diff "$1" <(printf '%s\n' "$2") | sed -n 's/^< /was /p; s/^> /is /p' | tr '\n' ',' | sed 's/,$//; s/,/, /g' || true
+}
+
+# alone FOLDER COMMAND…: run it when no other script is at work on FOLDER; a second one waits, and finds it finished.
+alone() {
+  local folder="$1"
+  shift
+  if ((NODE_RANK > 0)) || ! command -v flock > /dev/null; then
+    "$@"
+    return
+  fi
+  mkdir -p "$folder"
+  (
+    flock 9
+    "$@"
+  ) 9> "$folder/lock"
+}
+
+# ---- training
+
+checkpoint_of() { printf '%s' "$OUT/checkpoints/$1/seed$2/checkpoint_last.pt"; }
+
+# train SEED NAME START DATA OPTIONS…: one training into OUT/checkpoints/NAME/seedSEED; skipped when finished, resumed when
+# not. It keeps the model of the checkpoint START and nothing else of it (optimiser, schedule, order of the data); with an empty
+# START it begins from scratch.
+train() {
+  local seed="$1" name="$2" start="$3" data="$4" folder="$OUT/checkpoints/$2/seed$1"
+  shift 4
+  local recipe=(
+    "$data" --task multiinstruct --arch "$ARCH" --bpe-dir "$BPE_DIR" --patch-image-size "$PATCH_IMAGE_SIZE"
+    --max-src-length "$MAX_SRC_LENGTH" --max-tgt-length "$MAX_TGT_LENGTH"
+    --criterion adjust_label_smoothed_cross_entropy --label-smoothing "$LABEL_SMOOTHING"
+    --optimizer adam --adam-betas '(0.9,0.999)' --adam-eps 1e-8 --weight-decay 0.01 --clip-norm 1.0
+    --lr "$LR" --lr-scheduler linear_decay --warmup-ratio "$WARMUP_RATIO"
+    --max-epoch "$MAX_EPOCH" --max-update "$MAX_UPDATE"
+    --dropout "$DROPOUT" --encoder-drop-path-rate "$DROP_PATH" --decoder-drop-path-rate "$DROP_PATH"
+    --mixture-temperature "$MIXTURE_TEMPERATURE" --max-instances-per-task "$MAX_INSTANCES" --seed "$seed" "$@"
+  )
+  [[ -z "$start" ]] || recipe+=(--finetune-from-model "$start")
+  case "$PRECISION" in
+    fp16) recipe+=(--fp16 --fp16-scale-window 512) ;;
+    bf16) recipe+=(--bf16) ;;
+  esac
+  local batch=(--batch-size "$BATCH_SIZE" --update-freq "$UPDATE_FREQ")
+  local rest=(
+    --num-workers "$NUM_WORKERS" --max-valid-instances-per-task "$VALID_INSTANCES" --log-format json --log-interval 50
+    --save-dir "$folder" --save-interval-updates "$SAVE_EVERY" --keep-interval-updates 1 --no-epoch-checkpoints
+  )
+  [[ "$CHECKPOINT_ACTIVATIONS" == 0 ]] || rest+=(--checkpoint-activations)
+  [[ "$FSDP" == 0 ]] || rest+=(--ddp-backend fully_sharded)
+  local LAUNCH
+  launcher
+  if [[ "$DRY_RUN" == 1 ]]; then
+    quoted "${LAUNCH[@]}" "${recipe[@]}" "${batch[@]}" "${rest[@]}"
+  else
+    alone "$folder" train_unless_finished
   fi
 }
 
-# train SEED NAME DATA ARGUMENTS…: one training into OUT/checkpoints/NAME/seedSEED; skipped when it is done, resumed when not.
-train() {
-  local seed="$1" name="$2" data="$3" folder="$OUT/checkpoints/$2/seed$1"
-  shift 3
-  if [[ -f "$folder/done" ]]; then
+# The body of `train`, with its variables.
+train_unless_finished() {
+  if finished "$folder" "done" "${recipe[@]}" --effective-batch "$((BATCH_SIZE * PROCESSES * UPDATE_FREQ))"; then
     say "$name, seed $seed: already trained"
     return
   fi
-  local LAUNCH
-  launcher
-  local command=(
-    "${LAUNCH[@]}" "$data" --user-dir "$ROOT/ofa_mi" --task multiinstruct --arch "$ARCH"
-    --bpe-dir "$BPE_DIR" --patch-image-size "$PATCH_IMAGE_SIZE"
-    --max-src-length "$MAX_SRC_LENGTH" --max-tgt-length "$MAX_TGT_LENGTH"
-    --criterion adjust_label_smoothed_cross_entropy --label-smoothing 0.1
-    --optimizer adam --adam-betas '(0.9,0.999)' --adam-eps 1e-8 --weight-decay 0.01 --clip-norm 1.0
-    --lr "$LR" --lr-scheduler polynomial_decay
-    --batch-size "$BATCH_SIZE" --update-freq "$UPDATE_FREQ" --num-workers "$NUM_WORKERS"
-    --encoder-drop-path-rate "$DROP_PATH" --decoder-drop-path-rate "$DROP_PATH"
-    --mixture-temperature "$MIXTURE_TEMPERATURE" --max-valid-instances-per-task "$VALID_INSTANCES"
-    --seed "$seed" --save-dir "$folder" --no-epoch-checkpoints
-    --save-interval-updates "$SAVE_EVERY" --keep-interval-updates 1 --log-format json --log-interval 50
-  )
-  command+=($(schedule "$data") $(precision) $(sharding) "$@")
-  if [[ "$DRY_RUN" == 1 ]]; then
-    run "${command[@]}"
-    return
-  fi
-  mkdir -p "$folder"
-  say "$name, seed $seed: training"
-  "${command[@]}" >> "$folder/train.log" 2>&1 || die "$name, seed $seed stopped; see $folder/train.log"
-  touch "$folder/done"
-  say "$name, seed $seed: trained"
+  need_data "$data" train
+  need "$BPE_DIR/dict.txt" "run_scripts/data/prepare.sh makes the vocabulary of PROFILE=cpu, or set BPE_DIR"
+  [[ -z "$start" ]] || need "$start" "run_scripts/pretrain/small.sh trains a model to start from, or set CHECKPOINT"
+  local log="$folder/train.log"
+  ((NODE_RANK == 0)) || log="$folder/train.node$NODE_RANK.log"
+  say "$name, seed $seed: training; log in $log"
+  "${LAUNCH[@]}" "${recipe[@]}" "${batch[@]}" "${rest[@]}" 2>&1 | tee -a "$log" | progress "$name, seed $seed" ||
+    die "$name, seed $seed stopped: $(last_error "$log") ($log); run the same command again to continue"
+  ((NODE_RANK > 0)) || touch "$folder/done"
 }
 
-# Length, decay and warm-up over MAX_UPDATE updates or, if that is 0, over MAX_EPOCH epochs of the data.
-schedule() {
-  local total="$MAX_UPDATE"
-  ((total > 0)) || total="$((MAX_EPOCH * ($(count_lines "$1") / GLOBAL_BATCH + 1)))"
-  echo "--total-num-update $total --warmup-updates $(awk -v n="$total" -v w="$WARMUP" 'BEGIN { print int(n * w) }')"
-  ((MAX_UPDATE == 0)) || echo "--max-update $MAX_UPDATE"
-  ((MAX_EPOCH == 0)) || echo "--max-epoch $MAX_EPOCH"
-}
-
-# Instances in the training files of data directories joined by ':'.
-count_lines() {
-  local directory total=0
-  for directory in ${1//:/ }; do
-    if [[ -f "$directory/train.jsonl" ]]; then
-      total=$((total + $(wc -l < "$directory/train.jsonl")))
-    else
-      say "$directory/train.jsonl does not exist yet: the length of the schedule is not known"
-    fi
-  done
-  echo "$total"
-}
-
-precision() {
-  case "$PRECISION" in
-    fp16) echo "--fp16 --fp16-scale-window 512" ;;
-    bf16) echo "--bf16" ;;
-  esac
-  ((GPUS > 0)) || echo "--cpu"
-}
-
-sharding() {
-  [[ "${CHECKPOINT_ACTIVATIONS:-0}" != 1 ]] || echo "--checkpoint-activations"
-  if [[ "${FSDP:-0}" == 1 ]]; then
-    [[ "$DRY_RUN" == 1 ]] || "$PYTHON" -c 'import fairscale' 2> /dev/null ||
-      die "FSDP=1: fairseq's sharding needs the package fairscale; install it with: $PYTHON -m pip install fairscale"
-    echo "--ddp-backend fully_sharded"
+# The words that start one process on this machine, or one per GPU and node.
+launcher() {
+  LAUNCH=(ofa-mi train)
+  if ((NODES > 1)); then
+    LAUNCH=(torchrun --nnodes "$NODES" --node-rank "$NODE_RANK" --nproc-per-node "$GPUS")
+    LAUNCH+=(--master-addr "$MASTER_ADDR" --master-port "${MASTER_PORT:-29500}" -m ofa_mi.cli train)
+  elif ((GPUS > 1)); then
+    LAUNCH=(torchrun --standalone --nproc-per-node "$GPUS" -m ofa_mi.cli train)
+  else
+    rest+=(--distributed-world-size 1) # fairseq starts a process on every GPU that it sees
+    ((GPUS > 0)) || rest+=(--cpu)
   fi
 }
 
-# evaluate SEED NAME RUN CHECKPOINT DATA ARGUMENTS…: one run of `ofa-mi evaluate` into OUT/evaluation/NAME/seedSEED/RUN.
+# progress NAME: a line for every line of fairseq's log that a reader wants, e.g. "update 100, loss 2.91, 3.1 updates/s".
+progress() {
+  local name="${1//\//\\/}"
+  sed -u -n -E \
+    -e "s/.*\| train_inner \|.*\"loss\": \"([^\"]*)\".*\"ups\": \"([^\"]*)\".*\"num_updates\": \"([^\"]*)\".*/[ofa-mi] $name: update \3, loss \1, \2 updates\/s/p" \
+    -e "s/.*\| valid \|.*\"valid_loss\": \"([^\"]*)\".*\"valid_score\": \"([^\"]*)\".*/[ofa-mi] $name: validation: loss \1, mean score of the tasks \2/p" >&2
+}
+
+# ---- evaluation
+
+# evaluate SEED NAME RUN CHECKPOINT DATA OPTIONS…: one run of `ofa-mi evaluate` into OUT/evaluation/NAME/seedSEED/RUN, shared
+# by all GPUs; skipped when finished, resumed when not.
 evaluate() {
-  local seed="$1" name="$2" which="$3" checkpoint="$4" data="$5" folder="$OUT/evaluation/$2/seed$1/$3"
+  local seed="$1" name="$2" what="$3" checkpoint="$4" data="$5" folder="$OUT/evaluation/$2/seed$1/$3" part
   shift 5
-  if [[ -f "$folder/done" ]]; then
-    say "$name, seed $seed: $which already evaluated"
-    return
-  fi
   local command=(
-    ofa-mi evaluate --checkpoint "$checkpoint" --bpe-dir "$BPE_DIR" --data "$data" --out "$folder"
-    --max-instances "$EVAL_INSTANCES" --batch-size "$EVAL_BATCH_SIZE" --max-len "$EVAL_MAX_LEN" "$@"
+    ofa-mi evaluate --checkpoint "$checkpoint" --bpe-dir "$BPE_DIR" --data "$data" --out "$folder" --beam "$EVAL_BEAM"
+    --max-len "$EVAL_MAX_LEN" "$@"
   )
-  if [[ "$DRY_RUN" == 1 ]]; then
-    run "${command[@]}"
-    return
+  ((EVAL_INSTANCES == 0)) || [[ " $* " == *" --max-instances "* ]] || command+=(--max-instances "$EVAL_INSTANCES")
+  local how=(--batch-size "$EVAL_BATCH_SIZE")
+  ((GPUS > 0)) || how+=(--device cpu)
+  if [[ "$DRY_RUN" == 0 ]]; then
+    alone "$folder" evaluate_unless_finished
+  elif ((PROCESSES == 1)); then
+    quoted "${command[@]}" "${how[@]}"
+  else
+    for ((part = 0; part < GPUS; part++)); do
+      quoted "${command[@]}" "${how[@]}" --device "cuda:$part" --shard "$((NODE_RANK * GPUS + part))/$PROCESSES"
+    done
   fi
-  mkdir -p "$folder"
-  say "$name, seed $seed: evaluating $which"
-  "${command[@]}" > "$folder/evaluate.log" 2>&1 || die "$name, seed $seed: $which stopped; see $folder/evaluate.log"
-  touch "$folder/done"
 }
 
-# How a strategy is prompted when it is evaluated: as it was trained (the paper's section 4).
+# The body of `evaluate`, with its variables.
+evaluate_unless_finished() {
+  if finished "$folder" scores.json "${command[@]}"; then
+    [[ ! "$checkpoint" -nt "$folder/scores.json" ]] || die "$folder is older than $checkpoint: remove it"
+    say "$name, seed $seed: $what already evaluated"
+    return
+  fi
+  need_data "$data" test
+  need "$checkpoint" "it comes from $(script_of "$name")"
+  say "$name, seed $seed: evaluating $what"
+  local log="$folder/evaluate.log"
+  if ((PROCESSES == 1)); then
+    if ((JOBS == 1)); then # nothing else writes to the terminal meanwhile
+      "${command[@]}" "${how[@]}" 2>&1 | tee "$log" >&2 || evaluation_stopped
+    else
+      "${command[@]}" "${how[@]}" > "$log" 2>&1 || evaluation_stopped
+    fi
+  else
+    evaluate_parts
+  fi
+  say "$name, seed $seed: evaluated $what"
+}
+
+# One process per GPU of this node. The last one of all nodes writes the scores, for which the other nodes wait.
+evaluate_parts() {
+  local part parts=()
+  for ((part = 0; part < GPUS; part++)); do
+    "${command[@]}" "${how[@]}" --device "cuda:$part" --shard "$((NODE_RANK * GPUS + part))/$PROCESSES" \
+      > "$folder/evaluate.part$((NODE_RANK * GPUS + part)).log" 2>&1 &
+    parts+=($!)
+  done
+  for part in "${!parts[@]}"; do
+    log="$folder/evaluate.part$((NODE_RANK * GPUS + part)).log"
+    wait "${parts[$part]}" || evaluation_stopped
+  done
+  until [[ -f "$folder/scores.json" ]]; do sleep 2; done
+}
+
+evaluation_stopped() {
+  die "$name, seed $seed: $what stopped: $(last_error "$log") ($log); run the same command again to continue"
+}
+
+# zero_shot SEED NAME CHECKPOINT OPTIONS…: the evaluation tasks, once per instruction.
+zero_shot() {
+  local tasks
+  read -ra tasks <<< "$EVAL_TASKS"
+  evaluate "$1" "$2" zero_shot "$3" "$DATA" --tasks "${tasks[@]}" "${@:4}"
+}
+
+# natural_instructions SEED NAME CHECKPOINT: the held-out tasks of Natural Instructions, under their own instruction.
+natural_instructions() {
+  evaluate "$1" "$2" natural_instructions "$3" "$NI_DATA" --tasks natural_instructions_test --option-markers off \
+    --max-instances "$NI_INSTANCES"
+}
+
+# How a strategy is prompted when it is evaluated: as it was trained.
 prompting() {
   case "$1" in
     TaskName) echo "--prompt-style task-name" ;;
     NaturalInstruct) echo "--option-markers off" ;;
+  esac
+}
+
+# script_of NAME: what makes the checkpoints of that name.
+script_of() {
+  case "$1" in
+    OFA) echo "run_scripts/pretrain/small.sh, or set CHECKPOINT" ;;
+    TaskName) echo "run_scripts/transfer/task_name.sh" ;;
+    MultiInstruct) echo "run_scripts/finetune/multiinstruct.sh" ;;
+    NaturalInstruct) echo "run_scripts/transfer/natural_instructions.sh" ;;
+    MixedInstruct) echo "run_scripts/transfer/mixed.sh" ;;
+    SeqInstruct) echo "run_scripts/transfer/sequential.sh" ;;
+    *) echo "run_scripts/ablation" ;;
   esac
 }

@@ -1,30 +1,33 @@
 #!/usr/bin/env bash
-# Shows: more task groups make the model better and less sensitive, added one after the other in the paper's order.
-# Needs: CHECKPOINT, DATA, NI_DATA.
-# Costs: as five times transfer/mixed.sh; all groups together are MixedInstruct itself.
+# Shows: more kinds of training tasks make the model better and less sensitive, added one after the other in the paper's order.
+# Needs: CHECKPOINT, DATA.
+# Costs: for each of POINTS ("1 2 3 4") and ABLATION_SEEDS as finetune/multiinstruct.sh and one model of evaluate/zero_shot.sh.
 #
 #   PROFILE=cpu bash run_scripts/ablation/task_groups.sh
+#
+# The last two points are made by other scripts: with region understanding all groups are there, which is MultiInstruct
+# (finetune/multiinstruct.sh), and with text-only instructions it is MixedInstruct (transfer/mixed.sh).
 source "$(dirname "${BASH_SOURCE[0]}")/../experiment.sh"
 experiment
 
-SEEDS="${ABLATION_SEEDS:-${SEEDS%% *}}"
-GROUPS_IN_ORDER=(
-  "group:vqa,group:image_understanding"
-  "group:grounded_generation"
-  "group:grounded_matching,group:image_text_matching,group:miscellaneous,group:temporal_ordering"
+# Tasks beside the benchmark's (group extra), where EXCLUDE_TASKS leaves any, are questions about images.
+ADDED=(
+  "group:vqa,group:image_understanding,group:extra"
+  "group:grounded_generation,group:grounded_matching"
+  "group:image_text_matching,group:miscellaneous,group:temporal_ordering"
   "group:visual_relationship"
-  "group:region_understanding"
 )
 point() {
   local seed="$1" number="$2" tasks="$3" name="task_groups-$2"
-  train "$seed" "$name" "$DATA" --tasks "$tasks" --exclude-tasks eval --finetune-from-model "$CHECKPOINT"
-  evaluate "$seed" "$name" zero_shot "$(checkpoint_of "$name" "$seed")" "$DATA" --tasks eval
+  train "$seed" "$name" "$CHECKPOINT" "$DATA" --tasks "$tasks" --exclude-tasks "eval,$EXCLUDE_TASKS"
+  zero_shot "$seed" "$name" "$(checkpoint_of "$name" "$seed")"
 }
-tasks=
-for number in "${!GROUPS_IN_ORDER[@]}"; do
-  tasks="${tasks:+$tasks,}${GROUPS_IN_ORDER[$number]}"
-  for seed in $SEEDS; do
-    spawn point "$seed" "$((number + 1))" "$tasks"
+POINTS="${POINTS:-1 2 3 4}"
+[[ "$POINTS" =~ ^[1-4](\ [1-4])*$ ]] || die "POINTS=$POINTS: must be of 1 2 3 4"
+for number in $POINTS; do
+  tasks="$(IFS=, && echo "${ADDED[*]:0:number}")"
+  for seed in $ABLATION_SEEDS; do
+    spawn point "$seed" "$number" "$tasks"
   done
 done
 join

@@ -1,29 +1,31 @@
 #!/usr/bin/env bash
-# Shows: nothing; makes the data and the vocabulary of PROFILE=cpu, so that every other script has what it needs.
-# Needs: nothing that the repository does not make itself (the questions of easy-VQA are a package).
-# Costs: 1.5 minutes on two cores.
+# Shows: nothing; sees to it that every other script has its data and its vocabulary.
+# Needs: PROFILE=cpu: nothing that the repository does not make itself (the questions of easy-VQA are a package).
+# Costs: PROFILE=cpu: a minute and a half on two cores. PROFILE=paper: seconds; it only looks.
 #
 #   PROFILE=cpu bash run_scripts/data/prepare.sh
 #
-# Scenes of coloured shapes and easy-VQA stand in for MultiInstruct, generated text tasks for Natural Instructions. With
-# DATA and NI_DATA set, or PROFILE=paper, there is nothing to make: `ofa-mi data build` and `ofa-mi data
-# natural-instructions` have made the directories (docs/build.md), and a missing one is an error.
+# With PROFILE=cpu, scenes of coloured shapes and easy-VQA stand in for MultiInstruct, generated text tasks for Natural
+# Instructions. Directories that DATA or NI_DATA name are never made here: `ofa-mi data build` and `ofa-mi data
+# natural-instructions` do that (docs/experiments.md).
 source "$(dirname "${BASH_SOURCE[0]}")/../experiment.sh"
 experiment
 
-if [[ "$PROFILE" == cpu && "$DATA" == "$OUT/data/scenes:$OUT/data/easy_vqa" ]]; then
+if [[ "$DATA" == "$OUT/data/scenes:$OUT/data/easy_vqa" ]]; then
+  [[ "$SCENES" =~ ^[1-9][0-9]*$ ]] || die "SCENES=$SCENES: must be a whole number from 1"
   run ofa-mi data scenes --out "$OUT/data/scenes" --train-scenes "$SCENES" --workers 2
   run ofa-mi data easy-vqa --out "$OUT/data/easy_vqa"
 fi
-if [[ "$PROFILE" == cpu && "$NI_DATA" == "$OUT/data/text" ]]; then
-  run ofa-mi data text-tasks --out "$OUT/data/text_tasks"
-  run ofa-mi data natural-instructions --raw "$OUT/data/text_tasks" --out "$NI_DATA"
+if [[ "$NI_DATA" == "$OUT/data/text" ]]; then
+  run ofa-mi data text-tasks --out "$OUT/data/text_tasks" --instances "$TEXT_INSTANCES"
+  run ofa-mi data natural-instructions --raw "$OUT/data/text_tasks" --out "$NI_DATA" --max-per-task 0 \
+    --valid-fraction 0.05
 fi
+for split in train test; do
+  need_data "$DATA:$NI_DATA" "$split"
+done
 if [[ "$BPE_DIR" == "$OUT/data/vocabulary" && ! -f "$BPE_DIR/dict.txt" ]]; then
-  run ofa-mi vocabulary --out "$BPE_DIR" ${DATA//:/ } "$NI_DATA"
+  IFS=: read -ra directories <<< "$DATA:$NI_DATA"
+  run ofa-mi vocabulary --out "$BPE_DIR" "${directories[@]}"
 fi
-if [[ "$DRY_RUN" != 1 ]]; then
-  for directory in ${DATA//:/ } "$NI_DATA"; do
-    [[ -d "$directory" ]] || die "$directory: no such data directory; set DATA and NI_DATA (docs/build.md), or PROFILE=cpu"
-  done
-fi
+need "$BPE_DIR/dict.txt" "set BPE_DIR to the vocabulary of the checkpoint"

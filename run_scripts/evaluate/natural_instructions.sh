@@ -1,21 +1,17 @@
 #!/usr/bin/env bash
-# Shows: what is left of, or gained in, following text-only instructions: ROUGE-L on held-out Natural Instructions tasks.
-# Needs: the models of finetune/ and transfer/, NI_DATA.
-# Costs: PROFILE=cpu: under a minute a model and seed on one core.
+# Shows: what each tuned model makes of text-only instructions: ROUGE-L on the held-out tasks of Natural Instructions.
+# Needs: the models of finetune/ and transfer/ (or those that MODELS names), NI_DATA.
+# Costs: PROFILE=cpu: 20 seconds a model and seed on one core.
 #
 #   PROFILE=cpu bash run_scripts/evaluate/natural_instructions.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../experiment.sh"
 experiment
 
-MODELS="${MODELS:-MultiInstruct NaturalInstruct MixedInstruct SeqInstruct}" # TaskName has no instruction to follow
-measure() {
-  local seed="$1" model="$2"
-  evaluate "$seed" "$model" natural_instructions "$(checkpoint_of "$model" "$seed")" "$NI_DATA" \
-    --tasks natural_instructions_test --option-markers off --max-instances "$NI_INSTANCES"
-}
-for model in $MODELS; do
+read -ra models <<< "${MODELS:-MultiInstruct NaturalInstruct MixedInstruct SeqInstruct}" # TaskName knows no instructions
+check_models "${models[@]}"
+for model in "${models[@]}"; do
   for seed in $SEEDS; do
-    spawn measure "$seed" "$model"
+    spawn natural_instructions "$seed" "$model" "$(checkpoint_of "$model" "$seed")"
   done
 done
 join

@@ -1,26 +1,36 @@
 #!/usr/bin/env bash
-# Shows: what a score rests on: the image (none, another one's), the options alone, their order, typing errors and other
-# wordings of the instructions.
-# Needs: the models of finetune/ and transfer/, DATA.
-# Costs: as six times evaluate/zero_shot.sh for each model; by default one model and one seed.
+# Shows: what a score rests on: the image (none, or another one's), the options alone, their order, and the wording of the
+# instructions (typing errors, upper case, a second set of instructions, another task's).
+# Needs: the models that MODELS names (MultiInstruct), DATA.
+# Costs: as evaluate/zero_shot.sh for each of CONDITIONS (all eight), models and seeds; by default one model, the first seed.
 #
 #   PROFILE=cpu bash run_scripts/evaluate/robustness.sh
+#   MODELS="MultiInstruct MixedInstruct" ROBUSTNESS_SEEDS="1 2 3" bash run_scripts/evaluate/robustness.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../experiment.sh"
 experiment
 
-MODELS="${MODELS:-MultiInstruct}"
-seed="${SEEDS%% *}"
-condition() {
-  local model="$1" name="$2"
-  shift 2
-  evaluate "$seed" "$model" "$name" "$(checkpoint_of "$model" "$seed")" "$DATA" --tasks eval "$@"
-}
-for model in $MODELS; do
-  spawn condition "$model" blind --image none
-  spawn condition "$model" other_image --image shuffled
-  spawn condition "$model" options_only --prompt-style options-only --image none
-  spawn condition "$model" option_order --perturb option-order
-  spawn condition "$model" typos --perturb typos
-  spawn condition "$model" paraphrase --perturb paraphrase
+declare -A OPTIONS=(
+  [no_image]="--image none"
+  [other_image]="--image shuffled"
+  [options_only]="--prompt-style options-only --image none"
+  [option_order]="--perturb option-order"
+  [typos]="--perturb typos"
+  [upper_case]="--perturb upper-case"
+  [paraphrase]="--perturb paraphrase"
+  [other_task]="--perturb other-task"
+)
+CONDITIONS="${CONDITIONS:-no_image other_image options_only option_order typos upper_case paraphrase other_task}"
+for condition in $CONDITIONS; do
+  [[ -n "${OPTIONS[$condition]:-}" ]] || die "CONDITIONS: $condition is none of ${!OPTIONS[*]}"
+done
+read -ra models <<< "${MODELS:-MultiInstruct}"
+check_models "${models[@]}"
+for model in "${models[@]}"; do
+  for condition in $CONDITIONS; do
+    read -ra options <<< "${OPTIONS[$condition]}"
+    for seed in ${ROBUSTNESS_SEEDS:-${SEEDS%% *}}; do
+      spawn evaluate "$seed" "$model" "$condition" "$(checkpoint_of "$model" "$seed")" "$DATA" --tasks eval "${options[@]}"
+    done
+  done
 done
 join

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Shows: nothing by itself; gives those without a released OFA checkpoint a model to start from, trained from scratch.
-# Needs: the data of run_scripts/data/prepare.sh, or DATA.
-# Costs: PROFILE=cpu: 4 minutes on two cores for PRETRAIN_UPDATES=700.
+# Needs: DATA, BPE_DIR, PRETRAIN_UPDATES.
+# Costs: PROFILE=cpu: 4 minutes on two cores.
 #
 #   PROFILE=cpu bash run_scripts/pretrain/small.sh
 #
@@ -11,7 +11,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/../experiment.sh"
 experiment
 
 PRETRAIN_TASKS="${PRETRAIN_TASKS:-image_captioning,grounded_captioning,visual_grounding,object_grounding,open_domain_vqa,object_detection,easy_vqa}"
-((PRETRAIN_UPDATES > 0)) || die "PRETRAIN_UPDATES is 0: set the number of updates, or CHECKPOINT to a model that you have"
-MAX_UPDATE="$PRETRAIN_UPDATES" MAX_EPOCH=0
-[[ "$GPUS" != 0 ]] || export OMP_NUM_THREADS=2 # nothing else runs beside it
-train 1 pretrained "$DATA" --tasks "$PRETRAIN_TASKS" --num-instructions 1
+[[ "$PRETRAIN_UPDATES" =~ ^[1-9][0-9]*$ ]] ||
+  die "PRETRAIN_UPDATES=$PRETRAIN_UPDATES: set a number of updates, or CHECKPOINT to a model that you have"
+MAX_UPDATE="$PRETRAIN_UPDATES" MAX_EPOCH=0 JOBS=1
+((GPUS > 0)) || export OMP_NUM_THREADS=2 NUM_WORKERS=1 # nothing else runs beside it
+train 1 pretrained "" "$DATA" --tasks "$PRETRAIN_TASKS" --num-instructions 1

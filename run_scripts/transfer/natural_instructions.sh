@@ -4,10 +4,10 @@
 # Costs: as finetune/multiinstruct.sh, or less: there are no images.
 #
 #   PROFILE=cpu bash run_scripts/transfer/natural_instructions.sh
+#
+# It never sees an option marker, so it is evaluated without them (evaluate/zero_shot.sh).
 source "$(dirname "${BASH_SOURCE[0]}")/../experiment.sh"
 experiment
 
-tune() {
-  train "$1" NaturalInstruct "$NI_DATA" --tasks natural_instructions --finetune-from-model "$CHECKPOINT"
-}
+tune() { train "$1" NaturalInstruct "$CHECKPOINT" "$NI_DATA" --tasks natural_instructions; }
 for_each_seed tune

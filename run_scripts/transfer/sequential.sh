@@ -5,12 +5,12 @@
 #
 #   PROFILE=cpu bash run_scripts/transfer/sequential.sh
 #
-# The second training keeps the model of the first and starts with a fresh optimiser, schedule and data order.
+# The second training keeps the model of the first, and begins with a fresh optimiser, schedule and order of the data.
 source "$(dirname "${BASH_SOURCE[0]}")/../experiment.sh"
 experiment
 
 tune() {
-  train "$1" NaturalInstruct "$NI_DATA" --tasks natural_instructions --finetune-from-model "$CHECKPOINT"
-  train "$1" SeqInstruct "$DATA" --tasks train --finetune-from-model "$(checkpoint_of NaturalInstruct "$1")"
+  train "$1" NaturalInstruct "$CHECKPOINT" "$NI_DATA" --tasks natural_instructions
+  train "$1" SeqInstruct "$(checkpoint_of NaturalInstruct "$1")" "$DATA" --tasks train --exclude-tasks "$EXCLUDE_TASKS"
 }
 for_each_seed tune
