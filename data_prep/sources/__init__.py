@@ -33,6 +33,8 @@ MODULES = (
     "vcr",
     "visdial",
     "visual7w",
+    "visual_genome_qa",
+    "visual_genome_regions",
     "visual_genome_relationships",
     "vizwiz_quality",
     "vqav2",
