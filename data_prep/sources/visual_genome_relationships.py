@@ -4,12 +4,15 @@
 ``object``; both have ``x``, ``y``, ``w``, ``h`` and ``name`` (``names``, a list, in some versions). The
 files and their versions are described in :mod:`ofa_mi.data_prep.sources.visual_genome`.
 
-One thing is often annotated several times. Boxes of the same name that overlap with an intersection over union (IoU) of
-:data:`SAME_THING` or more are taken as one thing, so that what is asked for is as unique as it looks:
+One thing is often annotated several times, under one name or under several ("man", "guy"). Boxes that overlap with an
+intersection over union (IoU) of :data:`SAME_THING` or more are taken as one place, and those of the same name there as
+one thing, so that what is asked for is as unique as it looks:
 
-- the relation of a subject to an object: all predicates that anybody gave for the pair are right;
-- the name of the object (subject): every thing to which the subject (object) has this relation has this name;
-- its region: there is one such thing only.
+- the relation of a subject to an object: all predicates that anybody gave for the two places are right;
+- the name of the object (subject): everything to which what is at the given place has this relation has this name, or
+  is in one place, and then all its names are right;
+- its region: all of it is in one place, and nothing else of the name touches the given place. Not everything in an
+  image is annotated with all its relations, so that such a thing might be in this one as well.
 
 Nothing is asked about two things in one place (IoU of :data:`SAME_PLACE` or more), nor with a predicate that is empty,
 has more than :data:`MAX_WORDS` words or other characters than letters.
@@ -17,17 +20,17 @@ has more than :data:`MAX_WORDS` words or other characters than letters.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 
 from ofa_mi.data.instance import Box
 from ofa_mi.data_prep.draft import Draft, text
-from ofa_mi.data_prep.geometry import iou
+from ofa_mi.data_prep.geometry import intersection, iou
 from ofa_mi.data_prep.reading import tidy
 from ofa_mi.data_prep.source import Candidate
 from ofa_mi.data_prep.sources.visual_genome import (
@@ -102,6 +105,7 @@ class Facts:
     predicates: dict[tuple[int, int], list[str]] = field(default_factory=lambda: defaultdict(list))
     objects: dict[tuple[int, str], list[int]] = field(default_factory=lambda: defaultdict(list))
     subjects: dict[tuple[int, str], list[int]] = field(default_factory=lambda: defaultdict(list))
+    _places: dict[int, list[int]] = field(default_factory=dict)
 
     def add(self, subject: Thing, predicate: str, thing: Thing) -> None:
         """Add a fact, once."""
@@ -110,6 +114,12 @@ class Facts:
             known.append(predicate)
             self.objects[subject.number, predicate].append(thing.number)
             self.subjects[thing.number, predicate].append(subject.number)
+
+    def at(self, thing: Thing) -> list[int]:
+        """Numbers of the things in the place of one, itself among them; asked once all things are known."""
+        if thing.number not in self._places:
+            self._places[thing.number] = [other.number for other in self.things if _one_place(other, thing)]
+        return self._places[thing.number]
 
     def thing(self, name: str, box: Box) -> Thing:
         """The thing with this name and about this box; a new one if there is none."""
@@ -158,20 +168,32 @@ class VisualGenomeRelationships(VisualGenome):
         return facts
 
     def _relations(self, facts: Facts) -> Iterator[tuple[str, Draft]]:
-        for (subject, thing), (first, *others) in facts.predicates.items():
-            regions = (facts.things[subject].box, facts.things[thing].box)
+        for (subject, thing), (first, *_) in list(facts.predicates.items()):
+            parties = facts.things[subject], facts.things[thing]
+            pairs = itertools.product(*map(facts.at, parties))
+            others = dict.fromkeys(predicate for pair in pairs for predicate in facts.predicates.get(pair, ()))
+            others.pop(first)
+            regions = tuple(party.box for party in parties)
             yield f"{subject}-{thing}", Draft(regions=regions, target=text(first), references=tuple(others))
 
     def _parties(self, facts: Facts, task: str) -> Iterator[tuple[str, Draft]]:
-        asked = (NAMES | PLACES)[task]
-        for (given, predicate), others in (facts.objects if asked == "object" else facts.subjects).items():
-            things = [facts.things[number] for number in others]
-            target = _only_name(things) if task in NAMES else _only_box(things)
-            if target is None:
+        table = facts.objects if (NAMES | PLACES)[task] == "object" else facts.subjects
+        for (number, predicate), (first, *_) in list(table.items()):
+            given, answer = facts.things[number], facts.things[first]
+            numbers = (other for place in facts.at(given) for other in table.get((place, predicate), ()))
+            answers = [facts.things[other] for other in dict.fromkeys(numbers)]
+            names = {thing.name.casefold(): thing.name for thing in (*answers, answer)}
+            in_one_place = all(_one_place(answer, other) for other in answers)
+            if not in_one_place and (task in PLACES or len(names) > 1):
                 self.drop(task, "several things are in this relation")
-                continue
-            key = f"{given}-{predicate.replace(' ', '_')}"
-            yield key, Draft(regions=(facts.things[given].box,), text=text(predicate), target=target)
+            elif task in PLACES and any(_rival(other, answer, given) for other in facts.things):
+                self.drop(task, "something else of that name touches the given region")
+            else:
+                del names[answer.name.casefold()]
+                target = {"target": text(answer.name), "references": tuple(names.values())}
+                fields = target if task in NAMES else {"target": (answer.box,)}
+                key = f"{number}-{predicate.replace(' ', '_')}"
+                yield key, Draft(regions=(given.box,), text=text(predicate), **fields)
 
 
 def _thing(facts: Facts, party: Party, size: tuple[int, int]) -> Thing | None:
@@ -181,12 +203,14 @@ def _thing(facts: Facts, party: Party, size: tuple[int, int]) -> Thing | None:
     return facts.thing(name, box) if name and box else None
 
 
-def _only_name(things: Sequence[Thing]) -> Any:
-    """The name of all things as a target; None if they have several."""
-    names = {thing.name.casefold() for thing in things}
-    return text(things[0].name) if len(names) == 1 else None
+def _one_place(p: Thing, q: Thing) -> bool:
+    return iou(p.box, q.box) >= SAME_THING
 
 
-def _only_box(things: Sequence[Thing]) -> Any:
-    """The box of the only thing as a target; None if there are several."""
-    return (things[0].box,) if len(things) == 1 else None
+def _rival(other: Thing, answer: Thing, given: Thing) -> bool:
+    """Whether another thing looks like an answer, too: it has its name and touches what is given."""
+    return (
+        other.name.casefold() == answer.name.casefold()
+        and not _one_place(other, answer)
+        and intersection(other.box, given.box) > 0
+    )

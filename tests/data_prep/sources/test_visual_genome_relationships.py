@@ -99,6 +99,55 @@ def test_places_are_asked_for_where_there_is_one_thing(everything, tmp_path):
     assert dropped["all tasks: a thing without a name, or whose box is not in the image"] == 1
 
 
+def test_one_place_may_have_several_names(everything, tmp_path):
+    """What is asked for is the only right answer whatever the things at a place are called."""
+    here, there, far = (10, 10, 50, 100), (12, 11, 50, 100), (300, 10, 40, 40)
+    facts = [
+        relationship(party("man", here), "watches", party("dog")),
+        relationship(party("guy", there), "sees", party("puppy", BOXES["dog"], 8)),
+        relationship(party("man", here), "wants", party("ball")),
+        relationship(party("guy", there), "wants", party("kite", far, 9)),
+    ]
+    built = built_from(tmp_path, facts)
+    relations = {i.target[0]: i.references for i in of_task(built, "object_relationship")}
+    assert relations == {"watches": ("sees",), "sees": ("watches",), "wants": ()}
+    objects = {i.text[0]: (i.target[0], i.references) for i in of_task(built, "visual_object_identification")}
+    assert objects == {"watches": ("dog", ()), "sees": ("puppy", ())}, "two things are wanted at one place"
+    assert {i.text[0] for i in of_task(built, "visual_object_localization")} == {"watches", "sees"}
+    subjects = [(i.text[0], i.target[0], i.references) for i in of_task(built, "visual_subject_identification")]
+    assert sorted(subjects) == [
+        ("sees", "guy", ()),
+        ("wants", "guy", ()),
+        ("wants", "man", ()),
+        ("watches", "man", ()),
+    ]
+
+
+def test_names_in_one_place_are_all_right(everything, tmp_path):
+    facts = [
+        relationship(party("man"), "walks", party("dog")),
+        relationship(party("man"), "walks", party("puppy", BOXES["dog"], 8)),
+    ]
+    built = built_from(tmp_path, facts)
+    (name,) = of_task(built, "visual_object_identification")
+    assert (name.target, name.references) == (("dog",), ("puppy",))
+    (place,) = of_task(built, "visual_object_localization")
+    assert place.target == (corners("dog"),)
+
+
+def test_another_thing_of_the_name_at_the_given_place_makes_it_unclear(everything, tmp_path):
+    facts = [
+        relationship(party("dog"), "has", party("leg", (105, 220, 8, 20))),
+        relationship(party("leg", (140, 220, 8, 20), 4), "near", party("ball")),
+        relationship(party("man"), "has", party("leg", (20, 60, 10, 50), 5)),
+    ]
+    built = built_from(tmp_path, facts)
+    found = {i.regions[0]: i.target[0] for i in of_task(built, "visual_object_localization") if i.text == ("has",)}
+    assert found == {corners("man"): (20, 60, 30, 110)}, "a dog has more than one leg"
+    dropped = json.loads((tmp_path / "out/manifest.json").read_bytes())["dropped"]["visual_genome_relationships"]
+    assert dropped["visual_object_localization: something else of that name touches the given region"] == 1
+
+
 def test_an_image_gives_a_few_instances_of_a_task(tmp_path):
     built = built_from(tmp_path, key="id")
     assert len(of_task(built, "object_relationship")) == 2
