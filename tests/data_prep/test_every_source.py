@@ -71,6 +71,12 @@ def counts_of(directories, split):
     return Counter(record["task_name"] for directory in directories for record in records(directory, split))
 
 
+def test_every_task_of_the_benchmark_has_a_source():
+    made = {task for source in all_sources().values() for task in source.tasks}
+    assert {name for name, spec in REGISTRY.items() if spec.benchmark} - made == set()
+    assert made <= set(REGISTRY)
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_every_source_makes_every_task_that_it_names(built, module):
     out, manifest = built[module]
