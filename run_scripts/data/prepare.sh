@@ -6,14 +6,16 @@
 #   PROFILE=cpu bash run_scripts/data/prepare.sh
 #
 # With PROFILE=cpu, scenes of coloured shapes and easy-VQA stand in for MultiInstruct, generated text tasks for Natural
-# Instructions. Directories that DATA or NI_DATA name are never made here: `ofa-mi data build` and `ofa-mi data
+# Instructions. Other directories that DATA or NI_DATA name are never made here: `ofa-mi data build` and `ofa-mi data
 # natural-instructions` do that (docs/experiments.md).
 source "$(dirname "${BASH_SOURCE[0]}")/../experiment.sh"
 experiment
 
-if [[ "$DATA" == "$OUT/data/scenes:$OUT/data/easy_vqa" ]]; then
+if [[ ":$DATA:" == *":$OUT/data/scenes:"* ]]; then
   [[ "$SCENES" =~ ^[1-9][0-9]*$ ]] || die "SCENES=$SCENES: must be a whole number from 1"
   run ofa-mi data scenes --out "$OUT/data/scenes" --train-scenes "$SCENES" --workers 2
+fi
+if [[ ":$DATA:" == *":$OUT/data/easy_vqa:"* ]]; then
   run ofa-mi data easy-vqa --out "$OUT/data/easy_vqa"
 fi
 if [[ "$NI_DATA" == "$OUT/data/text" ]]; then

@@ -1,0 +1,428 @@
+"""What every script would run, under both profiles and with settings of the user's: nothing is trained here."""
+
+import os
+import subprocess
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from tests.run_scripts.helpers import FOLDER, SCRIPTS, dry_run, error_of, option, options, run_script
+
+PROFILES = ("paper", "cpu")
+
+
+def trainings(name, **settings):
+    return [command for command in dry_run(name, **settings) if "train" in command and "--save-dir" in command]
+
+
+def evaluations(name, **settings):
+    return [command for command in dry_run(name, **settings) if command[:2] == ["ofa-mi", "evaluate"]]
+
+
+# -- every script
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.*")), ids=lambda path: str(path.relative_to(FOLDER)))
+def test_is_valid_bash(path):
+    subprocess.run(["bash", "-n", str(path)], check=True)
+
+
+@pytest.mark.parametrize("name", [*SCRIPTS, "reproduce.sh", "slurm/reproduce.sh"])
+def test_begins_with_what_it_shows_needs_and_costs(name):
+    lines = (FOLDER / name).read_text().splitlines()
+    assert lines[0] == "#!/usr/bin/env bash" and os.access(FOLDER / name, os.X_OK)
+    comment = lines[: next(i for i, line in enumerate(lines) if line.startswith("source "))]
+    for word in ("# Shows: ", "# Needs: ", "# Costs: "):
+        assert sum(line.startswith(word) for line in comment) == 1, word
+    assert any(f"bash run_scripts/{name}" in line for line in comment), "a command that runs it"
+
+
+def test_there_is_a_script_for_every_experiment():
+    found = {str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.sh")}
+    shared = {"env.sh", "experiment.sh", "profiles/paper.sh", "profiles/cpu.sh"}
+    assert found - shared == {*SCRIPTS, "reproduce.sh", "slurm/reproduce.sh", "quickstart.sh", "test.sh"}
+
+
+def test_profiles_set_the_same_values_but_for_the_size_of_generated_data():
+    names = [
+        {line.split(":=")[0].removeprefix(': "${') for line in (FOLDER / f"profiles/{p}.sh").read_text().splitlines()}
+        for p in PROFILES
+    ]
+    paper, cpu = ({name for name in found if name.isupper()} for found in names)
+    assert cpu - paper == {"SCENES", "TEXT_INSTANCES"} and paper <= cpu
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_dry_run_prints_commands_and_makes_nothing(name, profile, tmp_path):
+    settings = {"PRETRAIN_UPDATES": 5} if name == "pretrain/small.sh" else {}
+    commands = dry_run(name, PROFILE=profile, OUT=tmp_path / "out", **settings)
+    assert not (tmp_path / "out").exists()
+    assert all(command[0] in ("ofa-mi", "torchrun") for command in commands)
+    assert commands or (name, profile) == ("data/prepare.sh", "paper")
+
+
+# -- the paper's settings
+
+
+def test_paper_profile_is_the_papers_setting(tmp_path):
+    (command,) = trainings("finetune/multiinstruct.sh", OUT=tmp_path, CHECKPOINT="ofa_large.pt", DATA="mi")
+    assert command[:7] == ["torchrun", "--standalone", "--nproc-per-node", "8", "-m", "ofa_mi.cli", "train"]
+    expected = {
+        "--arch": "ofa_large",
+        "--max-src-length": "1024",
+        "--max-tgt-length": "512",
+        "--batch-size": "8",
+        "--update-freq": "1",
+        "--lr": "1e-5",
+        "--max-epoch": "3",
+        "--max-update": "0",
+        "--adam-betas": "(0.9,0.999)",
+        "--tasks": "train",
+        "--finetune-from-model": "ofa_large.pt",
+        "--save-dir": f"{tmp_path}/checkpoints/MultiInstruct/seed1",
+    }
+    assert options(command, *expected) == expected
+    assert "--fp16" in command and "mi" in command
+    assert "--option-markers" not in command and "--prompt-style" not in command  # on, and instructions
+
+
+def test_strategies_differ_in_what_the_paper_says_only(tmp_path):
+    settings = {"OUT": tmp_path, "CHECKPOINT": "ofa.pt", "DATA": "mi", "NI_DATA": "ni"}
+    (multi,) = trainings("finetune/multiinstruct.sh", **settings)
+    (name,) = trainings("transfer/task_name.sh", **settings)
+    (text,) = trainings("transfer/natural_instructions.sh", **settings)
+    (mixed,) = trainings("transfer/mixed.sh", **settings)
+
+    def difference(other):
+        return [word for word in other if word not in multi and not word.startswith(str(tmp_path))]
+
+    assert difference(name) == ["--prompt-style", "task-name"]
+    assert difference(text) == ["ni", "natural_instructions"] and option(text, "--tasks") == "natural_instructions"
+    assert difference(mixed) == ["mi:ni"] and option(mixed, "--tasks") == "train"
+    (mixed,) = trainings("transfer/mixed.sh", RATIO="0.25", **settings)
+    assert option(mixed, "--task-shares") == "natural_instructions=0.25"
+
+
+def test_sequential_starts_from_the_text_only_model_anew(tmp_path):
+    settings = {"OUT": tmp_path, "CHECKPOINT": "ofa.pt", "DATA": "mi", "NI_DATA": "ni", "SEEDS": "4"}
+    first, second = trainings("transfer/sequential.sh", **settings)
+    assert [first] == trainings("transfer/natural_instructions.sh", **settings)
+    assert option(first, "--finetune-from-model") == "ofa.pt"
+    assert option(second, "--finetune-from-model") == f"{option(first, '--save-dir')}/checkpoint_last.pt"
+    assert option(second, "--save-dir") == f"{tmp_path}/checkpoints/SeqInstruct/seed4"
+    (multi,) = trainings("finetune/multiinstruct.sh", **settings)
+    changed = [(a, b) for a, b in zip(second, multi, strict=True) if a != b]
+    assert len(changed) == 2, "but for the model and the folder it is finetune/multiinstruct.sh"
+    assert not [word for word in second if word.startswith(("--restore-file", "--reset"))]
+
+
+def test_every_strategy_is_evaluated_as_it_was_trained(tmp_path):
+    runs = evaluations("evaluate/zero_shot.sh", PROFILE="cpu", OUT=tmp_path, SEEDS="3")
+    found = {option(run, "--checkpoint").split("/")[-3]: run for run in runs}
+    assert list(found) == ["TaskName", "MultiInstruct", "NaturalInstruct", "MixedInstruct", "SeqInstruct"]
+    assert option(found["TaskName"], "--prompt-style") == "task-name"
+    assert option(found["NaturalInstruct"], "--option-markers") == "off"
+    for name in ("TaskName", "MultiInstruct", "MixedInstruct", "SeqInstruct"):
+        assert "--option-markers" not in found[name] and option(found[name], "--max-instances") == "60"
+        assert option(found[name], "--out") == f"{tmp_path}/evaluation/{name}/seed3/zero_shot"
+        assert ("--prompt-style" in found[name]) == (name == "TaskName")
+
+
+def test_natural_instructions_are_evaluated_without_markers(tmp_path):
+    runs = evaluations("evaluate/natural_instructions.sh", PROFILE="cpu", OUT=tmp_path, SEEDS="1 2")
+    assert len(runs) == 8
+    for run in runs:
+        assert options(run, "--tasks", "--option-markers", "--max-instances", "--data") == {
+            "--tasks": "natural_instructions_test",
+            "--option-markers": "off",
+            "--max-instances": "300",
+            "--data": f"{tmp_path}/data/text",
+        }
+
+
+def test_untuned_model_is_evaluated_on_both(tmp_path):
+    images, text = evaluations("evaluate/untuned.sh", PROFILE="cpu", OUT=tmp_path, CHECKPOINT="c.pt")
+    assert option(images, "--checkpoint") == option(text, "--checkpoint") == "c.pt"
+    assert option(text, "--tasks") == "natural_instructions_test" and "eval" in images
+
+
+def test_robustness_runs_one_condition_each(tmp_path):
+    runs = evaluations("evaluate/robustness.sh", PROFILE="cpu", OUT=tmp_path)
+    conditions = [run[run.index("eval") + 1 : run.index("--max-instances")] for run in runs]
+    assert conditions == [
+        ["--image", "none"],
+        ["--image", "shuffled"],
+        ["--prompt-style", "options-only", "--image", "none"],
+        ["--perturb", "option-order"],
+        ["--perturb", "typos"],
+        ["--perturb", "upper-case"],
+        ["--perturb", "paraphrase"],
+        ["--perturb", "other-task"],
+    ]
+
+
+def test_instruction_counts_are_those_of_the_paper(tmp_path):
+    found = trainings("ablation/num_instructions.sh", OUT=tmp_path, SEEDS="1 2")
+    assert [option(command, "--num-instructions") for command in found] == ["1", "1", "2", "2", "3", "3", "4", "4"]
+    (mixed, _) = trainings("transfer/mixed.sh", OUT=tmp_path, SEEDS="1 2")
+    added = [word for word in found[0] if word not in mixed]
+    assert added == ["--num-instructions", f"{tmp_path}/checkpoints/num_instructions-1/seed1"]
+
+
+def test_task_groups_are_added_in_the_papers_order(tmp_path):
+    from ofa_mi.instructions.registry import default_registry
+
+    registry, before = default_registry(), set()
+    for command in trainings("ablation/task_groups.sh", OUT=tmp_path):
+        words = option(command, "--tasks").split(","), option(command, "--exclude-tasks").split(",")
+        tasks = set(registry.select(*words))
+        assert before < tasks and all(registry[task].split == "train" and registry[task].benchmark for task in tasks)
+        added = {registry[task].group for task in tasks - before}
+        before = tasks
+        if len(before) < 20:
+            assert added == {"vqa", "image_understanding"}
+    # Then region understanding, which makes it MultiInstruct.
+    rest = {registry[task].group for task in registry.select(["train"], ["group:extra", "natural_instructions"])} - {
+        registry[task].group for task in before
+    }
+    assert rest == {"region_understanding"}
+
+
+def test_pretraining_is_from_scratch_and_one_seed(tmp_path):
+    (command,) = trainings("pretrain/small.sh", PROFILE="cpu", OUT=tmp_path, SEEDS="1 2 3")
+    assert options(command, "--num-instructions", "--max-update", "--arch") == {
+        "--num-instructions": "1",
+        "--max-update": "1000",
+        "--arch": "ofa_nano",
+    }
+    assert "--finetune-from-model" not in command and "--cpu" in command
+    assert option(command, "--save-dir") == f"{tmp_path}/checkpoints/pretrained/seed1"
+
+
+def test_attention_compares_with_the_untuned_model(tmp_path):
+    (command,) = dry_run("analysis/attention.sh", OUT=tmp_path, CHECKPOINT="ofa.pt", SEEDS="2 3")
+    assert command[:4] == [
+        *("ofa-mi", "attention", "OFA=ofa.pt"),
+        f"NaturalInstruct={tmp_path}/checkpoints/NaturalInstruct/seed2/checkpoint_last.pt",
+    ]
+
+
+def test_report_is_made_of_what_there_is(tmp_path):
+    for run in ("OFA/seed1/zero_shot", "MixedInstruct/seed1/zero_shot", "MixedInstruct/seed2/zero_shot"):
+        (tmp_path / "evaluation" / run).mkdir(parents=True)
+        (tmp_path / "evaluation" / run / "scores.json").touch()
+    (tmp_path / "evaluation/num_instructions-1/seed1/zero_shot").mkdir(parents=True)
+    (command,) = dry_run("report.sh", OUT=tmp_path, TITLE="A title")
+    base = f"{tmp_path}/evaluation"
+    assert command[2:] == [
+        *("--published", "--title", "A title", f"OFA={base}/OFA/seed1/zero_shot"),
+        *(f"MixedInstruct={base}/MixedInstruct/seed1/zero_shot", f"MixedInstruct={base}/MixedInstruct/seed2/zero_shot"),
+        *("--ablation", f"num_instructions=1:{base}/num_instructions-1/seed1/zero_shot"),
+        *("--ablation", f"num_instructions=5:{base}/MixedInstruct/seed1/zero_shot"),
+        *("--ablation", f"num_instructions=5:{base}/MixedInstruct/seed2/zero_shot"),
+        *("--ablation", f"task_groups=+ text-only:{base}/MixedInstruct/seed1/zero_shot"),
+        *("--ablation", f"task_groups=+ text-only:{base}/MixedInstruct/seed2/zero_shot"),
+        *("--out", f"{tmp_path}/report"),
+    ]
+
+
+# -- settings of the user's
+
+
+def test_any_value_can_be_set(tmp_path):
+    settings = {"ARCH": "ofa_base", "LR": "3e-5", "MAX_UPDATE": 7, "SEEDS": "5 6", "PATCH_IMAGE_SIZE": 256}
+    commands = trainings("finetune/multiinstruct.sh", OUT=tmp_path, **settings)
+    assert [option(command, "--seed") for command in commands] == ["5", "6"]
+    expected = {"--arch": "ofa_base", "--lr": "3e-5", "--max-update": "7", "--patch-image-size": "256"}
+    assert options(commands[0], *expected) == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "freq"),
+    [
+        ({"GPUS": 1}, "8"),
+        ({"GPUS": 4}, "2"),
+        ({"GPUS": 8, "BATCH_SIZE": 2}, "4"),
+        ({"GPUS": 4, "NODES": 2, "MASTER_ADDR": "a"}, "1"),
+        ({"GPUS": 2, "GLOBAL_BATCH": 128}, "8"),
+        ({"GPUS": 3, "UPDATE_FREQ": 3}, "3"),
+    ],
+)
+def test_accumulation_fills_the_effective_batch(settings, freq, tmp_path):
+    (command,) = trainings("finetune/multiinstruct.sh", OUT=tmp_path, **settings)
+    assert option(command, "--update-freq") == freq
+
+
+def test_launch_of_one_process_many_and_several_nodes(tmp_path):
+    (one,) = trainings("finetune/multiinstruct.sh", OUT=tmp_path, GPUS=1)
+    assert one[:2] == ["ofa-mi", "train"] and option(one, "--distributed-world-size") == "1" and "--cpu" not in one
+    settings = {"GPUS": 4, "NODES": 2, "NODE_RANK": 1, "MASTER_ADDR": "node7", "MASTER_PORT": 1234}
+    (two,) = trainings("finetune/multiinstruct.sh", OUT=tmp_path, **settings)
+    launch = "torchrun --nnodes 2 --node-rank 1 --nproc-per-node 4 --master-addr node7 --master-port 1234"
+    assert two[: two.index("train") + 1] == [*launch.split(), "-m", "ofa_mi.cli", "train"]
+    parts = evaluations("evaluate/untuned.sh", OUT=tmp_path, **settings)[:4]
+    assert [option(part, "--shard") for part in parts] == ["4/8", "5/8", "6/8", "7/8"]
+    assert [option(part, "--device") for part in parts] == ["cuda:0", "cuda:1", "cuda:2", "cuda:3"]
+    (alone, _) = evaluations("evaluate/untuned.sh", OUT=tmp_path, GPUS=1)
+    assert "--shard" not in alone and "--device" not in alone
+
+
+@pytest.mark.parametrize(
+    ("settings", "present", "absent"),
+    [
+        ({"PRECISION": "bf16"}, ["--bf16"], ["--fp16"]),
+        ({"PRECISION": "fp32"}, [], ["--bf16", "--fp16"]),
+        ({}, ["--fp16"], ["--bf16", "--checkpoint-activations", "--ddp-backend"]),
+        ({"CHECKPOINT_ACTIVATIONS": 1}, ["--checkpoint-activations"], []),
+        ({"FSDP": 1}, ["--ddp-backend", "fully_sharded"], []),
+    ],
+)
+def test_precision_checkpointing_and_sharding(settings, present, absent, tmp_path):
+    (command,) = trainings("finetune/multiinstruct.sh", OUT=tmp_path, **settings)
+    assert set(present) <= set(command) and not set(absent) & set(command)
+
+
+def test_commands_can_be_pasted(tmp_path):
+    out = tmp_path / "a folder; it's"
+    done = run_script("report.sh", DRY_RUN=1, OUT=out)
+    echoed = subprocess.run(["bash", "-c", f"printf '%s\\n' {done.stdout}"], capture_output=True, text=True, check=True)
+    assert echoed.stdout.splitlines()[-1] == f"{out}/report"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"PROFILE": "laptop"}, "PROFILE=laptop: there is no such file in run_scripts/profiles; take paper or cpu"),
+        ({"PROFILE": "../env"}, "PROFILE=../env: there is no such file"),
+        ({"GPUS": "many"}, "GPUS=many: must be a whole number"),
+        ({"SEEDS": "1,2"}, "SEEDS=1,2: must be whole numbers with a space between them"),
+        ({"JOBS": "0"}, "JOBS=0: must be at least 1"),
+        ({"PRECISION": "fp8"}, "PRECISION=fp8: must be fp32, fp16 or bf16"),
+        ({"PROFILE": "cpu", "PRECISION": "fp16"}, "PRECISION=fp16 needs a GPU; on a CPU take fp32"),
+        ({"DRY_RUN": "yes"}, "DRY_RUN=yes: must be 0 or 1"),
+        ({"GPUS": "3"}, "GLOBAL_BATCH=64 is no multiple of BATCH_SIZE=8 x 3 processes"),
+        ({"NODES": "2"}, "NODES=2: set MASTER_ADDR to the host of node 0, and NODE_RANK"),
+        ({"FSDP": "1", "PRECISION": "bf16"}, "FSDP=1: fairseq's sharding does fp16 or fp32, not bf16"),
+        ({"RATIO": "1.5"}, "RATIO=1.5: must be a share between 0 and 1, or all"),
+        ({"RATIO": "0.0"}, "RATIO=0.0: must be a share between 0 and 1, or all"),
+        ({"MAX_EPOCH": "0"}, "MAX_EPOCH and MAX_UPDATE are 0: set one of them"),
+    ],
+)
+def test_impossible_value_is_one_line(settings, message, tmp_path):
+    assert error_of("finetune/multiinstruct.sh", OUT=tmp_path / "out", **settings).startswith(message)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("evaluate/zero_shot.sh", {"MODELS": "Mixed"}, "MODELS: Mixed is none of TaskName MultiInstruct"),
+        ("evaluate/robustness.sh", {"CONDITIONS": "typo"}, "CONDITIONS: typo is none of "),
+        ("ablation/num_instructions.sh", {"INSTRUCTION_COUNTS": "6"}, "INSTRUCTION_COUNTS=6: must be of 1 2 3 4"),
+        ("ablation/task_groups.sh", {"POINTS": "0"}, "POINTS=0: must be of 1 2 3 4"),
+        ("pretrain/small.sh", {"PROFILE": "paper"}, "PRETRAIN_UPDATES=0: set a number of updates, or CHECKPOINT"),
+        ("data/prepare.sh", {"SCENES": "few"}, "SCENES=few: must be a whole number from 1"),
+    ],
+)
+def test_impossible_value_of_a_script_is_one_line(name, settings, message, tmp_path):
+    assert error_of(name, **{"PROFILE": "cpu", "OUT": tmp_path, **settings}).startswith(message)
+
+
+# -- everything, and Slurm
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_reproduce_runs_every_script_in_order(profile, tmp_path):
+    settings = {"PROFILE": profile, "OUT": tmp_path, "SEEDS": "1 2"}
+    commands = dry_run("reproduce.sh", **settings)
+    single = {name: dry_run(name, **settings) for name in SCRIPTS if name != "pretrain/small.sh" or profile == "cpu"}
+    joined = [" ".join(command) for command in commands]
+    for name, expected in single.items():
+        assert all(" ".join(command) in joined for command in expected), name
+    assert set(joined) == {" ".join(command) for expected in single.values() for command in expected}
+    places = [joined.index(" ".join(single[name][0])) for name in ("transfer/mixed.sh", "evaluate/zero_shot.sh")]
+    assert places == sorted(places) and commands[-1][:2] == ["ofa-mi", "report"]
+
+
+@pytest.fixture
+def slurm(tmp_path):
+    """A PATH with a Slurm of two nodes: `srun` runs the command once per node, `sbatch` prints its arguments."""
+    programs = {
+        "scontrol": "printf 'node3\\nnode4\\n'",
+        "srun": '[[ "$1" == --kill-on-bad-exit=1 ]] && shift\nfor i in 0 1; do SLURM_NODEID=$i "$@"; done',
+        "sbatch": f'echo "$@" >> {tmp_path}/jobs\nwc -l < {tmp_path}/jobs',
+    }
+    for name, code in programs.items():
+        path = tmp_path / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/usr/bin/env bash\n{code}\n")
+        path.chmod(0o755)
+    variables = {
+        "SLURM_SUBMIT_DIR": REPOSITORY,
+        "SLURM_JOB_NUM_NODES": 2,
+        "SLURM_GPUS_ON_NODE": 4,
+        "SLURM_JOB_NODELIST": "node[3-4]",
+        "SLURM_JOB_ID": 20007,
+    }
+    return {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "OUT": tmp_path / "out"}, variables
+
+
+def test_slurm_starts_torchrun_on_every_node(slurm):
+    settings, variables = slurm
+    script = FOLDER / "slurm" / "experiment.sbatch"
+    environment = {**settings, **variables, "DRY_RUN": "1", "SLURM_ARRAY_TASK_ID": "3"}
+    done = subprocess.run(
+        ["bash", str(script), "transfer/mixed.sh"],
+        env={key: str(value) for key, value in environment.items()},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = (line.split() for line in done.stdout.splitlines())
+    assert options(first, "--nnodes", "--node-rank", "--nproc-per-node", "--master-addr", "--master-port") == {
+        "--nnodes": "2",
+        "--node-rank": "0",
+        "--nproc-per-node": "4",
+        "--master-addr": "node3",
+        "--master-port": "20007",
+    }
+    assert option(second, "--node-rank") == "1" and option(second, "--seed") == "3"
+    assert [a for a, b in zip(first, second, strict=True) if a != b] == ["0"]
+
+
+def test_slurm_script_that_does_not_exist(slurm):
+    settings, variables = slurm
+    environment = {key: str(value) for key, value in {**settings, **variables}.items()}
+    command = ["bash", str(FOLDER / "slurm" / "experiment.sbatch"), "transfer/none.sh"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1 and "run_scripts/transfer/none.sh does not exist" in done.stderr
+
+
+def test_slurm_jobs_wait_for_what_they_need(slurm, tmp_path):
+    settings, _ = slurm
+    done = subprocess.run(
+        ["bash", str(FOLDER / "slurm" / "reproduce.sh"), "--gpus-per-node=4"],
+        env={
+            **{key: str(value) for key, value in settings.items()},
+            "SEEDS": "1 2",
+            "OFA_MI_PYTHON": os.sys.executable,
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    jobs = [line.split() for line in (tmp_path / "jobs").read_text().splitlines()]
+    by_script = {job[-1]: (str(number), job) for number, job in enumerate(jobs, start=1)}
+    assert set(by_script) == set(SCRIPTS) - {"data/prepare.sh", "pretrain/small.sh"}
+
+    def needs(name):
+        return {word.split(":", 1)[1] for word in by_script[name][1] if word.startswith("--dependency=afterok")}
+
+    number = {name: found[0] for name, found in by_script.items()}
+    assert needs("transfer/sequential.sh") == {number["transfer/natural_instructions.sh"]}
+    assert needs("finetune/multiinstruct.sh") == set()
+    (last,) = needs("report.sh")
+    assert number["evaluate/zero_shot.sh"] in last.split(":") and number["analysis/attention.sh"] in last.split(":")
+    assert all("--gpus-per-node=4" in job for job in jobs)
+    assert "--array=1,2" in by_script["transfer/mixed.sh"][1]
