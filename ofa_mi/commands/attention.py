@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 
 from ofa_mi.commands.evaluate import parse_instructions
+from ofa_mi.commands.question_options import add_question_options
 from ofa_mi.errors import ConfigError
 
 HELP = "measure and draw the text's attention to image patches, by encoder layer"
@@ -35,26 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=16, help="prompts per batch")
 
     what = parser.add_argument_group("what is read")
-    what.add_argument("--data", required=True, metavar="DIRS", help=f"data directories, joined by '{os.pathsep}'")
-    what.add_argument("--split", default="test", help="which file of the data directories: SPLIT.jsonl")
-    what.add_argument(
-        "--tasks", nargs="+", default=["eval"], metavar="TASK", help="tasks or task groups, or eval, train or all"
-    )
-    what.add_argument("--exclude-tasks", nargs="+", default=[], metavar="TASK", help="the same, to leave out")
-    what.add_argument(
-        "--instructions", nargs="+", default=["1"], metavar="N", help="numbers of instructions, from 1, or all"
-    )
-    what.add_argument(
-        "--instruction-dir", metavar="DIRS", help=f"YAML files of your own tasks, joined by '{os.pathsep}'"
-    )
-    what.add_argument("--instruction-language", default="en", metavar="CODE", help="language of the instructions")
-    what.add_argument("--max-instances", type=int, default=0, metavar="N", help="at most N instances per task; 0: all")
-    what.add_argument("--seed", type=int, default=1, help="seed of that choice")
-    what.add_argument(
-        "--option-markers",
-        choices=("on", "off"),
-        help="write options as '[Options]: a||||b' (on) or 'a, b' (off); default: as each model was trained",
-    )
+    add_question_options(what, instructions="1", seed_of="that choice")
 
     maps = parser.add_argument_group("heat maps")
     maps.add_argument("--heat-maps", type=int, default=0, metavar="K", help="draw the attention over K images")

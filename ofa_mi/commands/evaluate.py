@@ -14,6 +14,7 @@ import re
 from pathlib import Path
 
 from ofa_mi.commands.decoding_options import add_decoding_options
+from ofa_mi.commands.question_options import add_question_options
 from ofa_mi.errors import ConfigError
 from ofa_mi.evaluation.conditions import IMAGES, PERTURBATIONS, PROMPT_STYLES
 
@@ -32,26 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shard", default="0/1", metavar="I/N", help="answer part I (from 0) of N parts")
 
     what = parser.add_argument_group("what is asked")
-    what.add_argument("--data", required=True, metavar="DIRS", help=f"data directories, joined by '{os.pathsep}'")
-    what.add_argument("--split", default="test", help="which file of the data directories: SPLIT.jsonl")
-    what.add_argument(
-        "--tasks", nargs="+", default=["eval"], metavar="TASK", help="tasks or task groups, or eval, train or all"
-    )
-    what.add_argument("--exclude-tasks", nargs="+", default=[], metavar="TASK", help="the same, to leave out")
-    what.add_argument(
-        "--instructions", nargs="+", default=["all"], metavar="N", help="numbers of instructions, from 1, or all"
-    )
-    what.add_argument(
-        "--instruction-dir", metavar="DIRS", help=f"YAML files of your own tasks, joined by '{os.pathsep}'"
-    )
-    what.add_argument("--instruction-language", default="en", metavar="CODE", help="language of the instructions")
-    what.add_argument("--max-instances", type=int, default=0, metavar="N", help="at most N instances per task; 0: all")
-    what.add_argument("--seed", type=int, default=1, help="seed of that choice, of --perturb and of --image shuffled")
-    what.add_argument(
-        "--option-markers",
-        choices=("on", "off"),
-        help="write options as '[Options]: a||||b' (on) or 'a, b' (off); default: as the model was trained",
-    )
+    add_question_options(what, instructions="all", seed_of="that choice, of --perturb and of --image shuffled")
 
     conditions = parser.add_argument_group(
         "under which conditions",
