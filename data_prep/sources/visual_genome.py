@@ -4,8 +4,8 @@ Official files, each a list with one entry per image; the entry has the image's 
 and version. All versions are read; the newest are:
 
 - ``image_data.json``: ids and sizes of the 108,077 images;
-- ``region_descriptions.json`` (1.2; 5.4 M regions), ``relationships.json`` (1.4; 2.3 M), ``objects.json`` (1.4;
-  3.8 M objects), ``question_answers.json`` (1.2; 1.7 M).
+- ``region_descriptions.json`` (1.2; 5.4 M regions), ``relationships.json`` (1.4; 2.3 M) and
+  ``question_answers.json`` (1.2; 1.7 M).
 
 Boxes are a corner, a width and a height in pixels. They are not always in the image: a few thousand begin at negative
 coordinates, some lie hundreds of pixels away from the image. There is no official split.
@@ -62,13 +62,11 @@ class Unit(msgspec.Struct):
         number: Id of the image.
         photo: The image.
         entry: Its entry in the source's file.
-        objects: Its objects, for the source that needs them.
     """
 
     number: int
     photo: Photo
     entry: Any
-    objects: msgspec.Raw | None = None
 
 
 class VisualGenome(Source):
