@@ -27,7 +27,8 @@ from ofa_mi.data_prep.source import Candidate, Source
 from ofa_mi.data_prep.sources.vg_images import IMAGE_DATA, IMAGES, LICENCE, PAGE, Photo, vg_image, vg_photos
 from ofa_mi.errors import DataError
 
-PER_IMAGE = 2  # most instances of a task that an image gives, except questions: there are millions of annotations
+# Most instances of a task that an image gives, for tasks that can make many from one image: there are 108,077 images.
+PER_IMAGE = 2
 LEAST_VISIBLE = 0.5  # share of an annotated box that must lie in the image
 
 

@@ -15,8 +15,9 @@ caption of another region is not wrong for that reason alone. Captions are compa
   :data:`LIKE_SIZE` times the area of the smaller one. Captions of details belong to small regions: without the last
   condition sizes would give answers away.
 
-Tasks about overlaps know nothing of captions; their options are chosen in
-:mod:`ofa_mi.data_prep.sources.exchangeable_regions`.
+Captioning and grounding use every region that suits them; of any other task an image gives a few instances
+(:data:`~ofa_mi.data_prep.sources.visual_genome.PER_IMAGE`). Tasks about overlaps know nothing of captions; their
+options are chosen in :mod:`ofa_mi.data_prep.sources.exchangeable_regions`.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ from ofa_mi.data_prep.sources.visual_genome import (
 ONE_PLACE = 0.5  # IoU from which on two regions may show the same thing
 SLIGHT = 0.1  # share of the smaller region
 LIKE_SIZE = 2.0  # ratio of areas
-INSIDE = 0.5  # share of a region that lies in another one, from which on it is part of it
+INSIDE = 0.3  # share of a region that lies in another one, from which on what it shows may be seen there, too
 OPTIONS = 4
 PAIRS, SETS = 60, 8  # draws of pairs of regions, and of sets of them
 REGION_DESCRIPTIONS = annotation_file(
@@ -139,6 +140,15 @@ class Regions:
         """The other regions with about the same box."""
         return [other for other in np.flatnonzero(self.overlaps.iou[place] >= SAME_REGION).tolist() if other != place]
 
+    @functools.cached_property
+    def distinct(self) -> list[int]:
+        """Those that do not have about the same box as an earlier one of them."""
+        found: dict[int, None] = {}
+        for place in range(len(self)):
+            if not any(other in found for other in self.same(place)):
+                found[place] = None
+        return list(found)
+
     def spread(self, places: Iterable[int], rng: random.Random) -> Iterator[int]:
         """Some regions in random order, without those that are in one place with an earlier one."""
         taken: list[int] = []
@@ -170,11 +180,17 @@ class VisualGenomeRegions(VisualGenome):
     )
 
     def convert(self, unit: Unit) -> Iterator[Candidate]:
-        """A few instances per task and image, drawn from all that the image gives."""
+        """All instances of captioning and grounding, a few of every other task, drawn from all that the image gives."""
         regions = self._regions(unit)
         for task in self.wanted:
-            found = _MAKERS[task](regions, self.rng(task, unit.number))
-            for key, draft in self.up_to(task, found, "an image without regions that suit the task"):
+            if task in _OF_EVERY_REGION:
+                make, others = _OF_EVERY_REGION[task]
+                found = list(make(regions))
+                self.drop(task, others, len(regions) - len(found))
+            else:
+                drawn = _DRAWN[task](regions, self.rng(task, unit.number))
+                found = self.up_to(task, drawn, "an image without regions that suit the task")
+            for key, draft in found:
                 yield self.candidate(unit, task, key, draft)
 
     def _regions(self, unit: Unit) -> Regions:
@@ -194,20 +210,23 @@ class VisualGenomeRegions(VisualGenome):
         return Regions(found)
 
 
-def grounded_captioning(regions: Regions, rng: random.Random) -> Found:
-    """A region → its caption; captions of regions with about the same box are references."""
-    for place in regions.spread(range(len(regions)), rng):
+def grounded_captioning(regions: Regions) -> Found:
+    """Every region → its caption; captions of regions with about the same box are references, not instances."""
+    for place in regions.distinct:
         caption = regions.captions[place]
         others = dict.fromkeys(regions.captions[other] for other in regions.same(place))
         others.pop(caption, None)
         yield str(regions.ids[place]), _of_box(regions, place, target=text(caption), references=tuple(others))
 
 
-def visual_grounding(regions: Regions, rng: random.Random) -> Found:
-    """A caption → the only region that it refers to."""
-    for place in regions.spread(regions.referring, rng):
-        draft = Draft(text=text(regions.captions[place]), target=(regions.boxes[place],))
-        yield str(regions.ids[place]), draft
+def visual_grounding(regions: Regions) -> Found:
+    """Every caption that refers to its region → the region; once if it is given to the same thing again."""
+    said = set()
+    for place in regions.referring:
+        caption = regions.captions[place]
+        if caption.casefold() not in said:
+            said.add(caption.casefold())
+            yield str(regions.ids[place]), Draft(text=text(caption), target=(regions.boxes[place],))
 
 
 def region_caption_matching(regions: Regions, rng: random.Random) -> Found:
@@ -280,11 +299,14 @@ def overlap_selection(task: str, regions: Regions, rng: random.Random) -> Found:
         yield key, draft
 
 
-_MAKERS: dict[str, Callable[[Regions, random.Random], Found]] = {
+# How instances are made, and why a region is none.
+_OF_EVERY_REGION: dict[str, tuple[Callable[[Regions], Found], str]] = {
+    "grounded_captioning": (grounded_captioning, "a region with about the same box as another, where its caption is"),
+    "visual_grounding": (visual_grounding, "a caption without content, for several regions, or given again"),
+}
+_DRAWN: dict[str, Callable[[Regions, random.Random], Found]] = {
     make.__name__: make
     for make in (
-        grounded_captioning,
-        visual_grounding,
         region_caption_matching,
         grounded_caption_selection,
         visual_grounding_selection,
