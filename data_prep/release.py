@@ -28,7 +28,6 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from ofa_mi.data.images import open_image
 from ofa_mi.data.instance import Box, Text
 from ofa_mi.data_prep.build import BuildOptions, convert
 from ofa_mi.data_prep.draft import Draft, text
@@ -132,9 +131,10 @@ class Release(Source):
                 raise DataError(f"--images {folder}: no such directory")
         self.tasks = tuple(registry)
         self.files = tuple(RawFile(path=str(file.resolve()), page=PAGE) for file in files)
-        super().__init__(RawFolder(image_dirs[0]), self.tasks, seed)
+        super().__init__(RawFolder(os.sep), self.tasks, seed)  # images may lie in several folders
         self.paths = [self.raw.find(file) for file in self.files]
         self.image_dirs = [folder.resolve() for folder in image_dirs]
+        self.image_size = lru_cache(1 << 16)(self.raw.image_size)  # many lines are about one image
         self.registry = registry
         self.by_release_name: dict[str, list[TaskSpec]] = {}
         for spec in registry.values():
@@ -186,7 +186,8 @@ class Release(Source):
         if os.path.isabs(line.image_path):
             self.repair(task, "absolute path of the authors")
         found = _find(tuple(self.image_dirs), parts)
-        return ImageFile(_pool_path(parts), (found or str(self.image_dirs[0] / Path(*_relative(parts))),))
+        file = found or str(self.image_dirs[0] / Path(*_relative(parts)))
+        return ImageFile(_pool_path(parts), (file.lstrip(os.sep),))
 
 
 class _Id(msgspec.Struct):
@@ -244,7 +245,7 @@ class _Importer:
         except (TypeError, ValueError):
             self.fail(f"expected a region of four numbers, found {value!r}")
         if self.image_size is None:
-            self.image_size = _image_size(self.image.files[0])
+            self.image_size = self.source.image_size(self.image.files)
         size = self.image_size or (max(x1, 1), max(y1, 1))  # without the image the instance is left out later
         box = clip((x0, y0, x1, y1), size)
         if box is None:
@@ -475,16 +476,6 @@ def _find(image_dirs: tuple[Path, ...], parts: tuple[str, ...]) -> str | None:
             if path.is_file():
                 return str(path)
     return None
-
-
-@lru_cache(1 << 16)
-def _image_size(file: str) -> tuple[int, int] | None:
-    """Width and height of an image in pixels; None if it cannot be read."""
-    try:
-        with open_image(file) as image:
-            return image.size
-    except (OSError, SyntaxError, ValueError):  # what codecs raise; the build says which image it is
-        return None
 
 
 def _pool_path(parts: tuple[str, ...]) -> str:
