@@ -1,6 +1,7 @@
 """What every script would run, under both profiles and with settings of the user's: nothing is trained here."""
 
 import os
+import re
 import subprocess
 
 import pytest
@@ -426,3 +427,25 @@ def test_slurm_jobs_wait_for_what_they_need(slurm, tmp_path):
     assert number["evaluate/zero_shot.sh"] in last.split(":") and number["analysis/attention.sh"] in last.split(":")
     assert all("--gpus-per-node=4" in job for job in jobs)
     assert "--array=1,2" in by_script["transfer/mixed.sh"][1]
+
+
+# -- documentation
+
+
+def test_every_value_is_documented_with_its_defaults():
+    rows = [
+        line.split("|") for line in (REPOSITORY / "docs/experiments.md").read_text().splitlines() if line[:3] == "| `"
+    ]
+    documented = {row[1].strip(): (row[3].strip(), row[4].strip()) for row in rows if len(row) == 6}
+    values = [
+        dict(re.findall(r'^: "\$\{(\w+):=(.*?)\}"', (FOLDER / f"profiles/{profile}.sh").read_text(), re.MULTILINE))
+        for profile in PROFILES
+    ]
+    for name in {**values[0], **values[1]}:
+        expected = tuple(f"`{found[name].replace('$', '')}`" if name in found else "-" for found in values)
+        assert documented[f"`{name}`"] == expected
+
+
+def test_every_script_is_documented():
+    text = (REPOSITORY / "docs/experiments.md").read_text()
+    assert [name for name in (*SCRIPTS, "reproduce.sh") if f"`{name}`" not in text] == []

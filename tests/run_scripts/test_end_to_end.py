@@ -173,18 +173,25 @@ def test_stopping_a_script_stops_what_it_started(out, tmp_path):
     environment = {**os.environ, **{key: str(value) for key, value in settings.items()}}
     script = str(FOLDER / "transfer" / "natural_instructions.sh")
     process = subprocess.Popen(["bash", script], env=environment, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while len(trainings(here)) < 2 and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert len(trainings(here)) == 2
-    process.send_signal(signal.SIGTERM)
-    process.wait(30)
-    while trainings(here) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    try:
+        wait_until(lambda: len(trainings(here)) == 2 or process.poll() is not None)
+        assert len(trainings(here)) == 2
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+    wait_until(lambda: not trainings(here))
     assert trainings(here) == []
+
+
+def wait_until(condition, seconds=60):
+    """Come back when the condition holds, or after some time."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def trainings(out):
     """Command lines of the processes that train into a folder."""
-    found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout.splitlines()
+    ps = ["ps", "-e", "-ww", "-o", "args"]
+    found = subprocess.run(ps, capture_output=True, text=True, check=True).stdout.splitlines()
     return [line for line in found if "ofa-mi train" in line and f"--save-dir {out}" in line]
