@@ -22,7 +22,7 @@
 : "${LR:=1e-3}"
 : "${WARMUP_RATIO:=0.1}"
 : "${MAX_EPOCH:=0}"
-: "${MAX_UPDATE:=400}"
+: "${MAX_UPDATE:=350}"
 : "${PRETRAIN_UPDATES:=1000}"
 : "${PRECISION:=fp32}"
 : "${FSDP:=0}"

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -55,6 +56,12 @@ def run(out, name, **settings):
     done = run_script(name, **settings_of(out, **settings))
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return done.stderr
+
+
+def run_both(out, one, other, **settings):
+    """Run two scripts at once, for there are two cores."""
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda name: run(out, name, **settings), (one, other)))
 
 
 def trained(out, name, seed=1):
@@ -119,8 +126,7 @@ def test_sequential_keeps_the_model_only(out):
 
 
 def test_task_name_and_mixed(out):
-    run(out, "transfer/task_name.sh")
-    run(out, "transfer/mixed.sh")
+    run_both(out, "transfer/task_name.sh", "transfer/mixed.sh")
     assert trained(out, "TaskName")["cfg"]["task"]["prompt_style"] == "task-name"
     assert trained(out, "MixedInstruct")["cfg"]["task"]["task_shares"] == "natural_instructions=0.3"
 
@@ -137,21 +143,17 @@ def test_zero_shot_as_each_was_trained(out):
     assert "TaskName, seed 1: zero_shot already evaluated" in said
 
 
-def test_natural_instructions(out):
-    run(out, "evaluate/natural_instructions.sh", MODELS="MixedInstruct")
-    assert len(evaluated(out, "MixedInstruct", "natural_instructions")[1]) == 4
-
-
-def test_robustness(out):
-    run(out, "evaluate/robustness.sh", CONDITIONS="options_only")
+def test_natural_instructions_and_robustness(out):
+    scripts = ("evaluate/natural_instructions.sh", "evaluate/robustness.sh")
+    run_both(out, *scripts, MODELS="MultiInstruct", CONDITIONS="options_only")
+    assert len(evaluated(out, "MultiInstruct", "natural_instructions")[1]) == 4
     settings, predictions = evaluated(out, "MultiInstruct", "options_only")
     assert settings["image"] == "none" and settings["prompt_style"] == "options-only"
     assert all(line["prompt"].startswith("[Options]:") for line in predictions)
 
 
 def test_ablations(out):
-    run(out, "ablation/num_instructions.sh")
-    run(out, "ablation/task_groups.sh", POINTS="1")
+    run_both(out, "ablation/num_instructions.sh", "ablation/task_groups.sh", POINTS="1")
     assert trained(out, "num_instructions-1")["cfg"]["task"]["num_instructions"] == 1
     for name in ("num_instructions-1", "task_groups-1"):
         assert {"nlvr", "visual_entailment"} <= {line["task"] for line in evaluated(out, name)[1]}
