@@ -8,6 +8,7 @@ them, so memory holds a few task files, whatever their number.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -33,13 +34,15 @@ from ofa_mi.data_prep.natural_instructions.release import (
 from ofa_mi.data_prep.output import SPLITS, OutputDirectory, instance_line
 from ofa_mi.errors import ConfigError, DataError
 
-VERSION = 1
+VERSION = 2
 TASK_OF_SPLIT = {
     "train": "natural_instructions",
     "valid": "natural_instructions",
     "test": "natural_instructions_test",
 }
 EMPTY = "(empty)"  # stands in a prompt for an input, or the output of an example, that is empty
+# Debris of bad conversions, in some released files: control characters but white space, and halves of characters.
+_DEBRIS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +93,7 @@ class Converted:
         english: Whether it is in English; if not, nothing is made of it.
         lines: JSON lines by split.
         no_answer: Instances left out because they have no answer.
+        repaired: Instances written without debris that they held.
         lacks_examples: Whether it has fewer examples than were asked for.
     """
 
@@ -97,6 +101,7 @@ class Converted:
     english: bool = True
     lines: dict[str, list[bytes]] = field(default_factory=dict)
     no_answer: int = 0
+    repaired: int = 0
     lacks_examples: bool = False
 
 
@@ -114,7 +119,8 @@ def convert(
     Returns:
         The manifest. Besides ``counts`` it has ``tasks`` (split → name of the task → number of instances),
         ``train_from`` (which tasks train), ``missing``, ``not_english`` and ``lacks_examples``
-        (names of tasks), and ``no_answer`` (name of the task → number of instances left out).
+        (names of tasks), ``no_answer`` (name of the task → number of instances left out) and ``repaired`` (→ number of
+        instances that lost control characters).
 
     Raises:
         ConfigError: ``workers`` is below 1.
@@ -137,7 +143,7 @@ def prompt_context(task: TaskFile, options: ImportOptions, where: object) -> tup
         DataError: The definition is empty; names ``where``.
     """
     parts = [task.definition] if isinstance(task.definition, str) else task.definition
-    definition = " ".join(part.strip() for part in parts).strip()
+    definition = " ".join(filter(None, map(clean, parts)))
     if not definition:
         raise DataError(f"{where}: Definition is empty")
     positive = task.positive[: options.positive_examples]
@@ -147,6 +153,11 @@ def prompt_context(task: TaskFile, options: ImportOptions, where: object) -> tup
         *_examples("Positive", positive, options.explanations),
         *_examples("Negative", negative, options.explanations),
     )
+
+
+def clean(text: str) -> str:
+    """``text`` without debris and without white space at its ends."""
+    return _DEBRIS.sub("", text).strip()
 
 
 def sample(indices: Sequence[int], name: str, options: ImportOptions) -> dict[str, list[int]]:
@@ -170,6 +181,7 @@ def _write(output: OutputDirectory, selection: Selection, options: ImportOptions
     jobs = [("train", path) for path in selection.train.values()] + [("test", path) for path in selection.test.values()]
     tasks: dict[str, dict[str, int]] = {split: {} for split in SPLITS}
     no_answer: dict[str, int] = {}
+    repaired: dict[str, int] = {}
     not_english, lacks_examples = [], []
     with ExitStack() as stack:
         files = {split: stack.enter_context(open_atomic(output.path / f"{split}.jsonl")) for split in SPLITS}
@@ -178,8 +190,8 @@ def _write(output: OutputDirectory, selection: Selection, options: ImportOptions
             for split, lines in result.lines.items():
                 files[split].writelines(lines)
                 tasks[split][result.name] = len(lines)
-            if result.no_answer:
-                no_answer[result.name] = result.no_answer
+            no_answer |= {result.name: result.no_answer} if result.no_answer else {}
+            repaired |= {result.name: result.repaired} if result.repaired else {}
             not_english += [] if result.english else [result.name]
             lacks_examples += [result.name] if result.lacks_examples else []
     return output.finish(
@@ -189,6 +201,7 @@ def _write(output: OutputDirectory, selection: Selection, options: ImportOptions
         missing=list(selection.missing),
         not_english=not_english,
         no_answer=no_answer,
+        repaired=repaired,
         lacks_examples=lacks_examples,
     )
 
@@ -212,45 +225,45 @@ def _convert_task(options: ImportOptions, job: tuple[str, Path]) -> Converted:
     chosen = {"test": usable} if split == "test" else sample(usable, name, options)
     return Converted(
         name,
-        lines={part: [_line(part, path, task, index, context) for index in chosen[part]] for part in chosen},
+        lines={part: [_line(part, name, task, index, context) for index in chosen[part]] for part in chosen},
         no_answer=len(offered) - len(usable),
+        repaired=sum(_has_debris(task.instances[index]) for indices in chosen.values() for index in indices),
         lacks_examples=len(task.positive) < options.positive_examples or len(task.negative) < options.negative_examples,
     )
 
 
 def _answers(item: Item) -> list[str]:
     """Its different right answers in the order of the file, without empty ones."""
-    return list(dict.fromkeys(answer for output in item.output if (answer := output.strip())))
+    return list(dict.fromkeys(answer for output in item.output if (answer := clean(output))))
 
 
-def _line(split: str, path: Path, task: TaskFile, index: int, context: tuple[str, ...]) -> bytes:
+def _has_debris(item: Item) -> bool:
+    return any(map(_DEBRIS.search, (item.input, *item.output)))
+
+
+def _line(split: str, name: str, task: TaskFile, index: int, context: tuple[str, ...]) -> bytes:
     """The JSON line of one instance: its first answer is the target, the others are references."""
     item = task.instances[index]
     target, *references = _answers(item)
     instance = Instance(
-        unique_id=f"{TASK_OF_SPLIT['train']}-{path.stem}-{index}",
+        unique_id=f"{TASK_OF_SPLIT['train']}-{name}-{index}",
         task_name=TASK_OF_SPLIT[split],
         context=tuple((part,) for part in context),
-        text=(item.input.strip() or EMPTY,),
+        text=(clean(item.input) or EMPTY,),
         target=(target,),
         references=tuple(references),
-        meta_data={"task": path.stem, "categories": task.categories, "domains": task.domains, "id": item.id},
+        meta_data={"task": name, "categories": task.categories, "domains": task.domains, "id": item.id},
     )
-    try:
-        return f"{instance_line(instance)}\n".encode()
-    except UnicodeEncodeError:
-        raise DataError(
-            f"{path}: instance {index}, or the task itself, holds half of a surrogate pair, which is no character"
-        ) from None
+    return f"{instance_line(instance)}\n".encode()
 
 
 def _examples(kind: str, examples: Sequence[Example], explanations: bool) -> list[str]:
     """Examples as a prompt has them: ``Positive example 1. Input: … Output: … Explanation: …``."""
     texts = []
     for number, example in enumerate(examples, 1):
-        given, answer = (value.strip() or EMPTY for value in (example.input, example.output))
+        given, answer = (clean(value) or EMPTY for value in (example.input, example.output))
         text = f"{kind} example {number}. Input: {given} Output: {answer}"
-        if explanations and (reason := example.explanation.strip()):
+        if explanations and (reason := clean(example.explanation)):
             text += f" Explanation: {reason}"
         texts.append(text)
     return texts

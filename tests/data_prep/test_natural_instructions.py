@@ -314,11 +314,22 @@ def test_malformed_tasks_name_file_and_field(tmp_path):
         read_task(path)
 
 
-def test_text_that_cannot_be_written_or_is_empty(release, tmp_path):
-    record = task_record([{"id": "x", "input": "half \ud83d", "output": ["y"]}])
+def test_debris_of_bad_conversions_is_removed_and_counted(release, tmp_path):
+    instances = [
+        {"id": "half", "input": "half \ud83d", "output": ["y\x80"]},
+        {"id": "good", "input": "a\tb \U0001f600", "output": ["caf\u00e9\r\n"]},
+        {"id": "only", "input": "z", "output": ["\x85\x07"]},
+    ]
+    record = task_record(instances, Definition=["Do\x00 it.", "\x99"])
     (release / "tasks" / f"{SUMS}.json").write_text(json.dumps(record))
-    with pytest.raises(DataError, match=rf"{SUMS}.json: instance 0, .* half of a surrogate pair"):
-        convert(release, tmp_path / "out")
+    manifest = convert(release, tmp_path / "out")
+    half, good = read(tmp_path / "out", "test")
+    assert (half.text, half.target, half.context) == (("half",), ("y",), (("Do it.",),))
+    assert (good.text, good.target) == (("a\tb \U0001f600",), ("caf\u00e9",))
+    assert manifest["repaired"] == {SUMS: 1} and manifest["no_answer"] == {SUMS: 1}
+
+
+def test_a_task_without_a_definition_is_an_error(release, tmp_path):
     write_release(release, {SUMS: task_record(items(3), Definition=[" "])})
     with pytest.raises(DataError, match=rf"{SUMS}.json: Definition is empty"):
         convert(release, tmp_path / "out")
@@ -364,6 +375,7 @@ def test_real_tasks(imported, shared_data):
     assert counts == {"train": 18_905, "valid": 386, "test": 400}
     assert len(manifest["tasks"]["train"]) == 193 and len(manifest["missing"]) == 115
     assert manifest["not_english"] == [] and manifest["no_answer"] == {}
+    assert manifest["repaired"] == {"task1437_doqa_cooking_question_generation": 3}
     instances = [instance for split in counts for instance in read(out, split)]
     assert len({instance.unique_id for instance in instances}) == 19_691
     assert all(source(instance).endswith(f"Input: {instance.text[0]} Output:") for instance in instances)
