@@ -29,6 +29,7 @@ CHUNK = 1 << 20  # bytes
 LARGEST_RATIO = 200  # of the unpacked size to the archive's; JSON compresses to a thirtieth, a zip bomb to a millionth
 RATIO_FROM = 1 << 30  # bytes; less than this does no harm whatever its ratio
 ZIP_KINDS = {0: "file", stat.S_IFREG: "file", stat.S_IFLNK: "link"}  # 0: made on a system that does not say
+# What reading a damaged archive raises; zipfile says NotImplementedError of a compression that it does not know.
 DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
 
 
