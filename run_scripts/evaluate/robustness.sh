@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Shows: what a score rests on: the image (none, or another one's), the options alone, their order, and the wording of the
-# instructions (typing errors, upper case, a second set of instructions, another task's).
+# instructions (typing errors, a second set of instructions, another task's; upper case for a model that reads it).
 # Needs: the models that MODELS names (MultiInstruct), DATA.
-# Costs: as evaluate/zero_shot.sh for each of CONDITIONS (all eight), models and seeds; by default one model, the first seed.
+# Costs: as evaluate/zero_shot.sh for each of CONDITIONS (seven), models and seeds; by default one model, the first seed.
 #
 #   PROFILE=cpu bash run_scripts/evaluate/robustness.sh
 #   MODELS="MultiInstruct MixedInstruct" ROBUSTNESS_SEEDS="1 2 3" bash run_scripts/evaluate/robustness.sh
@@ -19,7 +19,9 @@ declare -A OPTIONS=(
   [paraphrase]="--perturb paraphrase"
   [other_task]="--perturb other-task"
 )
-CONDITIONS="${CONDITIONS:-no_image other_image options_only option_order typos upper_case paraphrase other_task}"
+# Without upper_case: a model reads all text in lower case unless it was tuned with --text-case keep, so that upper case
+# changes nothing, and an evaluation under it is refused.
+CONDITIONS="${CONDITIONS:-no_image other_image options_only option_order typos paraphrase other_task}"
 for condition in $CONDITIONS; do
   [[ -n "${OPTIONS[$condition]:-}" ]] || die "CONDITIONS: $condition is none of ${!OPTIONS[*]}"
 done

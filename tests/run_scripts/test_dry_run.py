@@ -157,7 +157,6 @@ def test_robustness_runs_one_condition_each(tmp_path):
         ["--prompt-style", "options-only", "--image", "none"],
         ["--perturb", "option-order"],
         ["--perturb", "typos"],
-        ["--perturb", "upper-case"],
         ["--perturb", "paraphrase"],
         ["--perturb", "other-task"],
     ]

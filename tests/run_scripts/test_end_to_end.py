@@ -145,7 +145,7 @@ def test_zero_shot_as_each_was_trained(out):
 
 def test_natural_instructions_and_robustness(out):
     scripts = ("evaluate/natural_instructions.sh", "evaluate/robustness.sh")
-    run_both(out, *scripts, MODELS="MultiInstruct", CONDITIONS="options_only")
+    run_both(out, *scripts, MODELS="MultiInstruct")
     assert len(evaluated(out, "MultiInstruct", "natural_instructions")[1]) == 4
     settings, predictions = evaluated(out, "MultiInstruct", "options_only")
     assert settings["image"] == "none" and settings["prompt_style"] == "options-only"
