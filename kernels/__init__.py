@@ -1,13 +1,15 @@
 """The model's costly operations, apart from the model; imported as ``ofa_mi.kernels``.
 
-One folder per operation: ``reference.py`` is the exact, plain PyTorch form that defines the result, and where there is
-a choice, ``interface.py`` makes it. The environment variable ``OFA_MI_KERNELS`` switches between
+One folder per operation: ``reference.py`` is the exact, plain PyTorch form that defines the result, ``interface.py``
+chooses, and the Triton kernels are imported when they are first used. The environment variable ``OFA_MI_KERNELS``
+switches between
 
-- ``auto`` (default): the fastest implementation that computes the same numbers for the call at hand;
-- ``reference``: the reference everywhere.
+- ``auto`` (default): the Triton kernels on a GPU for every case that they have, else the fastest of PyTorch's own;
+- ``reference``: the reference everywhere;
+- ``triton``: the Triton kernels everywhere, or an error. On a CPU they need ``TRITON_INTERPRET=1`` and are slow.
 """
 
 from .attention import attention
-from .position_bias import RelativeTable, absolute_bias, position_bias
+from .position_bias import PositionBias, RelativePositions, RelativeTable, absolute_positions, position_bias
 
-__all__ = ["RelativeTable", "absolute_bias", "attention", "position_bias"]
+__all__ = ["PositionBias", "RelativePositions", "RelativeTable", "absolute_positions", "attention", "position_bias"]

@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
+# Without a GPU the Triton kernels are interpreted: said before anything imports Triton, which looks once.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 from ofa_mi.fairseq_compat import SILENCED  # first, so that fairseq is imported in silence
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))

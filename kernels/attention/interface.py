@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import switch
+from ..position_bias import PositionBias, position_bias
+from ..position_bias.interface import unsupported as unsupported_bias
 from . import reference
 
 
@@ -13,7 +15,7 @@ def attention(
     k: Tensor,
     v: Tensor,
     *,
-    bias: Tensor | None = None,
+    bias: Tensor | PositionBias | None = None,
     key_padding_mask: Tensor | None = None,
     causal: bool = False,
     scale: float,
@@ -26,21 +28,25 @@ def attention(
         q: (B, H, Lq, D) queries.
         k: (B, H, Lk, D) keys.
         v: (B, H, Lk, D) values.
-        bias: (H, Lq, Lk), shared by the batch, or (B, H, Lq, Lk); added to the scores.
+        bias: (H, Lq, Lk), shared by the batch, or (B, H, Lq, Lk); added to the scores. Or the parts of a shared one:
+            the Triton kernels then build its plane where they need it, in backward again, and keep only the parts.
         key_padding_mask: (B, Lk) bool, True at keys that nobody may see.
         causal: the last query sees every key, the one before all but the last key, and so on (Lq <= Lk).
         scale: factor of the products of queries and keys.
         dropout_p: probability with which an attention weight is dropped; the caller passes 0 outside of training.
-        seed: of the dropout mask; ``None`` draws from PyTorch's global generator.
+        seed: of the dropout mask, which is then the same in every implementation; ``None`` draws from PyTorch's global
+            generator.
 
     Returns:
         (B, H, Lq, D). A query that sees no key at all gives 0, and zero gradients.
 
     Raises:
-        ValueError: ``causal`` with more queries than keys.
+        ValueError: shapes that do not fit together; ``causal`` with more queries than keys.
+        ConfigError: ``OFA_MI_KERNELS=triton`` for a case that the Triton kernels do not have.
     """
-    if causal and q.shape[-2] > k.shape[-2]:
-        raise ValueError(f"causal attention with {q.shape[-2]} queries and only {k.shape[-2]} keys")
+    _check(q, k, v, bias, key_padding_mask, causal)
+    if switch.use_triton(q, unsupported=_unsupported(q, k, v, bias)):
+        return _triton(q, k, v, bias, key_padding_mask, causal, scale, dropout_p, seed)
     if switch.mode() == "auto" and _fused_is_faster(q, k, v, bias, key_padding_mask, dropout_p):
         return _fused(q, k, v, bias, causal, scale)
     return reference.attention(
@@ -56,17 +62,71 @@ def attention(
     )
 
 
+def _check(q, k, v, bias, key_padding_mask, causal) -> None:
+    """A kernel reads memory by these shapes: no mistake in them may go further."""
+    samples, heads, queries, width = q.shape
+    keys = k.shape[2]
+    if k.shape != (samples, heads, keys, width) or v.shape != k.shape:
+        raise ValueError(f"q {tuple(q.shape)}, k {tuple(k.shape)} and v {tuple(v.shape)} do not fit together")
+    plane = (heads, queries, keys)
+    if isinstance(bias, PositionBias):
+        parts = bias.absolute.pos_q.shape[:2] + bias.absolute.pos_k.shape[1:2]
+        if parts != plane:
+            raise ValueError(f"positions of a plane {tuple(parts)} for attention that needs {plane}")
+    elif bias is not None and bias.shape not in (plane, (samples, *plane)):
+        raise ValueError(f"a bias {tuple(bias.shape)} is neither {plane} nor {(samples, *plane)}")
+    if key_padding_mask is not None and key_padding_mask.shape != (samples, keys):
+        raise ValueError(f"a padding mask {tuple(key_padding_mask.shape)} for {samples} samples of {keys} keys")
+    if causal and queries > keys:
+        raise ValueError(f"causal attention with {queries} queries and only {keys} keys")
+
+
+def _unsupported(q, k, v, bias) -> str | None:
+    """Why the Triton kernels cannot do this, or None if they can."""
+    if q.dtype not in switch.DTYPES or k.dtype != q.dtype or v.dtype != q.dtype:
+        return f"there is no attention of {q.dtype}, {k.dtype} and {v.dtype}"
+    if q.shape[-1] > switch.MAX_WIDTH:
+        return f"a head width of {q.shape[-1]} exceeds {switch.MAX_WIDTH}"
+    if 0 in q.shape or 0 in k.shape:
+        return f"queries {tuple(q.shape)} and keys {tuple(k.shape)} are empty"
+    return unsupported_bias(bias) if isinstance(bias, PositionBias) else None
+
+
+def _triton(q, k, v, bias, key_padding_mask, causal, scale, dropout_p, seed) -> Tensor:
+    from . import op  # imports Triton
+
+    options = (key_padding_mask, _seed_tensor(q.device, seed) if dropout_p > 0 else None, causal, scale, dropout_p)
+    if isinstance(bias, PositionBias):
+        return op.position_attention(q, k, v, *op.position_op.parts(bias), *options)[0]
+    return op.attention(q, k, v, bias, *options)[0]
+
+
+def _seed_tensor(device: torch.device, seed: int | None) -> Tensor:
+    """(1,) int64 on the device: drawing it there waits for nothing, and a recomputation draws it again."""
+    if seed is None:
+        return torch.randint(2**62, (1,), device=device)
+    return torch.full((1,), seed, dtype=torch.int64, device=device)
+
+
 def _fused_is_faster(q, k, v, bias, key_padding_mask, dropout_p) -> bool:
     """PyTorch's fused attention wins only where it needs neither a bias gradient nor an expanded (B, H, Lq, Lk) mask.
 
     On one CPU thread the fused form takes 0.85 (B 8, L 320) to 0.5 (B 2, L 1028) of the reference's time without
     gradients and padding. An expanded mask eats up the gain; with a bias gradient it is 1.2 to 1.6 times slower.
     """
-    needs_grad = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (q, k, v, bias))
-    return not needs_grad and key_padding_mask is None and dropout_p == 0.0
+    if key_padding_mask is not None or dropout_p > 0.0:
+        return False
+    return not (torch.is_grad_enabled() and any(t.requires_grad for t in (q, k, v, *_bias_tensors(bias))))
+
+
+def _bias_tensors(bias: Tensor | PositionBias | None) -> list[Tensor]:
+    if isinstance(bias, PositionBias):
+        return [bias.absolute.pos_q, bias.absolute.pos_k, *(table.weight for table in bias.tables)]
+    return [] if bias is None else [bias]
 
 
 def _fused(q, k, v, bias, causal, scale) -> Tensor:
+    bias = position_bias(bias) if isinstance(bias, PositionBias) else bias
     if causal and q.shape[-2] > 1:
         hidden = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).triu_(
             1 + k.shape[-2] - q.shape[-2]

@@ -4,13 +4,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..position_bias import PositionBias
+from ..position_bias.reference import position_bias
+from . import dropout
+
 
 def attention(
     q: Tensor,
     k: Tensor,
     v: Tensor,
     *,
-    bias: Tensor | None = None,
+    bias: Tensor | PositionBias | None = None,
     key_padding_mask: Tensor | None = None,
     causal: bool = False,
     scale: float,
@@ -21,7 +25,7 @@ def attention(
     scores = torch.matmul(q * scale, k.transpose(-2, -1))  # B, H, Lq, Lk
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     if bias is not None:
-        scores += bias
+        scores += position_bias(bias) if isinstance(bias, PositionBias) else bias
     # A large finite number and not -inf: a row without any key would turn into NaN, in backward even if zeroed
     # after the softmax. A quarter of the range, because the padding and the causal part may add up.
     masked = torch.finfo(scores.dtype).min / 4
@@ -52,6 +56,4 @@ def _dropout(weights: Tensor, p: float, seed: int | None) -> Tensor:
         return weights
     if seed is None:
         return F.dropout(weights, p)
-    generator = torch.Generator(device=weights.device).manual_seed(seed)
-    keep = torch.empty_like(weights).bernoulli_(1.0 - p, generator=generator)
-    return weights * keep / (1.0 - p)
+    return weights * dropout.kept(seed, weights.shape, p, weights.device) / (1.0 - p)

@@ -1,5 +1,13 @@
 """OFA's position bias as one batch-shared plane per layer."""
 
-from .reference import RelativeTable, absolute_bias, position_bias
+from .interface import absolute_positions, position_bias
+from .structure import AbsolutePositions, PositionBias, RelativePositions, RelativeTable
 
-__all__ = ["RelativeTable", "absolute_bias", "position_bias"]
+__all__ = [
+    "AbsolutePositions",
+    "PositionBias",
+    "RelativePositions",
+    "RelativeTable",
+    "absolute_positions",
+    "position_bias",
+]

@@ -1,42 +1,26 @@
-"""The position bias in plain PyTorch.
-
-OFA adds to the attention scores an absolute part ``scale * pos_q @ pos_k^T``, the same for all layers, and relative
-parts, learned tables per layer that are looked up by a bucket of the distance (arXiv 2202.03052, section 3.1). Neither
-depends on the sample, so that both live in planes of shape (H, Lq, Lk) and never in (B, H, Lq, Lk).
-"""
-
-from typing import NamedTuple
+"""The position bias in plain PyTorch."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
-class RelativeTable(NamedTuple):
-    """One learned table and the square of the plane to which it is added.
-
-    Attributes:
-        weight: (rows, H) the table.
-        buckets: (n, m) int64, the row for every pair of a query and a key.
-        start: (query, key) of the square's upper left corner.
-    """
-
-    weight: Tensor
-    buckets: Tensor
-    start: tuple[int, int] = (0, 0)
+from .structure import PositionBias
 
 
-def absolute_bias(pos_q: Tensor, pos_k: Tensor, *, scale: float) -> Tensor:
-    """Absolute part for position queries (H, Lq, D) and keys (H, Lk, D): (H, Lq, Lk)."""
+def absolute_plane(pos_q: Tensor, pos_k: Tensor, *, scale: float) -> Tensor:
+    """Products (H, Lq, Lk) of position queries (H, Lq, D) and keys (H, Lk, D)."""
     return torch.matmul(pos_q * scale, pos_k.transpose(-2, -1))
 
 
-def position_bias(absolute: Tensor, *tables: RelativeTable) -> Tensor:
-    """Bias plane of one layer: the absolute part (H, Lq, Lk), which is left as it is, plus the layer's tables."""
-    plane = absolute.clone()
-    for weight, buckets, (row, column) in tables:
-        rows, columns = buckets.shape
-        plane[:, row : row + rows, column : column + columns] += _look_up(weight, buckets)
+def position_bias(bias: PositionBias) -> Tensor:
+    """See :func:`ofa_mi.kernels.position_bias`."""
+    pos_q, pos_k, scale, shared = bias.absolute
+    plane = absolute_plane(pos_q, pos_k, scale=scale) if shared is None else shared
+    if shared is not None and bias.tables:
+        plane = shared.clone()
+    for weight, positions, (row, column) in bias.tables:
+        rows, columns = positions.buckets.shape
+        plane[:, row : row + rows, column : column + columns] += _look_up(weight, positions.buckets)
     return plane
 
 

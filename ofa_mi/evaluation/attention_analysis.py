@@ -38,6 +38,7 @@ from ofa_mi.evaluation.attention_plots import HeatMaps, Shares, heat_map_figure,
 from ofa_mi.evaluation.runner import EvaluationOptions, Plan, Question, file_hash
 from ofa_mi.instructions.prompt import RegionSegment
 from ofa_mi.instructions.registry import Registry, default_registry
+from ofa_mi.kernels import position_bias
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +116,7 @@ def _mean_weights(q, k, *, bias, key_padding_mask, scale: float, text) -> Tensor
     """Attention weights of the text's queries (B, H, S, D) to all keys, averaged over text tokens and heads: (B, L)."""
     dtype = torch.promote_types(q.dtype, torch.float32)
     scores = torch.matmul(q.to(dtype) * scale, k.to(dtype).transpose(-2, -1))  # B, H, S, L
-    scores += bias[..., -q.shape[2] :, :]
+    scores += position_bias(bias)[..., -q.shape[2] :, :]
     if key_padding_mask is not None:
         scores.masked_fill_(key_padding_mask[:, None, None, :], -math.inf)
     weights = scores.softmax(dim=-1).mean(dim=1)  # B, S, L

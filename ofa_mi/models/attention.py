@@ -44,7 +44,7 @@ class MultiheadAttention(nn.Module):
         k: Tensor,
         v: Tensor,
         *,
-        bias: Tensor,
+        bias: Tensor | kernels.PositionBias,
         key_padding_mask: Tensor | None = None,
         causal: bool = False,
     ) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ofa_mi.errors import ConfigError
-from ofa_mi.kernels import RelativeTable, absolute_bias, position_bias
+from ofa_mi.kernels import PositionBias, RelativePositions, RelativeTable, absolute_positions, position_bias
 from ofa_mi.models.attention import position_scale
 from ofa_mi.models.layers import DecoderLayer, KeysValues, drop_path_rates
 from ofa_mi.models.position_bias import (
@@ -195,13 +195,13 @@ class Decoder(FairseqIncrementalDecoder):
         if not torch.is_grad_enabled():  # lets the attention take its fused path
             padding = padding if padding.any() else None
             memory_padding = memory_padding if memory_padding.any() else None
-        absolute, cross_bias = self._absolute_biases(tokens.shape[1], encoder_out["position_embeddings"][0])
+        self_biases, cross_bias = self._biases(tokens.shape[1], encoder_out["position_embeddings"][0])
 
         def run(index: int, x: Tensor) -> Tensor:
             return self.layers[index](
                 x,
                 memory,
-                self_bias=self._self_bias(absolute, index),
+                self_bias=self_biases[index],
                 cross_bias=cross_bias,
                 padding_mask=padding,
                 encoder_padding_mask=memory_padding,
@@ -228,8 +228,11 @@ class Decoder(FairseqIncrementalDecoder):
         """(B, T) -> (B, T, C)."""
         return self.dropout(self.layernorm_embedding(self.embed_tokens(tokens)))
 
-    def _absolute_biases(self, length: int, source_positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Absolute parts for ``length`` target positions: self-attention (H, T, T) and cross-attention (H, T, S)."""
+    def _biases(self, length: int, source_positions: Tensor) -> tuple[list[PositionBias], PositionBias]:
+        """Position biases for ``length`` target positions: of each layer's self-attention, and of all cross-attention.
+
+        ``source_positions`` is (1, S, C).
+        """
         if length > self.config.max_target_positions:
             raise ConfigError(
                 f"a target of {length} tokens exceeds --max-target-positions {self.config.max_target_positions}: "
@@ -237,16 +240,17 @@ class Decoder(FairseqIncrementalDecoder):
             )
         positions = self.pos_ln(self.embed_positions.weight[:length])  # T, C
         project = partial(project_positions, heads=self.heads)
-        bias = partial(absolute_bias, scale=self.pos_scale)
-        return (
-            bias(project(self.self_pos_q_linear, positions), project(self.self_pos_k_linear, positions)),
-            bias(project(self.cross_pos_q_linear, positions), project(self.cross_pos_k_linear, source_positions[0])),
+        itself = absolute_positions(
+            project(self.self_pos_q_linear, positions), project(self.self_pos_k_linear, positions), scale=self.pos_scale
         )
-
-    def _self_bias(self, absolute: Tensor, layer: int) -> Tensor:
-        length = absolute.shape[-1]
-        weight = self.token_rel_pos_table_list[layer].weight
-        return position_bias(absolute, RelativeTable(weight, self.token_rp_bucket[:length, :length]))
+        cross = absolute_positions(
+            project(self.cross_pos_q_linear, positions),
+            project(self.cross_pos_k_linear, source_positions[0]),
+            scale=self.pos_scale,
+        )
+        of_text = RelativePositions.toeplitz(self.token_rp_bucket[:length, :length])
+        tables = (RelativeTable(table.weight, of_text) for table in self.token_rel_pos_table_list)
+        return [PositionBias(itself, (table,)) for table in tables], PositionBias(cross)
 
     # --- decoding step by step -----------------------------------------------------------------------------------
 
@@ -261,7 +265,7 @@ class Decoder(FairseqIncrementalDecoder):
         """
         source = encoder_out["encoder_out"][0].transpose(0, 1)  # B, S, C
         padding = encoder_out["encoder_padding_mask"][0]
-        absolute, cross_bias = self._absolute_biases(max_length, encoder_out["position_embeddings"][0])
+        self_biases, cross_bias = self._biases(max_length, encoder_out["position_embeddings"][0])
         head_width = source.shape[-1] // self.heads
         shape = (len(self.layers), 2, len(source) * beams, self.heads, max_length, head_width)
         return DecoderState(
@@ -270,8 +274,8 @@ class Decoder(FairseqIncrementalDecoder):
             cache=source.new_empty(shape),
             memory=[layer.encoder_attn.keys_values(source) for layer in self.layers],
             encoder_padding_mask=padding if padding.any() else None,
-            self_biases=[self._self_bias(absolute, index) for index in range(len(self.layers))],
-            cross_bias=cross_bias,
+            self_biases=[position_bias(bias) for bias in self_biases],
+            cross_bias=position_bias(cross_bias),
         )
 
     @torch.no_grad()

@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ofa_mi.errors import ConfigError, DataError
-from ofa_mi.kernels import RelativeTable, absolute_bias, position_bias
+from ofa_mi.kernels import PositionBias, RelativePositions, RelativeTable, absolute_positions
 from ofa_mi.models.attention import position_scale
 from ofa_mi.models.image_tower import ImageTower
 from ofa_mi.models.layers import EncoderLayer, drop_path_rates
 from ofa_mi.models.position_bias import (
     image_buckets,
     image_table_rows,
+    patch_offsets,
     patch_position_ids,
     project_positions,
     token_buckets,
@@ -202,23 +203,23 @@ class Encoder(FairseqEncoder):
 
     def _run_layers(self, x, padding_mask, positions, patch_ids, return_all_hiddens) -> tuple[Tensor, list[Tensor]]:
         """(B, L, C) -> (B, L, C) and, if asked for, the states (L, B, C) between the layers."""
-        absolute = absolute_bias(
+        absolute = absolute_positions(
             project_positions(self.pos_q_linear, positions, self.heads),
             project_positions(self.pos_k_linear, positions, self.heads),
             scale=self.pos_scale,
-        )  # H, L, L
+        )
         patches = 0 if patch_ids is None else len(patch_ids)
         text = x.shape[1] - patches
-        text_buckets = self.token_rp_bucket[:text, :text]
-        patch_buckets = self.image_rp_bucket[patch_ids[:, None], patch_ids] if patches else None
+        of_text = RelativePositions.toeplitz(self.token_rp_bucket[:text, :text])
+        of_patches = patch_offsets(self.image_rp_bucket, patch_ids) if patches else None
         if not torch.is_grad_enabled() and not padding_mask.any():
             padding_mask = None  # lets the attention take its fused path
 
         def run(index: int, x: Tensor) -> Tensor:
-            tables = [RelativeTable(self.token_rel_pos_table_list[index].weight, text_buckets, (patches, patches))]
+            tables = [RelativeTable(self.token_rel_pos_table_list[index].weight, of_text, (patches, patches))]
             if patches:
-                tables.append(RelativeTable(self.image_rel_pos_table_list[index].weight, patch_buckets))
-            return self.layers[index](x, bias=position_bias(absolute, *tables), padding_mask=padding_mask)
+                tables.append(RelativeTable(self.image_rel_pos_table_list[index].weight, of_patches))
+            return self.layers[index](x, bias=PositionBias(absolute, tuple(tables)), padding_mask=padding_mask)
 
         states = [x.transpose(0, 1)] if return_all_hiddens else []
         for index in range(len(self.layers)):

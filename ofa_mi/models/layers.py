@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from timm.layers import DropPath
 from torch import Tensor, nn
 
+from ofa_mi.kernels import PositionBias
 from ofa_mi.models.attention import MultiheadAttention
 from ofa_mi.models.sizes import Config
 
@@ -56,8 +57,8 @@ class EncoderLayer(TransformerLayer):
         self.self_attn = _attention(config, config.encoder_attention_heads)
         self.attn_ln = norm(config.encoder_embed_dim, config.scale_attn)
 
-    def forward(self, x: Tensor, *, bias: Tensor, padding_mask: Tensor | None) -> Tensor:
-        """x (B, L, C), bias (H, L, L), padding_mask (B, L) True at padding -> (B, L, C)."""
+    def forward(self, x: Tensor, *, bias: PositionBias, padding_mask: Tensor | None) -> Tensor:
+        """x (B, L, C), bias of a plane (H, L, L), padding_mask (B, L) True at padding -> (B, L, C)."""
         h = self.self_attn_layer_norm(x)
         q = self.self_attn.queries(h)
         k, v = self.self_attn.keys_values(h)
@@ -83,8 +84,8 @@ class DecoderLayer(TransformerLayer):
         x: Tensor,
         encoder_out: Tensor,
         *,
-        self_bias: Tensor,
-        cross_bias: Tensor,
+        self_bias: PositionBias,
+        cross_bias: PositionBias,
         padding_mask: Tensor | None,
         encoder_padding_mask: Tensor | None,
     ) -> Tensor:
@@ -93,8 +94,8 @@ class DecoderLayer(TransformerLayer):
         Args:
             x: (B, T, C) target positions.
             encoder_out: (B, S, C) output of the encoder.
-            self_bias: (H, T, T).
-            cross_bias: (H, T, S).
+            self_bias: of a plane (H, T, T).
+            cross_bias: of a plane (H, T, S).
             padding_mask: (B, T) True at padded targets.
             encoder_padding_mask: (B, S) True at padded sources.
 
@@ -115,8 +116,8 @@ class DecoderLayer(TransformerLayer):
         x: Tensor,
         memory: KeysValues,
         *,
-        self_bias: Tensor,
-        cross_bias: Tensor,
+        self_bias: Tensor | PositionBias,
+        cross_bias: Tensor | PositionBias,
         padding_mask: Tensor | None = None,
         encoder_padding_mask: Tensor | None = None,
         extend: Callable[[Tensor, Tensor], KeysValues] | None = None,
@@ -139,7 +140,9 @@ class DecoderLayer(TransformerLayer):
         x = self.add(x, self.cross_attn_ln(h))
         return self.feed_forward(x)
 
-    def _attend_to_encoder(self, x: Tensor, memory: KeysValues, *, bias: Tensor, padding_mask: Tensor | None) -> Tensor:
+    def _attend_to_encoder(
+        self, x: Tensor, memory: KeysValues, *, bias: Tensor | PositionBias, padding_mask: Tensor | None
+    ) -> Tensor:
         """Cross-attention with the beams of a sentence side by side as further queries: its keys are read once."""
         beams = x.shape[0] // memory[0].shape[0]
         q = self.encoder_attn.queries(x.reshape(-1, beams * x.shape[1], x.shape[2]))  # B, H, K * T, D

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ofa_mi.kernels import RelativePositions
+
 RELEASED_POSITIONS = 1024  # the released buckets reach from -1023 to 1023
 
 
@@ -51,6 +53,16 @@ def patch_position_ids(height: int, width: int, bucket_size: int, device: torch.
     """Position ids ``row * bucket_size + column + 1`` of a patch grid, row by row: (height * width,) int64."""
     rows = torch.arange(height, device=device)[:, None] * bucket_size
     return (rows + torch.arange(width, device=device) + 1).flatten()
+
+
+def patch_offsets(buckets: Tensor, ids: Tensor) -> RelativePositions:
+    """Rows of the image table for all pairs of patches, from :func:`image_buckets` and position ids (P,), none 0.
+
+    The row is linear in the offset, so that it is the difference of two numbers, one of each patch.
+    """
+    row = buckets[ids, 1]  # of the offset to the first patch, whose id is 1
+    side = math.isqrt(len(buckets) - 1)
+    return RelativePositions(row, row - buckets[1, 1], span=side * (2 * side - 1))
 
 
 def code_position_ids(code_image_size: int, bucket_size: int) -> Tensor:

@@ -24,7 +24,7 @@ def losses(logits, target):
     return (1 - 0.1 - epsilon) * nll - epsilon * log_probs.sum(), nll
 
 
-@pytest.mark.parametrize("mode", ["auto", "reference"])
+@pytest.mark.parametrize("mode", ["auto", "reference", "triton"])
 @pytest.mark.parametrize("name", NAMES)
 def test_outputs(name, mode, monkeypatch):
     monkeypatch.setenv("OFA_MI_KERNELS", mode)

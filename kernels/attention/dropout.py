@@ -1,0 +1,48 @@
+"""The seeded dropout mask in plain PyTorch: the random numbers of the Triton kernels, bit by bit."""
+
+import torch
+from torch import Tensor
+
+ROUNDS, BITS = 7, 24
+MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)  # of Philox 4x32 (Salmon et al., SC 2011)
+INCREMENTS = (0x9E3779B9, 0xBB67AE85)
+WORD = 0xFFFFFFFF
+
+
+def threshold(p: float) -> int:
+    """A weight is kept if its BITS random bits, as a number, are not below this."""
+    return round(p * 2**BITS)
+
+
+def kept(seed: int, shape: tuple[int, int, int, int], p: float, device: torch.device) -> Tensor:
+    """(B, H, Lq, Lk) bool: True for weights that dropout with probability ``p`` keeps.
+
+    The random bits of sample b, head h, query i and key j are word ``j % 4`` of Philox's block for the counter
+    ``(j // 4, i, b * H + h, 0)`` under the key ``seed``: the same for every tiling.
+    """
+    samples, heads, queries, keys = shape
+    groups = torch.arange(-(-keys // 4), device=device)
+    query = torch.arange(queries, device=device)[:, None]
+    stream = torch.arange(samples * heads, device=device)[:, None, None]
+    words = _philox(torch.broadcast_tensors(groups, query, stream, groups.new_zeros(())), seed)
+    bits = torch.stack(words, dim=-1).flatten(-2)[..., :keys] >> 32 - BITS  # B * H, Lq, Lk
+    return (bits >= threshold(p)).unflatten(0, (samples, heads))
+
+
+def _philox(counter: tuple[Tensor, ...], seed: int) -> tuple[Tensor, ...]:
+    """Four words, 0 to 2^32 - 1 as int64, for every counter of four."""
+    c0, c1, c2, c3 = counter
+    key = [seed & WORD, seed >> 32 & WORD]
+    for _ in range(ROUNDS):
+        low0, high0 = _multiply(c0, MULTIPLIERS[0])
+        low2, high2 = _multiply(c2, MULTIPLIERS[1])
+        c0, c1, c2, c3 = high2 ^ c1 ^ key[0], low2, high0 ^ c3 ^ key[1], low0
+        key = [(k + increment) & WORD for k, increment in zip(key, INCREMENTS, strict=True)]
+    return c0, c1, c2, c3
+
+
+def _multiply(word: Tensor, factor: int) -> tuple[Tensor, Tensor]:
+    """Lower and upper word of a 64-bit product, which would overflow int64."""
+    low = word * (factor & 0xFFFF)  # 48 bits
+    high = word * (factor >> 16) + (low >> 16)
+    return (high << 16 | low & 0xFFFF) & WORD, high >> 16

@@ -1,0 +1,130 @@
+"""What the attention kernels share: tiles of the scores, which keys they hold, and dropout.
+
+A tile of the scores is (queries, keys); in the kernel of the key gradients it is the other way round. Exponentials are
+taken to the base 2, which is what the hardware has.
+"""
+
+import triton
+import triton.language as tl
+
+LOG2E = tl.constexpr(1.4426950408889634)
+DROPOUT_ROUNDS = tl.constexpr(7)  # of Philox 4x32: the fewest that pass BigCrush (Salmon et al., SC 2011)
+DROPOUT_BITS = tl.constexpr(24)
+
+
+@triton.jit
+def dot(a, b, PRECISION: tl.constexpr, UPCAST: tl.constexpr):
+    """a @ b in fp32. UPCAST: the interpreter multiplies bf16 bit patterns."""
+    if UPCAST:
+        a = a.to(tl.float32)
+        b = b.to(tl.float32)
+    return tl.dot(a, b, input_precision=PRECISION)
+
+
+@triton.jit
+def rows(pointer, stride, index, width, WIDTH: tl.constexpr):
+    """Rows ``index`` (n,) of a matrix as (n, WIDTH), with zeros right of ``width``."""
+    columns = tl.arange(0, WIDTH)
+    return tl.load(pointer + index[:, None] * stride + columns[None, :], mask=columns[None, :] < width, other=0.0)
+
+
+@triton.jit
+def key_range(
+    ranges, sample, first_row, last_row, keys, shift, HAS_PADDING: tl.constexpr, CAUSAL: tl.constexpr,
+    STEP: tl.constexpr,
+):  # fmt: skip
+    """Which blocks of STEP keys the queries from ``first_row`` to ``last_row`` need, and which of them need no mask.
+
+    Returns:
+        (begin, full_begin, full_end, end) in blocks, in ascending order: those from full_begin to full_end hold only
+        keys that all these queries see.
+    """
+    first = 0
+    hole = keys
+    last = keys
+    if HAS_PADDING:
+        first = tl.load(ranges + 3 * sample)
+        hole = tl.load(ranges + 3 * sample + 1)
+        last = tl.load(ranges + 3 * sample + 2)
+    if CAUSAL:
+        hole = tl.minimum(hole, first_row + shift + 1)
+        last = tl.minimum(last, last_row + shift + 1)
+    begin = first // STEP
+    end = tl.maximum(tl.cdiv(last, STEP), begin)
+    full_begin = tl.minimum(tl.cdiv(first, STEP), end)
+    full_end = tl.minimum(tl.maximum(hole // STEP, full_begin), end)
+    return begin, full_begin, full_end, end
+
+
+@triton.jit
+def partial_block(index, begin, full_begin, full_end):
+    """The ``index``-th of the blocks that need a mask: those before the full ones, then those after."""
+    before = full_begin - begin
+    return tl.where(index < before, begin + index, full_end + index - before)
+
+
+@triton.jit
+def hidden_keys(padding, key, keys, HAS_PADDING: tl.constexpr):
+    """(n,) bool: True for keys that are padding or past the end."""
+    outside = key >= keys
+    if HAS_PADDING:
+        outside = outside | (tl.load(padding + key, mask=key < keys, other=1) != 0)
+    return outside
+
+
+@triton.jit
+def plane_tile(pointer, row_stride, row, first_key, keys, KEYS: tl.constexpr):
+    """(rows, KEYS) fp32 of a bias plane. Right of ``keys``, up to a multiple of 16, it holds what lies in memory there:
+    a mask that changes within 16 columns would cost the wide loads."""
+    key = first_key + tl.arange(0, KEYS)
+    pointers = pointer + row.to(tl.int64)[:, None] * row_stride + key[None, :]
+    return tl.load(pointers, mask=(key // 16 * 16 < keys)[None, :], other=0.0).to(tl.float32)
+
+
+@triton.jit
+def scores_tile(
+    q, k_ptr, k_row, bias_ptr, bias_row, padding_ptr, first_key, query, row, keys, shift, width, scale,
+    BLOCK_KEYS: tl.constexpr, WIDTH: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_PADDING: tl.constexpr,
+    CAUSAL: tl.constexpr, MASKED: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr,
+):  # fmt: skip
+    """Scores (queries, BLOCK_KEYS) fp32, -inf where a query does not see a key. Without MASKED it sees them all."""
+    key = first_key + tl.arange(0, BLOCK_KEYS)
+    key_row = key
+    if MASKED:
+        key_row = tl.minimum(key, keys - 1)
+    scores = dot(q, tl.trans(rows(k_ptr, k_row, key_row, width, WIDTH)), PRECISION, UPCAST) * scale
+    if HAS_BIAS:
+        scores += plane_tile(bias_ptr, bias_row, row, first_key, keys, BLOCK_KEYS)
+    if MASKED:
+        hidden = hidden_keys(padding_ptr, key, keys, HAS_PADDING)[None, :]
+        if CAUSAL:
+            hidden = hidden | (key[None, :] > query[:, None] + shift)
+        scores = tl.where(hidden, float("-inf"), scores)
+    return scores
+
+
+@triton.jit
+def random_bits(seed, stream, query, key_group):
+    """Four (n, m) tensors of DROPOUT_BITS random bits, for the keys 4 g … 4 g + 3 of every group g."""
+    zero = query * 0 + key_group * 0
+    r0, r1, r2, r3 = tl.philox(seed, zero + key_group, zero + query, zero + stream, zero, DROPOUT_ROUNDS)
+    return r0 >> 8, r1 >> 8, r2 >> 8, r3 >> 8
+
+
+@triton.jit
+def kept(seed, stream, query, first_key, threshold, KEYS: tl.constexpr):
+    """(queries, KEYS) bool: the weights that dropout keeps, from ``first_key``, a multiple of 4, on."""
+    group = first_key // 4 + tl.arange(0, KEYS // 4)
+    r0, r1, r2, r3 = random_bits(seed, stream, query[:, None], group[None, :])
+    bits = tl.join(tl.join(r0, r2), tl.join(r1, r3))  # queries, KEYS / 4, 2, 2
+    return tl.reshape(bits, (query.shape[0], KEYS)).to(tl.int32) >= threshold
+
+
+@triton.jit
+def kept_transposed(seed, stream, query, first_key, threshold, KEYS: tl.constexpr):
+    """As :func:`kept`, (KEYS, queries)."""
+    group = first_key // 4 + tl.arange(0, KEYS // 4)
+    r0, r1, r2, r3 = random_bits(seed, stream, query[None, :], group[:, None])
+    bits = tl.join(tl.join(r0, r2), tl.join(r1, r3))  # KEYS / 4, queries, 2, 2
+    bits = tl.permute(bits, (0, 2, 3, 1))
+    return tl.reshape(bits, (KEYS, query.shape[0])).to(tl.int32) >= threshold
