@@ -43,7 +43,7 @@ def test_outputs(name, mode, monkeypatch):
     assert_relative(nll, case.expected["nll_sum"])
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the interpreter: rows of hidden keys overflow and are dropped
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the interpreter's: rows of hidden keys overflow
 @pytest.mark.parametrize("mode", ["auto", "triton"])
 @pytest.mark.parametrize("name", WITH_GRADIENTS)
 def test_gradients(name, mode, monkeypatch):
