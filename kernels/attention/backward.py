@@ -17,6 +17,7 @@ from .tiles import (
     kept_transposed,
     key_range,
     partial_block,
+    place,
     plane_tile,
     rows,
     scores_tile,
@@ -40,11 +41,11 @@ def attention_delta(
 
 @triton.jit
 def row_statistics(lse_ptr, delta_ptr, query, queries):
-    """lse and delta of a block of queries. An lse of infinity turns every weight of a row to 0: of a row past the end,
-    and of one that sees no key."""
+    """The lse to the base 2 and delta of a block of queries. An lse of infinity turns every weight of a row to 0: of a
+    row past the end, and of one that sees no key."""
     lse = tl.load(lse_ptr + query, mask=query < queries, other=float("inf"))
     delta = tl.load(delta_ptr + query, mask=query < queries, other=0.0)
-    return tl.where(lse == float("-inf"), float("inf"), lse), delta
+    return tl.where(lse == float("-inf"), float("inf"), lse) * LOG2E, delta
 
 
 @triton.jit
@@ -58,11 +59,8 @@ def attention_d_q(
     UPCAST: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     """d_q (B, H, Lq, D); the order of the programs is that of the forward pass."""
-    blocks = tl.cdiv(queries, BLOCK_QUERIES)
-    sample = tl.program_id(0) % samples
-    head = tl.program_id(0) // (samples * blocks)
-    first_row = tl.program_id(0) // samples % blocks * BLOCK_QUERIES
-    stream = sample * heads + head
+    sample, block, head, stream = place(samples, heads, tl.cdiv(queries, BLOCK_QUERIES))
+    first_row = block * BLOCK_QUERIES
     sample64 = sample.to(tl.int64)
     k_ptr += sample64 * k_sample + head * k_head
     v_ptr += sample64 * v_sample + head * v_head
@@ -80,7 +78,7 @@ def attention_d_q(
     q = rows(q_ptr + sample64 * q_sample + head * q_head, q_row, row, width, WIDTH)
     d_out = rows(d_out_ptr + sample64 * d_out_sample + head * d_out_head, d_out_row, row, width, WIDTH)
     first_statistic = stream.to(tl.int64) * queries
-    lse, delta = row_statistics(lse_ptr + first_statistic, delta_ptr + first_statistic, query, queries)
+    lse2, delta = row_statistics(lse_ptr + first_statistic, delta_ptr + first_statistic, query, queries)
     begin, full_begin, full_end, end = key_range(
         ranges_ptr, sample, first_row, first_row + BLOCK_QUERIES - 1, keys, shift, HAS_PADDING, CAUSAL, BLOCK_KEYS
     )
@@ -91,7 +89,7 @@ def attention_d_q(
             BLOCK_KEYS, WIDTH, HAS_BIAS, HAS_PADDING, CAUSAL, False, PRECISION, UPCAST,
         )  # fmt: skip
         acc = _add_d_q(
-            acc, scores, d_out, lse, delta, k_ptr, k_row, v_ptr, v_row, index * BLOCK_KEYS, query, keys, width, seed,
+            acc, scores, d_out, lse2, delta, k_ptr, k_row, v_ptr, v_row, index * BLOCK_KEYS, query, keys, width, seed,
             stream, threshold, keep_scale, BLOCK_KEYS, WIDTH, DROPOUT, False, PRECISION, UPCAST,
         )  # fmt: skip
     for index in tl.range(0, full_begin - begin + end - full_end, num_stages=1):
@@ -101,7 +99,7 @@ def attention_d_q(
             BLOCK_KEYS, WIDTH, HAS_BIAS, HAS_PADDING, CAUSAL, True, PRECISION, UPCAST,
         )  # fmt: skip
         acc = _add_d_q(
-            acc, scores, d_out, lse, delta, k_ptr, k_row, v_ptr, v_row, first_key, query, keys, width, seed,
+            acc, scores, d_out, lse2, delta, k_ptr, k_row, v_ptr, v_row, first_key, query, keys, width, seed,
             stream, threshold, keep_scale, BLOCK_KEYS, WIDTH, DROPOUT, True, PRECISION, UPCAST,
         )  # fmt: skip
     column = tl.arange(0, WIDTH)
@@ -112,14 +110,14 @@ def attention_d_q(
 
 @triton.jit
 def _add_d_q(
-    acc, scores, d_out, lse, delta, k_ptr, k_row, v_ptr, v_row, first_key, query, keys, width, seed, stream,
+    acc, scores, d_out, lse2, delta, k_ptr, k_row, v_ptr, v_row, first_key, query, keys, width, seed, stream,
     threshold, keep_scale, BLOCK_KEYS: tl.constexpr, WIDTH: tl.constexpr, DROPOUT: tl.constexpr, MASKED: tl.constexpr,
     PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
     key = first_key + tl.arange(0, BLOCK_KEYS)
     if MASKED:
         key = tl.minimum(key, keys - 1)
-    weights = tl.exp2((scores - lse[:, None]) * LOG2E)
+    weights = tl.exp2(scores * LOG2E - lse2[:, None])
     d_weights = dot(d_out, tl.trans(rows(v_ptr, v_row, key, width, WIDTH)), PRECISION, UPCAST)
     if DROPOUT:
         keep = kept(seed, stream, query, first_key, threshold, BLOCK_KEYS)
@@ -143,11 +141,8 @@ def attention_d_kv(
 
     A key that is padding needs no mask inside the loop: its rows are its own and become 0 at the end.
     """
-    blocks = tl.cdiv(keys, BLOCK_KEYS)
-    sample = tl.program_id(0) % samples
-    head = tl.program_id(0) // (samples * blocks)
-    first_key = tl.program_id(0) // samples % blocks * BLOCK_KEYS
-    stream = sample * heads + head
+    sample, block, head, stream = place(samples, heads, tl.cdiv(keys, BLOCK_KEYS))
+    first_key = block * BLOCK_KEYS
     sample64 = sample.to(tl.int64)
     q_ptr += sample64 * q_sample + head * q_head
     d_out_ptr += sample64 * d_out_sample + head * d_out_head
@@ -227,11 +222,11 @@ def _add_d_kv(
     row = tl.minimum(query, queries - 1)
     q = rows(q_ptr, q_row, row, width, WIDTH)
     d_out = rows(d_out_ptr, d_out_row, row, width, WIDTH)
-    lse, delta = row_statistics(lse_ptr, delta_ptr, query, queries)
+    lse2, delta = row_statistics(lse_ptr, delta_ptr, query, queries)
     scores = dot(k, tl.trans(q), PRECISION, UPCAST) * scale  # keys, queries
     if HAS_BIAS:
         scores += tl.trans(plane_tile(bias_ptr, bias_row, row, first_key, keys, BLOCK_KEYS))
-    weights = tl.exp2((scores - lse[None, :]) * LOG2E)
+    weights = tl.exp2(scores * LOG2E - lse2[None, :])
     if MASKED:
         key = first_key + tl.arange(0, BLOCK_KEYS)
         weights = tl.where(key[:, None] > query[None, :] + shift, 0.0, weights)
@@ -281,9 +276,9 @@ def attention_d_bias(
         k = rows(k_ptr + sample * k_sample + head * k_head, k_row, key_row, width, WIDTH)
         v = rows(v_ptr + sample * v_sample + head * v_head, v_row, key_row, width, WIDTH)
         d_out = rows(d_out_ptr + sample * d_out_sample + head * d_out_head, d_out_row, row, width, WIDTH)
-        lse, delta = row_statistics(lse_ptr + stream * queries, delta_ptr + stream * queries, query, queries)
+        lse2, delta = row_statistics(lse_ptr + stream * queries, delta_ptr + stream * queries, query, queries)
         scores = dot(q, tl.trans(k), PRECISION, UPCAST) * scale + bias
-        weights = tl.exp2((scores - lse[:, None]) * LOG2E)
+        weights = tl.exp2(scores * LOG2E - lse2[:, None])
         d_weights = dot(d_out, tl.trans(v), PRECISION, UPCAST)
         if DROPOUT:
             keep = kept(seed, stream.to(tl.int32), query, first_key, threshold, BLOCK_KEYS)

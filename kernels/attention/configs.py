@@ -62,8 +62,10 @@ SMALLEST = 16  # side of a tile that tensor cores take
 def tiles(kernel: str, dtype: torch.dtype, width: int, queries: int, *, causal: bool, dropout: bool) -> Tiles:
     """Tiles of a kernel for inputs of ``dtype`` and padded head width ``width``."""
     chosen = TILES[kernel][dtype.itemsize, max(32, width)]
-    if kernel == "d_kv" and (causal or dropout):  # which need registers: the tiles of 64 queries would spill
+    if kernel == "d_kv" and (causal or dropout):  # which need registers: tiles of 64 queries would spill
         chosen = chosen._replace(queries=32)
+    if kernel == "d_q" and dropout:  # and so would tiles of 64 keys
+        chosen = chosen._replace(keys=min(chosen.keys, 32))
     rows = min(chosen.queries, max(SMALLEST, 1 << (queries - 1).bit_length()))
     if rows < 64 <= chosen.queries and kernel != "d_kv":  # whose queries are columns
         chosen = chosen._replace(warps=4)

@@ -7,7 +7,7 @@ cache. The softmax is the online one (Milakov and Gimelshein, arXiv 1805.02867; 
 import triton
 import triton.language as tl
 
-from .tiles import LOG2E, dot, kept, key_range, partial_block, rows, scores_tile
+from .tiles import LOG2E, dot, kept, key_range, partial_block, place, rows, scores_tile
 
 
 @triton.jit
@@ -80,10 +80,7 @@ def attention_forward(
     STAGES: tl.constexpr,
 ):
     """out (B, H, Lq, D) and the log-sum-exp (B, H, Lq) of every query's scores, -inf where it sees no key."""
-    sample = tl.program_id(0) % samples
-    block = tl.program_id(0) // samples % tl.cdiv(queries, BLOCK_QUERIES)
-    head = tl.program_id(0) // (samples * tl.cdiv(queries, BLOCK_QUERIES))
-    stream = sample * heads + head
+    sample, block, head, stream = place(samples, heads, tl.cdiv(queries, BLOCK_QUERIES))
     sample64 = sample.to(tl.int64)
     q_ptr += sample64 * q_sample + head * q_head
     k_ptr += sample64 * k_sample + head * k_head

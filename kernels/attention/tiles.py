@@ -22,6 +22,15 @@ def dot(a, b, PRECISION: tl.constexpr, UPCAST: tl.constexpr):
 
 
 @triton.jit
+def place(samples, heads, blocks):
+    """Sample, block and head of this program, samples innermost, and the number of the sample's head."""
+    sample = tl.program_id(0) % samples
+    block = tl.program_id(0) // samples % blocks
+    head = tl.program_id(0) // (samples * blocks)
+    return sample, block, head, sample * heads + head
+
+
+@triton.jit
 def rows(pointer, stride, index, width, WIDTH: tl.constexpr):
     """Rows ``index`` (n,) of a matrix as (n, WIDTH), with zeros right of ``width``."""
     columns = tl.arange(0, WIDTH)

@@ -59,27 +59,33 @@ def results(function, tensors, weights, **options):
 
 
 def compare(tensors, **options):
-    """Errors against fp64, root mean square: at most twice (gradients: three times) those of plain PyTorch.
-
-    And no element may be off by more than a few roundings, which a mean would hide.
-    """
+    """Two runs are equal bit by bit, and as exact as :func:`assert_as_exact` says."""
     weights = torch.randn(tensors[0].shape, generator=torch.Generator().manual_seed(9)).to(tensors[0].device)
     exact = results(reference.attention, [t.detach().double().requires_grad_() for t in tensors], weights, **options)
     plain = results(reference.attention, tensors, weights, **options)
     actual = results(attention, tensors, weights, **options)
     again = results(attention, tensors, weights, **options)
-    for index, (ours, second, theirs, true) in enumerate(zip(actual, again, plain, exact, strict=True)):
-        assert ours.equal(second), "two runs differ"
+    assert all(ours.equal(second) for ours, second in zip(actual, again, strict=True)), "two runs differ"
+    assert_as_exact(actual, plain, exact, weights, tensors[2])
+
+
+def assert_as_exact(actual, plain, exact, weights, v):
+    """Output and gradients: errors against fp64 at most twice (gradients: three times) those of plain PyTorch.
+
+    As a root mean square, since the largest of thousands of errors is chance; no element may be off by more than ten
+    times that. Where plain PyTorch is exact by chance, two roundings in fp32 are allowed of what is summed up: v in the
+    output; its products with the output's gradient, which cancel in the gradient of the scores, for one key to 0.
+    """
+    v = v.detach().double()
+    products = torch.matmul(weights.double(), v.transpose(-2, -1)).abs().max().item()
+    for index, (ours, theirs, true) in enumerate(zip(actual, plain, exact, strict=True)):
         assert ours.isfinite().all()
-        assert_as_exact(ours, theirs, true, 2 if index == 0 else 3)
-
-
-def assert_as_exact(ours, theirs, true, factor):
-    rounding = torch.finfo(ours.dtype).eps * max(true.abs().max().item(), 1.0)
-    error, their_error = (t.double() - true for t in (ours, theirs))
-    # A gradient may be the difference of two sums that cancel, as it is for a single key.
-    assert error.square().mean().sqrt() <= max(factor * their_error.square().mean().sqrt(), 16 * rounding)
-    assert error.abs().max() <= 32 * rounding
+        error, their_error = (t.double() - true for t in (ours, theirs))
+        summed = products if index else v.abs().max().item()
+        rounding = 2 * torch.finfo(torch.float32).eps * max(true.abs().max().item(), summed)
+        allowed = max((2 if index == 0 else 3) * their_error.square().mean().sqrt().item(), rounding)
+        assert error.square().mean().sqrt() <= allowed, index
+        assert error.abs().max() <= 10 * allowed, index
 
 
 SIZES = [(1, 1), (1, 63), (63, 63), (70, 130)] + ([(928, 1028), (1028, 1028)] if GPU else [])
@@ -117,7 +123,7 @@ def test_causal_dropout(device):
     compare(inputs(device, torch.float32, 2, 2, 70, 90, 32), causal=True, scale=0.3, dropout_p=0.5, seed=1)
 
 
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=8, deadline=None)
 @given(
     batch=st.integers(1, 2),
     heads=st.integers(1, 2),
@@ -201,8 +207,7 @@ def test_the_bias_as_parts(dtype, device, monkeypatch):
     monkeypatch.setenv("OFA_MI_KERNELS", "reference")
     expected = run(reference.attention, *exact)
     plain = run(reference.attention, tensors, leaves)
-    for index, (ours, theirs, true) in enumerate(zip(actual, plain, expected, strict=True)):
-        assert_as_exact(ours, theirs, true, 2 if index == 0 else 3)
+    assert_as_exact(actual, plain, expected, weights, tensors[2])
 
 
 def test_no_plane_is_kept_for_backward(device):
