@@ -1,6 +1,7 @@
 """The one place that decides between Triton and plain PyTorch, by an environment variable and the tensors at hand."""
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from importlib.util import find_spec
 
@@ -63,6 +64,11 @@ def _obstacle(device: str) -> str | None:
 @cache
 def _installed() -> bool:
     return find_spec("triton") is not None
+
+
+def on_device(tensor: Tensor) -> AbstractContextManager:
+    """Triton launches on the current device, which may be another than that of the tensors."""
+    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
 
 
 def precision() -> str:

@@ -1,7 +1,5 @@
 """Launches of the attention kernels: tensors in, tensors out, no autograd."""
 
-from contextlib import nullcontext
-
 import torch
 import triton
 from torch import Tensor
@@ -89,16 +87,12 @@ class Call:
             "enable_fp_fusion": True,  # Triton 3.10 leaves it out unless told otherwise
         } | more
 
-    def on_device(self):
-        """Triton launches on the current device, which may be another than that of the tensors."""
-        return torch.cuda.device(self.q.device) if self.q.is_cuda else nullcontext()
-
 
 def forward(call: Call) -> tuple[Tensor, Tensor]:
     """out (B, H, Lq, D), stored as (B, Lq, H, D), and lse (B, H, Lq) fp32."""
     out, lse = empty_outputs(call.q)
     blocks = triton.cdiv(call.queries, call.tiles("forward").queries)
-    with call.on_device():
+    with switch.on_device(call.q):
         kernels_forward.attention_forward[(call.samples * call.heads * blocks,)](
             *call.tensors, call.ranges, call.seed, out, lse, *call.strides, *_strides(out), call.samples,
             *call.numbers, **call.options("forward", HAS_BIAS=call.bias is not None),
@@ -119,7 +113,7 @@ def backward(call: Call, d_out: Tensor, out: Tensor, lse: Tensor, *, bias_gradie
     d_q, d_k, d_v, d_bias = empty_gradients(call.q, call.k, call.bias if bias_gradient else None)
     delta = torch.empty_like(lse)
     statistics = (d_out, lse, delta)
-    with call.on_device():
+    with switch.on_device(call.q):
         kernels_backward.attention_delta[(triton.cdiv(call.queries, DELTA_ROWS), call.samples * call.heads)](
             out, d_out, delta, *_strides(out), *_strides(d_out), call.heads, call.queries, call.width,
             BLOCK_QUERIES=DELTA_ROWS, WIDTH=call.padded_width, num_warps=4,

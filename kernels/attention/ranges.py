@@ -5,6 +5,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .. import switch
+
 
 @triton.jit
 def _visible_ranges(padding_ptr, ranges_ptr, keys, BLOCK: tl.constexpr):
@@ -27,5 +29,6 @@ def visible_ranges(padding: Tensor) -> Tensor:
     """
     ranges = torch.empty(len(padding), 3, dtype=torch.int32, device=padding.device)
     keys = padding.shape[1]
-    _visible_ranges[(len(padding),)](padding, ranges, keys, BLOCK=triton.next_power_of_2(keys), num_warps=4)
+    with switch.on_device(padding):
+        _visible_ranges[(len(padding),)](padding, ranges, keys, BLOCK=triton.next_power_of_2(keys), num_warps=4)
     return ranges

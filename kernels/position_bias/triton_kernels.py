@@ -112,12 +112,13 @@ def plane(
     pos_q, pos_k = (t if t.stride(-1) == 1 else t.contiguous() for t in (pos_q, pos_k))
     block, warps = TILES[pos_q.element_size()]
     grid = (triton.cdiv(rows, block) * triton.cdiv(pos_k.shape[1], block), heads)
-    position_plane[grid](
-        pos_q, pos_k, out, *pos_q.stride()[:2], *pos_k.stride()[:2], *out.stride()[:2], *arguments,
-        rows, pos_k.shape[1], width, scale, torch.finfo(out.dtype).max, TABLES=len(tables), BLOCK=block,
-        WIDTH=max(16, triton.next_power_of_2(width)), PRECISION=switch.precision(), UPCAST=switch.interpreting(),
-        num_warps=warps, enable_fp_fusion=True,
-    )  # fmt: skip
+    with switch.on_device(pos_q):
+        position_plane[grid](
+            pos_q, pos_k, out, *pos_q.stride()[:2], *pos_k.stride()[:2], *out.stride()[:2], *arguments,
+            rows, pos_k.shape[1], width, scale, torch.finfo(out.dtype).max, TABLES=len(tables), BLOCK=block,
+            WIDTH=max(16, triton.next_power_of_2(width)), PRECISION=switch.precision(), UPCAST=switch.interpreting(),
+            num_warps=warps, enable_fp_fusion=True,
+        )  # fmt: skip
     return out
 
 
@@ -126,8 +127,9 @@ def plane_gradient(d_plane: Tensor, table_size: int, queries: Tensor, key_index:
     d_plane = d_plane if d_plane.stride(-1) == 1 else d_plane.contiguous()
     heads, chunks = len(d_plane), triton.cdiv(len(queries), CHUNK)
     partial = d_plane.new_empty((chunks, heads, table_size), dtype=torch.float32)
-    table_gradient[(triton.cdiv(table_size, DIFFERENCES), heads, chunks)](
-        d_plane, partial, queries, key_index, *d_plane.stride()[:2], table_size, len(queries), len(key_index), *start,
-        DIFFERENCES=DIFFERENCES, DIAGONAL_ROWS=DIAGONAL_ROWS, CHUNK=CHUNK, num_warps=4,
-    )  # fmt: skip
+    with switch.on_device(d_plane):
+        table_gradient[(triton.cdiv(table_size, DIFFERENCES), heads, chunks)](
+            d_plane, partial, queries, key_index, *d_plane.stride()[:2], table_size, len(queries), len(key_index),
+            *start, DIFFERENCES=DIFFERENCES, DIAGONAL_ROWS=DIAGONAL_ROWS, CHUNK=CHUNK, num_warps=4,
+        )  # fmt: skip
     return partial.sum(0)
