@@ -11,5 +11,14 @@ switches between
 
 from .attention import attention
 from .position_bias import PositionBias, RelativePositions, RelativeTable, absolute_positions, position_bias
+from .resnet_stem import resnet_stem
 
-__all__ = ["PositionBias", "RelativePositions", "RelativeTable", "absolute_positions", "attention", "position_bias"]
+__all__ = [
+    "PositionBias",
+    "RelativePositions",
+    "RelativeTable",
+    "absolute_positions",
+    "attention",
+    "position_bias",
+    "resnet_stem",
+]

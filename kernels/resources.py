@@ -108,9 +108,11 @@ def shipped() -> Iterator[Configuration]:
     """Every configuration that the operations choose for the head widths and formats that they support."""
     from .attention import catalogue as attention
     from .position_bias import catalogue as position_bias
+    from .resnet_stem import catalogue as resnet_stem
 
     yield from attention.configurations()
     yield from position_bias.configurations()
+    yield from resnet_stem.configurations()
 
 
 def main(arguments: list[str] | None = None) -> int:

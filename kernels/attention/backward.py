@@ -9,9 +9,9 @@ tile of the plane and adds up the samples in registers: no gradient of shape (B,
 import triton
 import triton.language as tl
 
+from ..products import dot
 from .tiles import (
     LOG2E,
-    dot,
     hidden_keys,
     kept,
     kept_transposed,

@@ -7,7 +7,8 @@ cache. The softmax is the online one (Milakov and Gimelshein, arXiv 1805.02867; 
 import triton
 import triton.language as tl
 
-from .tiles import LOG2E, dot, kept, key_range, partial_block, place, rows, scores_tile
+from ..products import dot
+from .tiles import LOG2E, kept, key_range, partial_block, place, rows, scores_tile
 
 
 @triton.jit

@@ -7,18 +7,11 @@ taken to the base 2, which is what the hardware has.
 import triton
 import triton.language as tl
 
+from ..products import dot
+
 LOG2E = tl.constexpr(1.4426950408889634)
 DROPOUT_ROUNDS = tl.constexpr(7)  # of Philox 4x32: the fewest that pass BigCrush (Salmon et al., SC 2011)
 DROPOUT_BITS = tl.constexpr(24)
-
-
-@triton.jit
-def dot(a, b, PRECISION: tl.constexpr, UPCAST: tl.constexpr):
-    """a @ b in fp32. UPCAST: the interpreter multiplies bf16 bit patterns."""
-    if UPCAST:
-        a = a.to(tl.float32)
-        b = b.to(tl.float32)
-    return tl.dot(a, b, input_precision=PRECISION)
 
 
 @triton.jit

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ofa_mi.errors import ConfigError
+from ofa_mi.kernels import resnet_stem
 
 # name -> (blocks, channels) of the three stages; a stage puts out four times its channels
 RESNETS = {
@@ -63,8 +64,6 @@ class ImageTower(nn.Module):
 
         self.conv1 = nn.Conv2d(3, channels[0], kernel_size=7, stride=2, padding=3, bias=False)
         self.bn1 = norm_layer(channels[0])
-        self.act1 = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
         stages, _ = make_blocks(
             (Bottleneck,) * len(channels), channels, depths, channels[0], norm_layer=norm_layer, act_layer=nn.ReLU
         )
@@ -81,11 +80,18 @@ class ImageTower(nn.Module):
         # numbers, which come from the plain layout: its rounding decides which way a ReLU near zero falls.
         if self.training or not torch.is_grad_enabled():
             images = images.contiguous(memory_format=torch.channels_last)
-        x = self.maxpool(self.act1(self.bn1(self.conv1(images))))  # N, C, H / 4, W / 4
+        x = self._stem(images)  # N, C, H / 4, W / 4
         for stage in (self.layer1, self.layer2, self.layer3):
             for block in stage:
                 x = self._checkpointed(block, x) if self.checkpoint_activations and self.training else block(x)
         return x
+
+    def _stem(self, images: Tensor) -> Tensor:
+        norm = self.bn1
+        if norm.training:
+            norm.num_batches_tracked += 1
+        statistics = (norm.running_mean, norm.running_var, norm.eps, norm.training)
+        return resnet_stem(images, self.conv1.weight, norm.weight, norm.bias, *statistics, momentum=norm.momentum)
 
     @staticmethod
     def _checkpointed(block: nn.Module, x: Tensor) -> Tensor:
