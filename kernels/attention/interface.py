@@ -127,6 +127,8 @@ def _bias_tensors(bias: Tensor | PositionBias | None) -> list[Tensor]:
 
 def _fused(q, k, v, bias, causal, scale) -> Tensor:
     bias = position_bias(bias) if isinstance(bias, PositionBias) else bias
+    # without autograd, too, a mask that requires a gradient sends PyTorch to its slow path
+    bias = None if bias is None else bias.detach()
     if causal and q.shape[-2] > 1:
         hidden = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).triu_(
             1 + k.shape[-2] - q.shape[-2]
