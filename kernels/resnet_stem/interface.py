@@ -47,6 +47,8 @@ def resnet_stem(
         ConfigError: ``OFA_MI_KERNELS=triton`` for a case that the Triton kernels do not have.
     """
     _check(x, weight, (bn_weight, bn_bias, running_mean, running_var), training)
+    if torch.is_autocast_enabled(x.device.type):  # as PyTorch does for a convolution
+        x, weight = (t.to(torch.get_autocast_dtype(x.device.type)) for t in (x, weight))
     if switch.use_triton(x, unsupported=_unsupported(x, weight)):
         return _triton(x, weight, bn_weight, bn_bias, running_mean, running_var, eps, training, momentum)
     return reference.resnet_stem(

@@ -221,6 +221,14 @@ def test_compiled_and_checkpointed(device, triton_kernels):
             torch.testing.assert_close(a, b)
 
 
+def test_autocast_takes_the_convolutions_format(device, triton_kernels):
+    tensors = inputs(device, torch.float32, 2, 9, 12, 16)
+    expected = resnet_stem(*(t.bfloat16() for t in tensors[:2]), *tensors[2:], EPS, False)
+    with torch.autocast(device.type, torch.bfloat16):
+        actual = resnet_stem(*tensors, EPS, False)
+    assert actual.dtype == torch.bfloat16 and actual.equal(expected)
+
+
 def test_a_frozen_stem_never_holds_the_convolution(device, triton_kernels):
     tensors = inputs(device, torch.float32, 2, 40, 40, 16)
     tensors[1].requires_grad_()
