@@ -6,6 +6,7 @@ Zero-shot tasks and trained tasks never share a table, since their numbers do no
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -244,22 +245,41 @@ def _remarks(
             yield f"{run}: not counted for sensitivity{_in_seeds(seeds, 'left_out')}: {said}."
         if extra := list(dict.fromkeys(task for total in seeds for task in total.get("not_aggregated", ()))):
             yield f"{run}: beside the benchmark, so in neither total: {', '.join(extra)}."
-    if len({tuple(total.get("tasks", ())) for seeds in totals.values() for total in seeds}) > 1:
-        yield "The runs were not evaluated on the same tasks, so their totals do not compare."
+    yield from _differences(tasks, totals)
+
+
+def _differences(
+    tasks: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], totals: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> Iterator[str]:
+    """What keeps scores from comparing, with the runs that stand apart from the others."""
+    if apart := _apart({run: {str(total.get("tasks", ())) for total in seeds} for run, seeds in totals.items()}):
+        yield f"Totals do not compare: {apart} evaluated on other tasks than the others."
     for key, what in (
         ("version", "versions"),
         ("language", "languages"),
         ("instances", "numbers of instances"),
         ("instructions", "instructions"),
     ):
-        names = [
-            name
-            for name, runs in tasks.items()
-            if len({str(task.get(key, DEFAULTS.get(key))) for seeds in runs for task in seeds}) > 1
-        ]
-        if names:
+        found: dict[str, list[str]] = {}
+        for name, runs in tasks.items():
+            values = [{str(task.get(key, DEFAULTS.get(key))) for task in seeds} for seeds in runs]
+            found.setdefault(_apart(dict(zip(totals, values, strict=True))), []).append(name)
+        found.pop("", None)
+        for apart, names in found.items():
             where = _names(names, tasks)
-            yield f"{where}: the runs were evaluated on different {what}, so their scores do not compare."
+            yield f"{where}: scores do not compare, since {apart} evaluated on other {what} than the others."
+
+
+def _apart(values: Mapping[str, set[str]]) -> str:
+    """Subject of a sentence on the runs whose values are not those of most; empty if all that have any are alike."""
+    values = {run: its for run, its in values.items() if its}
+    if len(set().union(*values.values())) < 2:
+        return ""
+    usual, count = Counter(map(frozenset, values.values())).most_common(1)[0]
+    apart = [run for run, its in values.items() if its != usual]
+    if 2 * count <= len(values) or not apart:
+        return "some runs were"
+    return f"{' and '.join(apart)} {'was' if len(apart) == 1 else 'were'}"
 
 
 def _names(names: Sequence[str], tasks: Mapping[str, Any]) -> str:

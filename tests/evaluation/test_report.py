@@ -471,9 +471,16 @@ def test_runs_that_do_not_compare_are_said_not_to():
     (table,) = build_tables({"one": scores(10, ["a", "b"]), "two": scores(20, ["a"])})
     remarks = " ".join(table.remarks)
     assert "one: not counted for sensitivity: a (its mean is 0)." in remarks
-    assert "not evaluated on the same tasks" in remarks
-    assert "a: the runs were evaluated on different numbers of instances" in remarks
+    assert "Totals do not compare: some runs were evaluated on other tasks than the others." in remarks
+    assert "a: scores do not compare, since some runs were evaluated on other numbers of instances than" in remarks
     assert [row.cells[1] is None for row in table.rows] == [False, True]
+
+    few = scores(20, ["a"])
+    (table,) = build_tables({"one": scores(10, ["a", "b"]), "two": few, "three": few})
+    assert table.remarks[-2:] == (
+        "Totals do not compare: one was evaluated on other tasks than the others.",
+        "a: scores do not compare, since one was evaluated on other numbers of instances than the others.",
+    )
 
 
 def test_tasks_beside_the_benchmark_are_in_no_total_and_named():
