@@ -9,6 +9,7 @@ switches between
 - ``triton``: the Triton kernels everywhere, or an error. On a CPU they need ``TRITON_INTERPRET=1`` and are slow.
 """
 
+from . import reference
 from .attention import attention
 from .position_bias import PositionBias, RelativePositions, RelativeTable, absolute_positions, position_bias
 from .resnet_stem import resnet_stem
@@ -20,5 +21,6 @@ __all__ = [
     "absolute_positions",
     "attention",
     "position_bias",
+    "reference",
     "resnet_stem",
 ]
