@@ -37,6 +37,7 @@ INSTALL_REQUIRES = [
 ]
 EXTRAS = {
     "examples": ["easy-vqa==1.0"],  # the real data of run_scripts/quickstart.sh
+    "sharding": ["fairscale==0.4.13"],  # of parameters, gradients and optimiser over GPUs: FSDP=1
     "dev": ["ruff>=0.9", "pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "hypothesis>=6.100"],
 }
 

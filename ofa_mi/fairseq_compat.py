@@ -50,7 +50,9 @@ from ofa_mi.errors import CheckpointError, ConfigError, root_error
 # Text at the beginning of each notice that is silenced (regular expressions), by category.
 SILENCED: tuple[tuple[str, type[Warning]], ...] = (
     (r"`torch\.jit\.script` is deprecated", FutureWarning),
-    (r"`torch\.cuda\.amp\.(autocast|GradScaler)\(args\.\.\.\)` is deprecated", FutureWarning),
+    (r"`torch\.cuda\.amp\.(autocast|GradScaler|custom_fwd|custom_bwd)\(args\.\.\.\)` is deprecated", FutureWarning),
+    (r"`torch\.distributed\._(all_gather|reduce_scatter)_base` is a private function", FutureWarning),
+    (r"TypedStorage is deprecated", UserWarning),
     (r"`broadcast_buffers` is deprecated", FutureWarning),
     (r"CUDA is not available or torch_xla is imported\. Disabling autocast", UserWarning),
     (r"'pin_memory' argument is set as true but no accelerator is found", UserWarning),

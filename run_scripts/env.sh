@@ -34,9 +34,11 @@ set_up() {
   fi
   PATH="$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("scripts"))'):$PATH"
   export PATH
-  # fairseq causes this notice before it imports ofa_mi, which silences it everywhere else.
-  # shellcheck disable=SC2016
-  export PYTHONWARNINGS='ignore:`torch.jit.script` is deprecated:FutureWarning'"${PYTHONWARNINGS:+,$PYTHONWARNINGS}"
+  # fairseq causes these notices before it imports ofa_mi, which silences them everywhere else.
+  local notice
+  for notice in torch.jit.script 'torch.cuda.amp.custom_fwd(args...)' 'torch.cuda.amp.custom_bwd(args...)'; do
+    export PYTHONWARNINGS="ignore:\`$notice\` is deprecated:FutureWarning${PYTHONWARNINGS:+,$PYTHONWARNINGS}"
+  done
 }
 
 supported() { "$1" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2> /dev/null; }

@@ -17,10 +17,10 @@ STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
-def start(data, save_dir, *extra, launcher=(), **variables):  # noqa: F811
-    """Five updates on batches of 4, as `ofa-mi train` or under a launcher; returns the finished process."""
+def start(data, save_dir, *extra, launcher=(), module="ofa_mi.cli", **variables):  # noqa: F811
+    """Twelve updates on batches of 4, as `ofa-mi train` or under a launcher; returns the finished process."""
     command = [
-        *(sys.executable, *launcher, "-m", "ofa_mi.cli", "train", str(data), "--save-dir", str(save_dir)),
+        *(sys.executable, *launcher, "-m", module, "train", str(data), "--save-dir", str(save_dir)),
         *("--task", "multiinstruct", "--arch", "ofa_nano", "--criterion", "adjust_label_smoothed_cross_entropy"),
         *("--patch-image-size", "32", "--batch-size", "4", "--num-workers", "0", "--seed", "3", "--clip-norm", "1.0"),
         *("--optimizer", "adam", "--lr", "1e-3", "--lr-scheduler", "linear_decay", "--max-epoch", "2"),
@@ -97,9 +97,37 @@ def test_two_processes_with_the_kernels_train_as_one_without(data, tmp_path):  #
             assert (weights_two[name] - weight).norm() <= 0.01 * weight.norm(), name
 
 
-@pytest.mark.skipif(importlib.util.find_spec("fairscale") is not None, reason="fairscale is installed")
+@pytest.mark.skipif(importlib.util.find_spec("fairscale") is None, reason="fairscale is not installed")
+@pytest.mark.timeout(300)
+def test_two_processes_with_shards_train_as_one_and_resume(data, one, tmp_path):  # noqa: F811
+    folder_one, log_one = one
+    options = ("--ddp-backend", "fully_sharded", "--min-params-to-wrap", "1000", "--save-interval-updates", "8")
+    sharded = {"launcher": TORCHRUN, "module": "tests.tasks.sharded_on_cpu"}
+    done = start(data, tmp_path / "whole", *options, **sharded)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    expected, found = losses(log_one), losses(done.stdout + done.stderr)
+    assert sorted(found) == sorted(expected) == list(range(1, 13))
+    for update, loss in expected.items():
+        assert float(found[update]) == pytest.approx(float(loss), abs=2e-4)
+    weights_one, weights = (
+        checkpoint.read(folder / "checkpoint_last.pt")["model"] for folder in (folder_one, tmp_path / "whole")
+    )
+    assert weights.keys() == weights_one.keys()
+    for name, weight in weights_one.items():
+        if weight.is_floating_point() and weight.dim() > 1:
+            assert (weights[name] - weight).norm() <= 1e-4 * weight.norm(), name
+
+    (tmp_path / "resumed").mkdir()
+    (tmp_path / "whole" / "checkpoint_2_8.pt").rename(tmp_path / "resumed" / "checkpoint_last.pt")
+    done = start(data, tmp_path / "resumed", *options, **sharded)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    assert losses(done.stdout + done.stderr) == {update: found[update] for update in range(9, 13)}
+
+
 def test_sharding_without_fairscale_is_one_line(data, tmp_path):  # noqa: F811
-    done = start(data, tmp_path, "--ddp-backend", "fully_sharded")
+    (tmp_path / "sitecustomize.py").write_text('import sys\nsys.modules["fairscale"] = None\n')
+    path = os.pathsep.join((str(tmp_path), str(REPOSITORY)))
+    done = start(data, tmp_path / "run", "--ddp-backend", "fully_sharded", PYTHONPATH=path)
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].endswith("needs fairscale: pip install fairscale==0.4.13")
     assert "Traceback" not in done.stderr
