@@ -247,6 +247,14 @@ def test_curves_are_in_the_order_of_their_axis(study):
         read_curves([("num_instructions", "1", blind)])
 
 
+def test_groups_are_in_the_papers_order_whichever_are_there(study, tmp_path):
+    points = [point for point in study.ablations if point[0] == "task_groups"]
+    build_report(ReportOptions(ablations=points[::-1], published=True), tmp_path)
+    table = (tmp_path / "report.md").read_text().partition("| groups of training tasks |")[2]
+    places = [line.split("|")[1].strip() for line in table.splitlines()[2:] if line.startswith("|")]
+    assert places[:3] == ["image understanding", "+ grounding", "+ matching, miscellaneous"]
+
+
 def test_what_the_image_contributes(page, study):
     plain, blind = (
         statistics.fmean(

@@ -438,7 +438,7 @@ def _curve_label(curve: Curve) -> str:
 def _curve(curve: Curve, paper: Mapping[str, tuple[float, float]]) -> list[Block]:
     totals = {point.place: [_seed_total(point.seeds, name) for name in TOTALS] for point in curve.points}
     figures = [figure for index in range(len(TOTALS)) if (figure := _curve_figure(curve, totals, paper, index))]
-    places = list(dict.fromkeys([*totals, *paper]))
+    places = _places(totals, paper)
     if curve.numeric:
         places.sort(key=float)
     seeds = {point.place: len(point.seeds) for point in curve.points}
@@ -454,6 +454,12 @@ def _curve(curve: Curve, paper: Mapping[str, tuple[float, float]]) -> list[Block
     return [Side(tuple(figures)), Grid(_curve_label(curve), tuple(columns), tuple(rows)), *_curve_remarks(curve)]
 
 
+def _places(here: Iterable[str], paper: Iterable[str]) -> list[str]:
+    """Places along the axis: in the paper's order, unless some are not the paper's."""
+    here, paper = list(here), list(paper)
+    return paper if set(here) <= set(paper) else list(dict.fromkeys([*here, *paper]))
+
+
 def _curve_figure(
     curve: Curve,
     totals: Mapping[str, Sequence[Total | None]],
@@ -463,10 +469,11 @@ def _curve_figure(
     """One total over the curve; None if no point has it."""
     if not curve.numeric and not set(paper) & set(totals):
         paper = {}  # other groups than the paper's have no place on a common axis
-    categories = () if curve.numeric else tuple(dict.fromkeys([*totals, *paper]))
+    categories = () if curve.numeric else tuple(_places(totals, paper))
     at = float if curve.numeric else lambda place: categories.index(place) + 1.0
     lines = []
     if known := [(at(place), found[index]) for place, found in totals.items() if found[index] is not None]:
+        known.sort(key=lambda point: point[0])
         points = tuple((x, total.value) for x, total in known)
         lines.append(Series("here", points, tuple(total.seed_deviation for _, total in known), 1))
     if paper:
