@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from ofa_mi.evaluation.report import ReportOptions, build_report
+from ofa_mi.evaluation.report.charts import STYLE, Bar, bar_chart
 from tests.evaluation.browser import Browser, find_browser
 from tests.evaluation.fake_study import Fake, write_log, write_run, write_study
 
@@ -50,6 +51,24 @@ def test_nothing_is_wider_than_the_window(browser, page, width):
     assert browser.evaluate(f"{boxes}.every((box) => box.tabIndex === 0 && box.ariaLabel)")
     if width == PHONE:
         assert browser.evaluate(f"{boxes}.some((box) => box.scrollWidth > box.clientWidth)")
+
+
+OUTSIDE = """[...document.querySelectorAll('svg.chart text')].filter((text) => {
+  const box = text.getBBox(), whole = text.ownerSVGElement.viewBox.baseVal;
+  return box.width > 0 && (box.x < 0 || box.x + box.width > whole.width);
+}).map((text) => text.textContent)"""
+
+
+def test_no_text_of_a_chart_is_cut_off(browser, page, tmp_path):
+    browser.open(page, width=DESKTOP)
+    browser.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    assert browser.evaluate(OUTSIDE) == []
+    bars = [Bar(label, 12.34, 0) for label in ("untuned", "tuned", "GROWN MAMMOTH", "a name that is too long for it")]
+    alone = tmp_path / "chart.html"
+    alone.write_text(f"<style>{STYLE}</style><div style='width: 360px'>{bar_chart('scores', bars)}</div>")
+    browser.open(alone, width=DESKTOP)
+    assert browser.evaluate("document.querySelectorAll('svg.chart text').length") == 8
+    assert browser.evaluate(OUTSIDE) == []
 
 
 def test_nothing_is_loaded_and_nothing_fails(browser, page):

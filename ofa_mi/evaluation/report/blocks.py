@@ -209,7 +209,8 @@ def _html_cell(cell: Cell) -> str:
         attributes += f" data-key='{cell.key:.6g}'"
     beside = f" <span>{html.escape(cell.beside)}</span>" if cell.beside else ""
     below = "".join(f"<small>{html.escape(line)}</small>" for line in cell.below)
-    text = f"<b>{html.escape(cell.text)}</b>" if beside or below else html.escape(cell.text)
+    bold = beside or below or cell.kind == "best"
+    text = f"<b>{html.escape(cell.text)}</b>" if bold else html.escape(cell.text)
     return f"<td{attributes}>{text}{beside}{below}</td>"
 
 
