@@ -4,7 +4,7 @@
 #
 #   bash run_scripts/quickstart.sh
 #
-# Needs Python 3.11 or 3.12 and about 8 GB of disk for PyTorch, no GPU; takes about 15 minutes after installation.
+# Needs Python 3.11 or 3.12 and about 8 GB of disk for PyTorch, no GPU; takes about 13 minutes after installation.
 # Every stage resumes: after an interruption run the same command again. Result: OUT/index.html.
 #
 # Environment (beside that of env.sh):
