@@ -132,8 +132,9 @@ def test_a_report_has_all_sections_in_order(page):
         *("results", "seeds", "sensitivity", "ablations", "instructions", "robustness", "training", "examples"),
         *("settings", "caveats", "missing"),
     ]
-    assert "run `ofa-mi attention`" in text[text.index("id='missing'") :]
+    assert "run <code>ofa-mi attention</code>" in text[text.index("id='missing'") :]
     markdown = page.with_name("report.md").read_text()
+    assert "- Attention: run `ofa-mi attention`, and give its file by --attention" in markdown
     for title in re.findall(r"<h2 id='\w+'>([^<]+)</h2>", text):
         assert f"\n## {title}\n" in markdown
 

@@ -157,9 +157,9 @@ def to_html(block: Block) -> str:
             level, anchor = ("h2", f" id='{block.anchor}'") if block.anchor else ("h3", "")
             return f"<{level}{anchor}>{html.escape(block.text)}</{level}>"
         case Paragraph():
-            return f"<p{' class=remark' if block.remark else ''}>{html.escape(block.text)}</p>"
+            return f"<p{' class=remark' if block.remark else ''}>{_prose(block.text)}</p>"
         case Items():
-            return f"<ul class='items'>{''.join(f'<li>{html.escape(line)}</li>' for line in block.lines)}</ul>"
+            return f"<ul class='items'>{''.join(f'<li>{_prose(line)}</li>' for line in block.lines)}</ul>"
         case Grid():
             return _folded(block.folded, _html_grid(block)) if block.folded else _html_grid(block)
         case Figure():
@@ -214,6 +214,11 @@ def _html_cell(cell: Cell) -> str:
     return f"<td{attributes}>{text}{beside}{below}</td>"
 
 
+def _prose(text: str) -> str:
+    """Text as HTML; what stands between backticks is code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
+
+
 # -- Markdown
 
 
@@ -223,9 +228,9 @@ def to_markdown(block: Block) -> str:
         case Heading():
             return f"{'##' if block.anchor else '###'} {escape(block.text)}"
         case Paragraph():
-            return escape(block.text)
+            return _markdown_prose(block.text)
         case Items():
-            return "\n".join(f"- {escape(line)}" for line in block.lines)
+            return "\n".join(f"- {_markdown_prose(line)}" for line in block.lines)
         case Grid():
             title = f"**{escape(block.folded)}**\n\n" if block.folded else ""
             return title + _markdown_grid(block)
@@ -242,6 +247,11 @@ def escape(text: str) -> str:
     """Plain text as Markdown that shows it as it is, on one line."""
     text = re.sub(r"([\\`*_\[\]#|~])", r"\\\1", " ".join(text.split()))
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _markdown_prose(text: str) -> str:
+    """Text as Markdown; what stands between backticks is code, in which nothing is escaped."""
+    return re.sub(r"\\`[^`]+\\`", lambda code: re.sub(r"\\(.)", r"\1", code[0]), escape(text))
 
 
 def _markdown_grid(grid: Grid) -> str:
