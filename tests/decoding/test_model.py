@@ -8,17 +8,18 @@ from fairseq.sequence_generator import SequenceGenerator
 from ofa_mi.decoding.beam import GenerationConfig, generate
 from ofa_mi.decoding.ranking import rank_options
 from ofa_mi.decoding.trie import RegionGrammar, Trie
-from tests.golden.cases import build_model, dictionary, load_case
+from tests.golden.cases import RELEASED_FORM, build_model, dictionary, load_case
 
 VOCABULARY = 120
 EOS = 2
 
 
-@pytest.fixture(scope="module")
-def model():
+@pytest.fixture(scope="module", params=[False, True], ids=["released", "entangled"])
+def model(request):
     """A small model whose random weights are large enough for outputs of different lengths."""
     torch.manual_seed(1)
-    model = build_model("ofa_nano", VOCABULARY, init_std=0.02).eval()
+    positions = {"entangle_position_embedding": request.param, "disable_entangle": not request.param}
+    model = build_model("ofa_nano", VOCABULARY, init_std=0.02, **{**RELEASED_FORM, **positions}).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim > 1 and "image" not in name:

@@ -17,11 +17,17 @@ import torch
 from fairseq.data import Dictionary
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 
-import ofa_mi.models  # noqa: F401, registers the architectures
+from ofa_mi.models import SIZES, Config  # registers the architectures
 
 from . import recipe
 
 FOLDER = Path(__file__).parent
+# What ofa_nano has of its own, as it is in the released models.
+RELEASED_FORM = {
+    name: Config.__dataclass_fields__[name].default
+    for name in SIZES["ofa_nano"]
+    if name.startswith(("image_", "code_", "max_", "token_")) or "entangle" in name or name == "sinusoidal_init"
+} | {"resnet_type": "resnet_nano"}
 NAMES = ("image_text", "mixed_modality", "text_only", "medium_128px")
 
 
@@ -52,9 +58,10 @@ def dictionary(size: int) -> Dictionary:
     return symbols
 
 
-def build_model(arch: str, vocabulary_size: int, **flags) -> torch.nn.Module:
+def build_model(arch: str, vocabulary: int | Dictionary, **flags) -> torch.nn.Module:
     """The model through fairseq's registries, from a namespace that holds only ``flags``."""
-    args, symbols = Namespace(**flags), dictionary(vocabulary_size)
+    args = Namespace(**flags)
+    symbols = dictionary(vocabulary) if isinstance(vocabulary, int) else vocabulary
     ARCH_CONFIG_REGISTRY[arch](args)
     task = SimpleNamespace(source_dictionary=symbols, target_dictionary=symbols)
     return ARCH_MODEL_REGISTRY[arch].build_model(args, task)

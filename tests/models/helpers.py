@@ -2,7 +2,7 @@
 
 import torch
 
-from tests.golden.cases import build_model
+from tests.golden.cases import RELEASED_FORM, build_model
 
 VOCABULARY = 50
 PAD = 1
@@ -10,9 +10,9 @@ SMALL = {"encoder_layers": 2, "decoder_layers": 2, "encoder_embed_dim": 32, "enc
 
 
 def small_model(**flags):
-    """A two-layer ofa_nano with weights large enough that every part shows in the output."""
+    """A two-layer ofa_nano of the released form, with weights large enough that every part shows in the output."""
     torch.manual_seed(0)
-    model = build_model("ofa_nano", VOCABULARY, **{**SMALL, **flags})
+    model = build_model("ofa_nano", VOCABULARY, **{**RELEASED_FORM, **SMALL, **flags})
     for name, parameter in model.named_parameters():
         if "embed_images" not in name and parameter.dim() == 2:
             torch.nn.init.normal_(parameter, std=0.3)

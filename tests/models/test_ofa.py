@@ -60,7 +60,7 @@ def test_missing_and_none_both_mean_the_architectures_value():
         ({"decoder_embed_dim": 64}, "--decoder-embed-dim 64 must equal --encoder-embed-dim 128"),
         ({"activation_fn": "relu"}, "--activation-fn relu"),
         ({"encoder_attention_heads": 3}, "128 is not a multiple of 3 heads"),
-        ({"resnet_type": "resnet18"}, "--resnet-type 'resnet18' is not one of resnet_nano"),
+        ({"resnet_type": "resnet18"}, "--resnet-type 'resnet18' is not one of conv_nano, resnet_nano"),
     ],
 )
 def test_settings_that_cannot_work_are_named(setting, message):
