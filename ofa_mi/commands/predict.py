@@ -15,6 +15,7 @@ import json
 from pathlib import Path
 
 from ofa_mi.commands.decoding_options import add_decoding_options
+from ofa_mi.commands.weights_option import add_weights_option
 from ofa_mi.data.instance import Instance, Text, check_box, plain, text_from_json
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.instructions.registry import OUTPUTS, TaskSpec, split_template
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bpe-dir", metavar="DIR", help="vocabulary files, for a checkpoint without its own vocabulary"
     )
+    add_weights_option(parser)
     parser.add_argument("--device", help="where to compute, e.g. cpu or cuda:1; default: a GPU if there is one")
 
     question = parser.add_argument_group("the question")
@@ -81,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     image = load_image(Path(args.image), name="--image") if args.image else None
     instance = question_instance(args, image.size if image else None)
     predictor = Predictor.from_checkpoint(
-        args.checkpoint, bpe_dir=args.bpe_dir, device=args.device, generation=generation
+        args.checkpoint, bpe_dir=args.bpe_dir, weights=args.weights, device=args.device, generation=generation
     )
     prompt = build_prompt(args.instruction, instance, option_markers=predictor.option_markers)
     output = args.output or ("option" if args.options else "text")

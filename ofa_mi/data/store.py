@@ -280,6 +280,13 @@ def open_store(directory: Path, split: str, *, skip_bad: bool = False) -> LineSt
     return None if found is None else TsvStore(*found, skip_bad=skip_bad)
 
 
+def has_split(directory: Path, split: str) -> bool:
+    """Whether :func:`open_store` finds a split in a data directory."""
+    from ofa_mi.data.tsv import find_tsv
+
+    return (directory / f"{split}.jsonl").exists() or find_tsv(directory, split) is not None
+
+
 def count_tokens(instance: Instance, vocabulary: Vocabulary, text_case: str = "lower") -> tuple[int, int]:
     """Tokens of an instance's source fields, and of its target with ``</s>``."""
 

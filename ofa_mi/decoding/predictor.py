@@ -119,6 +119,7 @@ class Predictor:
         path: str | Path,
         *,
         bpe_dir: str | Path | None = None,
+        weights: str = "model",
         device: str | torch.device | None = None,
         generation: GenerationConfig | None = None,
     ) -> Predictor:
@@ -127,6 +128,7 @@ class Predictor:
         Args:
             path: Checkpoint of fairseq-train, or of the released format.
             bpe_dir: Folder of the vocabulary's files, for a checkpoint without a vocabulary of its own.
+            weights: ``"model"``, or ``"ema"`` for the averaged weights of training with ``--store-ema``.
             device: Where to compute; None takes a GPU if there is one.
             generation: Settings of the search.
 
@@ -135,7 +137,7 @@ class Predictor:
             ConfigError: There is no such device.
         """
         device = _usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        loaded = checkpoint.load(path, bpe_dir=bpe_dir)
+        loaded = checkpoint.load(path, bpe_dir=bpe_dir, weights=weights)
         task = loaded.task_config
         size = task.get("patch_image_size", DEFAULT_PATCH_IMAGE_SIZE)
         encoder = PromptEncoder(

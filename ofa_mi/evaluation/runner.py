@@ -175,6 +175,7 @@ def evaluate(
     *,
     registry: Registry | None = None,
     checkpoint: str | Path | None = None,
+    weights: str = "model",
     progress: bool = True,
 ) -> dict[str, Any] | None:
     """Answer every question that ``out_dir`` does not hold an answer to, then score the run.
@@ -186,6 +187,7 @@ def evaluate(
         options: What to evaluate and how.
         registry: Tasks; None for the packaged ones.
         checkpoint: The model's file, whose hash ``run.json`` records; None for a model without one.
+        weights: Which of its weights the model has, ``"model"`` or ``"ema"``.
         progress: Show a progress bar.
 
     Returns:
@@ -202,7 +204,7 @@ def evaluate(
         raise ConfigError("perturb upper-case changes nothing: this model reads all text in lower case")
     plan = Plan(data_dirs, options, registry or default_registry())
     total = plan.check()
-    _start_run(out_dir, plan.settings(predictor, checkpoint, total), plan.notes(checkpoint))
+    _start_run(out_dir, plan.settings(predictor, weights_hash(checkpoint, weights), total), plan.notes(checkpoint, weights))
     path = out_dir / _shard_file(options)
     with PredictionWriter(path) as writer:
         _answer(predictor, plan, writer, total, progress)
@@ -277,8 +279,8 @@ class Plan:
         groups.sort(key=lambda group: -max(_length(question.prompt) for question in group))
         return [question for group in groups for question in group]
 
-    def settings(self, predictor: Predictor, checkpoint: str | Path | None, total: int) -> dict[str, Any]:
-        """What a directory's run must agree about before it may go on."""
+    def settings(self, predictor: Predictor, model: str | None, total: int) -> dict[str, Any]:
+        """What a directory's run must agree about before it may go on; ``model`` is its :func:`weights_hash`."""
         options = asdict(self.options)
         for name in ("batch_size", "shard", "num_shards"):
             del options[name]
@@ -290,7 +292,7 @@ class Plan:
             for name, spec in self.specs.items()
         }
         return {
-            "checkpoint": None if checkpoint is None else file_hash(Path(checkpoint)),
+            "checkpoint": model,
             "data": [file_hash(store.path) for store in self.stores],
             "options": options,
             "instruction_language": self.language,
@@ -299,10 +301,11 @@ class Plan:
             "records": total,
         }
 
-    def notes(self, checkpoint: str | Path | None) -> dict[str, Any]:
+    def notes(self, checkpoint: str | Path | None, weights: str) -> dict[str, Any]:
         """What is good to know of a run, but may change while it is under way."""
         return {
             "checkpoint": None if checkpoint is None else str(checkpoint),
+            "weights": weights,
             "data": [str(store.root.resolve()) for store in self.stores],
             "ofa_mi": ofa_mi.__version__,
             "torch": torch.__version__,
@@ -394,6 +397,13 @@ def file_hash(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def weights_hash(checkpoint: str | Path | None, weights: str) -> str | None:
+    """What tells two models apart: the hash of a checkpoint's file, followed by ``ema`` for its average."""
+    if checkpoint is None:
+        return None
+    return file_hash(Path(checkpoint)) + ("" if weights == "model" else f" {weights}")
 
 
 def _answer(predictor: Predictor, plan: Plan, writer: PredictionWriter, total: int, progress: bool) -> None:

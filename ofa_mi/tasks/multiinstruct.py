@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 SWITCH = ChoiceEnum(["on", "off"])
 SCORE, COUNT = "_score_", "_count_"  # of a task: sum of scores and number of instances in a logging output
+SIZES = {"wps", "wpb", "bsz", "n_correct", "total"}  # values of a validation that say nothing about the model
 AT_LEAST = {
     "max_instances_per_task": 0,
     "max_valid_instances_per_task": 0,
@@ -124,6 +125,9 @@ class MultiInstructConfig(FairseqDataclass):
     valid_max_len: int = field(default=32, metadata={"help": "most tokens to decode for a validation instance"})
     max_valid_instances_per_task: int = field(
         default=0, metadata={"help": "validate on at most so many instances of each task; 0 for all"}
+    )
+    uses_ema: bool = field(
+        default=False, metadata={"help": "validate with the averaged weights that --store-ema keeps"}
     )
     seed: int = II("common.seed")
 
@@ -225,7 +229,7 @@ class MultiInstructTask(FairseqTask):
         directories = split_list(self.cfg.data, ":")
         found = [open_store(Path(name), split, skip_bad=self.cfg.skip_bad_instances) for name in directories]
         if not any(store is not None for store in found):
-            hint = "" if split == "train" else "; see --valid-subset and --disable-validation"
+            hint = "" if split == "train" else "; see --train-subset, --valid-subset and --disable-validation"
             raise ConfigError(f"{self.cfg.data}: no directory holds {split}.jsonl{hint}")
         for directory, store in zip(directories, found, strict=True):
             if store is None:
@@ -304,19 +308,42 @@ class MultiInstructTask(FairseqTask):
 
     # -- training and validation
 
-    def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
-        """fairseq's step; the criterion is told the number of updates."""
+    @property
+    def uses_ema(self) -> bool:
+        """Whether fairseq's trainer passes the average of ``--store-ema`` to the steps, as ``ema_model``."""
+        return self.cfg.uses_ema
+
+    def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False, ema_model=None):
+        """fairseq's step; the criterion is told the number of updates, and the average has no part in it."""
         criterion.update_num = update_num
         return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
 
-    def valid_step(self, sample: dict[str, Any], model, criterion):
-        """Loss of a validation batch and, with ``--valid-metrics on``, the score of each decoded answer."""
+    def valid_step(self, sample: dict[str, Any], model, criterion, ema_model=None):
+        """Loss of a validation batch and, with ``--valid-metrics on``, the score of each decoded answer.
+
+        With ``--uses-ema`` they are those of the averaged model.
+        """
+        model = model if ema_model is None else ema_model.eval()
         loss, sample_size, logging_output = super().valid_step(sample, model, criterion)
         if self.cfg.valid_metrics == "on":
             sums = self._scores(sample, model)
             for name in self._valid_tasks():  # every task in every batch, so that workers log the same keys
                 logging_output[SCORE + name], logging_output[COUNT + name] = sums[name]
         return loss, sample_size, logging_output
+
+    def validation_names(self, split: str, criterion) -> set[str]:
+        """Names of the values that a validation on a split, which has been loaded, reports.
+
+        They are found by reporting the outcome of one imaginary batch.
+        """
+        log = dict.fromkeys(("loss", "nll_loss", "ntokens", "nsentences", "sample_size"), 1)
+        if getattr(criterion, "report_accuracy", False):
+            log |= {"n_correct": 1, "total": 1}
+        if self.cfg.valid_metrics == "on":
+            log |= {prefix + spec.name: 1 for spec in self.datasets[split].specs.values() for prefix in (SCORE, COUNT)}
+        with metrics.aggregate(new_root=True) as meters:
+            self.reduce_metrics([log], criterion)
+            return set(meters.get_smoothed_values()) - SIZES
 
     def _valid_tasks(self) -> list[str]:
         datasets = [dataset for split, dataset in self.datasets.items() if split != "train"]
