@@ -204,7 +204,9 @@ def evaluate(
         raise ConfigError("perturb upper-case changes nothing: this model reads all text in lower case")
     plan = Plan(data_dirs, options, registry or default_registry())
     total = plan.check()
-    _start_run(out_dir, plan.settings(predictor, weights_hash(checkpoint, weights), total), plan.notes(checkpoint, weights))
+    _start_run(
+        out_dir, plan.settings(predictor, weights_hash(checkpoint, weights), total), plan.notes(checkpoint, weights)
+    )
     path = out_dir / _shard_file(options)
     with PredictionWriter(path) as writer:
         _answer(predictor, plan, writer, total, progress)

@@ -12,6 +12,7 @@ SILENCED: tuple[tuple[str, type[Warning]], ...] = (
     (r"`torch\.cuda\.amp\.(autocast|GradScaler|custom_fwd|custom_bwd)\(args\.\.\.\)` is deprecated", FutureWarning),
     (r"`torch\.distributed\._(all_gather|reduce_scatter)_base` is a private function", FutureWarning),
     (r"TypedStorage is deprecated", UserWarning),
+    (r"Using a non-full backward hook when the forward contains multiple autograd Nodes", FutureWarning),
     (r"`broadcast_buffers` is deprecated", FutureWarning),
     (r"CUDA is not available or torch_xla is imported\. Disabling autocast", UserWarning),
     (r"'pin_memory' argument is set as true but no accelerator is found", UserWarning),
@@ -24,8 +25,11 @@ SILENCED: tuple[tuple[str, type[Warning]], ...] = (
 
 
 def runs_fairseq(program: str) -> bool:
-    """Whether a program is one of fairseq's commands: `fairseq-train`, or `fairseq_cli/train.py` as `-m` runs it."""
-    return Path(program).name.startswith("fairseq-") or Path(program).parent.name == "fairseq_cli"
+    """Whether a program is one of fairseq's commands: `fairseq-train`, or `fairseq_cli/train.py` as `-m` runs it.
+
+    The processes that `ofa-mi train` starts on several GPUs have its name.
+    """
+    return Path(program).name.startswith(("fairseq-", "ofa-mi train")) or Path(program).parent.name == "fairseq_cli"
 
 
 def wrap_excepthook() -> None:
