@@ -7,7 +7,7 @@ Three formats hold the same things, `{"model": …, "cfg" or "args": …, "task_
 - safetensors, with the settings and the vocabulary as JSON in its metadata.
 
 A file is never trusted: `torch.load` reads weights only, so that a pickle that would run code is refused
-(`fairseq_compat.ALLOWED_TYPES` lists what else a file may hold).
+(`fairseq_compat.loading.ALLOWED_TYPES` lists what else a file may hold).
 """
 
 import contextlib

@@ -157,7 +157,7 @@ def test_metric_that_cannot_score_the_answers_is_found_before_training(tmp_path)
 
 
 def test_split_that_no_directory_has(data):
-    with pytest.raises(ConfigError, match=r"holds nothing\.jsonl; see --valid-subset"):
+    with pytest.raises(ConfigError, match=r"holds nothing\.jsonl; see --train-subset"):
         task(data).load_dataset("nothing")
 
 
