@@ -458,7 +458,7 @@ def writing(path: str | Path) -> Iterator[str]:
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
-        if reason := _why_not_written(error):
+        if isinstance(error, Exception) and (reason := _why_not_written(error)):
             raise CheckpointError(f"{path}: cannot be written ({reason})") from None
         raise
 

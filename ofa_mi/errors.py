@@ -6,6 +6,8 @@ The command line prints that line and exits with status 2; a traceback is for bu
 
 import re
 
+PACKAGE = __name__.partition(".")[0]  # whose errors are those of this module
+
 
 class OfaMiError(Exception):
     """Base of every error that this package raises on bad input."""
@@ -37,7 +39,7 @@ def root_error(error: BaseException) -> OfaMiError | None:
     while seen is not None and not isinstance(seen, OfaMiError):
         seen = seen.__cause__ or seen.__context__
     if "\nTraceback" in (text := str(seen or error)) or "\nOriginal Traceback" in text:
-        lines = re.findall(rf"^{re.escape(__name__)}\.\w+: (.*)$", text, re.MULTILINE)
+        lines = re.findall(rf"^{PACKAGE}\.[\w.]+Error: (.*)$", text, re.MULTILINE)
         return OfaMiError(lines[-1]) if lines else seen
     if seen is None and isinstance(error, OSError) and error.filename is not None and error.strerror:
         return OfaMiError(f"{error.filename}: {error.strerror}")

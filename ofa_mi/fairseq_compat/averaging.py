@@ -67,5 +67,6 @@ def load_ema_from_checkpoint(path: str) -> dict[str, Any]:
 
 
 def wrap_averaging(trainer: ModuleType, checkpoint_utils: ModuleType) -> None:
+    """Let the trainer average with :class:`Average`."""
     trainer.build_ema = Average
     checkpoint_utils.load_ema_from_checkpoint = load_ema_from_checkpoint

@@ -33,6 +33,7 @@ def runs_fairseq(program: str) -> bool:
 
 
 def wrap_excepthook() -> None:
+    """Let an error that a user can act on end the process in its one line."""
     hook = sys.excepthook
 
     @functools.wraps(hook)

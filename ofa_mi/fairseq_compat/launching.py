@@ -12,6 +12,7 @@ from ofa_mi.errors import ConfigError
 
 
 def wrap_distribution(models: ModuleType) -> None:
+    """Let data parallelism know that some parameters have no gradient."""
     wrap = models.DistributedFairseqModel
 
     @functools.wraps(wrap)
@@ -24,6 +25,7 @@ def wrap_distribution(models: ModuleType) -> None:
 
 
 def wrap_launching(distributed_utils: ModuleType) -> None:
+    """Let torchrun's numbers come first."""
     infer = distributed_utils.infer_init_method
 
     @functools.wraps(infer)

@@ -100,6 +100,7 @@ def _config(cfg: dict) -> omegaconf.DictConfig:
 
 
 def wrap_loading(checkpoint_utils: ModuleType) -> None:
+    """Let fairseq read what it would refuse, and refuse in one line what it would misread."""
     upgrade = checkpoint_utils._upgrade_state_dict
     load = checkpoint_utils.load_checkpoint_to_cpu
     load_into = checkpoint_utils.load_checkpoint
@@ -155,6 +156,7 @@ def complete_average(state: dict, wanted: bool, path: str) -> None:
 
 
 def wrap_resuming(iterator: type) -> None:
+    """Let a run that cannot resume within its epoch say why, and what to do."""
     load = iterator.load_state_dict
 
     @functools.wraps(load)

@@ -9,6 +9,7 @@ from ofa_mi import checkpoint
 
 
 def wrap_saving(checkpoint_utils: ModuleType) -> None:
+    """Let fairseq write a checkpoint once, and remove what it could not write."""
     save = checkpoint_utils.torch_persistent_save
     manager = checkpoint_utils.PathManager
 
@@ -23,6 +24,7 @@ def wrap_saving(checkpoint_utils: ModuleType) -> None:
 
 
 def wrap_copying(path_manager: type) -> None:
+    """Let fairseq copy a checkpoint under another name until it is whole."""
     copy = path_manager.copy
 
     @functools.wraps(copy)

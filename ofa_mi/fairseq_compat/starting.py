@@ -34,6 +34,7 @@ LOWER_IS_BETTER = ("loss", "nll_loss", "ppl")  # of what a validation reports
 
 
 def wrap_starting(distributed_utils: ModuleType, checkpoint_utils: ModuleType) -> None:
+    """Let fairseq's commands check a run first, and training once more when the validation sets are there."""
     call, load = distributed_utils.call_main, checkpoint_utils.load_checkpoint
 
     @functools.wraps(call)

@@ -9,6 +9,7 @@ from ofa_mi.errors import DivergedError, OfaMiError
 
 
 def wrap_batching(data_utils: ModuleType) -> None:
+    """Let batching keep the last batch."""
     batch = data_utils.batch_by_size
 
     @functools.wraps(batch)
@@ -24,6 +25,7 @@ def wrap_batching(data_utils: ModuleType) -> None:
 
 
 def wrap_training(trainer: type) -> None:
+    """Let the trainer tell a schedule the length of an epoch, and say in one line that training diverged."""
     get, step = trainer.get_train_iterator, trainer.train_step
 
     @functools.wraps(get)
