@@ -151,6 +151,7 @@ def test_every_command_refuses_an_input_that_is_missing(tmp_path, data, capsys, 
     ]
     assert cli.main(words) == cli.BAD_INPUT
     assert str(absent) in capsys.readouterr().err
+    assert not absent.exists(), "nor makes it"
 
 
 @pytest.mark.parametrize(
