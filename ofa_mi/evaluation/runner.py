@@ -160,6 +160,7 @@ class Question:
             options=instance.options,
             prediction=answer,
             references=truth.references,
+            answers=truth.answers,
             target_boxes=truth.boxes,
             target_set=instance.target_set,
             scores={name: score_answer(name, answer, truth) for name in self.spec.metrics},

@@ -245,6 +245,10 @@ def _remarks(
             yield f"{run}: not counted for sensitivity{_in_seeds(seeds, 'left_out')}: {said}."
         if extra := list(dict.fromkeys(task for total in seeds for task in total.get("not_aggregated", ()))):
             yield f"{run}: beside the benchmark, so in neither total: {', '.join(extra)}."
+    for name, runs in tasks.items():
+        for run, seeds in zip(totals, runs, strict=True):
+            for remark in dict.fromkeys(remark for task in seeds for remark in task.get("remarks", ())):
+                yield f"{run}: {name}: {remark}."
     yield from _differences(tasks, totals)
 
 
