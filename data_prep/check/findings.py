@@ -24,6 +24,7 @@ KINDS = {
     "split": "an evaluation task among the training instances",
     "inputs": "an input of the task is missing, or there are too many or too few",
     "target": "an answer that the task cannot have",
+    "answers": "right answers that cannot be what they say",
     "options": "options that cannot be told apart, or are none",
     "text": "text that breaks the prompt",
     "id": "an id that another instance has",

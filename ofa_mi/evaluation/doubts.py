@@ -12,7 +12,7 @@ LEAST = 20  # instances of a task, below which chance may have made it
 
 def repeats(texts: Sequence[str]) -> bool:
     """Whether two of the right answers of an instance are the same by accuracy."""
-    return len(set(map(normalise, texts))) < len(texts)
+    return len(texts) > 1 and len(set(map(normalise, texts))) < len(texts)
 
 
 def doubts(instances: int, answers: Mapping[str, int] | None, repeating: int) -> Iterator[str]:
