@@ -63,9 +63,11 @@ def select(net_input: dict[str, Tensor | None], rows: Sequence[int]) -> dict[str
     places = (masks.cumsum(0) - 1)[rows][masks[rows]]  # of the chosen sentences among those with an image
     if not len(places):
         return chosen | {"patch_images": None, "patch_masks": masks[rows]}
-    used, places = (places if index is None else index[places]).unique(return_inverse=True)
-    chosen |= {"patch_images": net_input["patch_images"][used], "patch_masks": masks[rows]}
-    return chosen if len(used) == len(places) else chosen | {"patch_index": places}
+    chosen |= {"patch_masks": masks[rows]}
+    if index is None:
+        return chosen | {"patch_images": net_input["patch_images"][places]}
+    used, places = index[places].unique(return_inverse=True)
+    return chosen | {"patch_images": net_input["patch_images"][used], "patch_index": places}
 
 
 def _groups(outputs: Sequence[str], config: GenerationConfig) -> Iterator[tuple[list[int], GenerationConfig]]:

@@ -23,6 +23,7 @@ import numpy as np
 from ofa_mi.data.encoding import Answer
 from ofa_mi.data.files import atomic_write, open_atomic
 from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.evaluation.answers import normalise
 from ofa_mi.evaluation.conditions import Conditions
 from ofa_mi.evaluation.doubts import count, doubts
 from ofa_mi.evaluation.metrics import Truth, boxes_of, get_metric, score_answer, text_of
@@ -341,10 +342,13 @@ def majority_level(metric: str, truths: Sequence[Truth]) -> float | None:
 
     It knows the answers, so it is what a model can reach that looks at nothing, not a model to beat easily.
     """
-    answers = Counter(truth.references[0] for truth in truths if truth.references and not truth.boxes)
+    answers: dict[str, list[str]] = defaultdict(list)  # spelled in any way, by what they are to accuracy
+    for truth in truths:
+        if truth.references and not truth.boxes:
+            answers[normalise(truth.references[0])].append(truth.references[0])
     if not answers:
         return None
-    ((text, _),) = answers.most_common(1)
+    text = max(answers.values(), key=len)[0]
     if (corpus := get_metric(metric).corpus) is not None:
         return corpus([text] * len(truths), [truth.references for truth in truths])
     return fmean(score_answer(metric, Answer(text), truth) for truth in truths)

@@ -259,10 +259,11 @@ def _differences(
     if apart := _apart({run: {str(total.get("tasks", ())) for total in seeds} for run, seeds in totals.items()}):
         yield f"Totals do not compare: {apart} evaluated on other tasks than the others."
     for key, what in (
-        ("version", "versions"),
-        ("language", "languages"),
-        ("instances", "numbers of instances"),
-        ("instructions", "instructions"),
+        ("version", "on other versions"),
+        ("language", "on other languages"),
+        ("mode", "in other modes"),
+        ("instances", "on other numbers of instances"),
+        ("instructions", "on other instructions"),
     ):
         found: dict[str, list[str]] = {}
         for name, runs in tasks.items():
@@ -271,7 +272,7 @@ def _differences(
         found.pop("", None)
         for apart, names in found.items():
             where = _names(names, tasks)
-            yield f"{where}: scores do not compare, since {apart} evaluated on other {what} than the others."
+            yield f"{where}: scores do not compare, since {apart} evaluated {what} than the others."
 
 
 def _apart(values: Mapping[str, set[str]]) -> str:

@@ -3,9 +3,8 @@
 The rules are those of ``vqaEval.py`` in GT-Vision-Lab/VQA, as it has been since March 2021 (commit a013f00). With its
 oddities, since the published numbers have them, too:
 
-- If all annotators gave the same answer, nothing is normalised: "yes." or "Yes" is then not "yes". (Until 2021 the
-  prediction was normalised and such answers were not; the first release did not take articles and number words out
-  of the annotators' answers at all.)
+- If all annotators gave the same answer, nothing is normalised: "yes." or "Yes" is then not "yes". (Before
+  that commit predictions were always normalised, and annotators' answers lost their punctuation only.)
 - A mark of punctuation becomes a space, but vanishes if it stands beside a space somewhere in the text, and all
   marks vanish from a text that has a comma between two digits: "1,000" is "1000", "a,b" is "a b".
 - The expression that was meant to keep the period of "3." keeps periods before a digit only, and of the others the

@@ -122,7 +122,9 @@ class MultiInstructConfig(FairseqDataclass):
         default="on", metadata={"help": "decode the validation set and report each task's metric beside the loss"}
     )
     valid_beam: int = field(default=1, metadata={"help": "beam size when decoding the validation set"})
-    valid_max_len: int = field(default=32, metadata={"help": "most tokens to decode for a validation instance"})
+    valid_max_len: int = field(
+        default=32, metadata={"help": "most tokens to decode for a validation instance; a region has four"}
+    )
     max_valid_instances_per_task: int = field(
         default=0, metadata={"help": "validate on at most so many instances of each task; 0 for all"}
     )

@@ -17,7 +17,7 @@ from ofa_mi.evaluation import sensitivity
 from ofa_mi.evaluation.metrics import Truth
 from ofa_mi.evaluation.predictions import read_predictions
 from ofa_mi.evaluation.runner import EvaluationOptions, evaluate
-from ofa_mi.evaluation.scoring import chance_level, read_scores, score_run
+from ofa_mi.evaluation.scoring import chance_level, majority_level, read_scores, score_run
 from tests.data.test_tsv import ROWS, write
 from tests.evaluation.fake import FakePredictor, make_data
 from tests.evaluation.test_predictions import RECORD
@@ -82,6 +82,11 @@ def test_chance_and_majority(finished):
     truths = [r.references[0] for r in read_predictions(finished / "predictions.jsonl") if r.task == "nlvr"]
     majority = 100 * max(map(truths.count, ("yes", "no"))) / len(truths)
     assert tasks["nlvr"]["metrics"]["accuracy"]["majority"] == pytest.approx(majority)
+
+
+def test_the_majority_counts_spellings_of_one_answer_together():
+    truths = [Truth((text,)) for text in ("no", "no", "Yes", "yes.", "y\u200bes")]
+    assert majority_level("accuracy", truths) == 60
 
 
 def test_chance_by_another_metric_than_accuracy():

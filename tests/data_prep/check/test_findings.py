@@ -128,7 +128,7 @@ def test_right_answers_that_cannot_be_are_found_in_evaluation_splits_only(make_d
     dummies, annotators = found.of("answers")
     assert "text_vqa: the right answer of all 21 instances is 'exit'" in dummies.message
     assert "text_vqa: the references of 20 of 21 instances repeat" in annotators.message
-    assert (dummies.file, dummies.line) == (annotators.file, annotators.line) == (1, 0)
+    assert (dummies.file, dummies.line) == (annotators.file, annotators.line) == (2, 0)
 
 
 def test_many_findings_are_capped_and_counted(make_directory, records):
