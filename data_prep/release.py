@@ -42,7 +42,7 @@ from ofa_mi.data_prep.sources.visdial import asked
 from ofa_mi.errors import DataError
 from ofa_mi.instructions.registry import Registry, TaskSpec, default_registry
 
-VERSION = 1
+VERSION = 2
 PAGE = "https://github.com/VT-NLP/MultiInstruct"
 # The tasks that the release calls open-domain_VQA, by how their ids begin.
 OPEN_DOMAIN = {"VQAv2_": "open_domain_vqa", "GQA_": "compositional_vqa", "ok_vqa_": "outside_knowledge_vqa"}
@@ -291,8 +291,8 @@ class _Importer:
             return (self.box(self.line.target_txt),)
         return _tidy(self.line.target_txt)
 
-    def references(self) -> tuple[str, ...]:
-        """The other annotators' answers."""
+    def answers(self) -> tuple[str, ...]:
+        """What all annotators answered."""
         answers = self.line.meta_data.get("answers")
         return tuple(str(answer) for answer in answers) if isinstance(answers, list) else ()
 
@@ -306,7 +306,7 @@ class _Importer:
             "text": _tidy(self.line.text) if "text" in inputs else (),
             "context": _texts(self.line.context) if "context" in inputs else (),
             "options": self.options() if "options" in inputs else None,
-            "references": self.references(),
+            "answers": self.answers(),
         }
         if "regions" not in changes and any(name.startswith("region") for name in inputs):
             fields["regions"] = self.boxes(self.line.region)

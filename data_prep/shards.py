@@ -137,6 +137,7 @@ class Shards:
             target=draft.target,
             target_set=draft.target_set,
             references=draft.references,
+            answers=draft.answers,
             meta_data=candidate.meta_data,
         )
         return msgspec.json.encode((instance.to_record(), image.files if image else ())) + b"\n"

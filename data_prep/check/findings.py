@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from ofa_mi.data.instance import Instance, Text
 from ofa_mi.errors import DataError
-from ofa_mi.evaluation.metrics import normalise
+from ofa_mi.evaluation.answers import normalise
 from ofa_mi.instructions.prompt import OPTION_SEPARATOR, OPTIONS_MARKER
 from ofa_mi.instructions.registry import TaskSpec
 from ofa_mi.instructions.rendering import render, render_target, render_task_name
@@ -24,6 +24,7 @@ KINDS = {
     "split": "an evaluation task among the training instances",
     "inputs": "an input of the task is missing, or there are too many or too few",
     "target": "an answer that the task cannot have",
+    "answers": "right answers that cannot be what they say",
     "options": "options that cannot be told apart, or are none",
     "text": "text that breaks the prompt",
     "id": "an id that another instance has",

@@ -33,6 +33,7 @@ _FIELDS = frozenset(
         "target_txt",
         "target_set",
         "references",
+        "answers",
         "meta_data",
     ]
 )
@@ -55,7 +56,9 @@ class Instance:
         target: The answer: text, one of the options, or one or several boxes.
         target_set: For tasks whose answer is a set of options (output ``options``), those
             options; ``target`` is then empty.
-        references: Further answers that count as right (VQA has ten); never trained on.
+        references: Further answers that count as right as the target; never trained on.
+        answers: What annotators answered, each as often as it was given (VQA has ten). Not all of them are right: they
+            serve VQA's accuracy and nothing else.
         meta_data: Whatever else the converter kept.
         where: ``file:line`` it was read from, for error messages.
     """
@@ -72,6 +75,7 @@ class Instance:
     target: Text = ()
     target_set: tuple[Text, ...] | None = None
     references: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
     meta_data: dict[str, Any] = field(default_factory=dict)
     where: str = ""
 
@@ -121,6 +125,7 @@ class Instance:
             target=parser.text("target_txt"),
             target_set=parser.texts("target_set") if record.get("target_set") is not None else None,
             references=parser.references(),
+            answers=parser.strings("answers"),
             meta_data=parser.meta_data(),
             where=where,
         )
@@ -142,6 +147,7 @@ class Instance:
             "target_txt": text_to_json(self.target),
             "target_set": None if self.target_set is None else [text_to_json(o) for o in self.target_set],
             "references": list(self.references),
+            "answers": list(self.answers),
             "meta_data": self.meta_data,
         }
         keep_empty = ("options", "target_set")
@@ -277,9 +283,12 @@ class _Parser:
         return self.texts("context") if not isinstance(value, str) else ((value,),) if value else ()
 
     def references(self) -> tuple[str, ...]:
-        values = self.list("references")
+        return self.strings("references")
+
+    def strings(self, key: str) -> tuple[str, ...]:
+        values = self.list(key)
         if not all(isinstance(value, str) for value in values):
-            self.fail(f"references must be a list of strings, found {values!r}")
+            self.fail(f"{key} must be a list of strings, found {values!r}")
         return tuple(values)
 
     def meta_data(self) -> dict[str, Any]:

@@ -61,12 +61,11 @@ def _vqa(row: dict[str, str], image_size: tuple[int, int]) -> dict[str, Any]:
         confidence, _, answer = item.partition("|!+")
         answers[answer] = float(confidence)
     target = max(answers, key=answers.__getitem__)
-    others = [answer for answer in answers if answer != target]
     return {
         "question": row["question"],
         "target_txt": target,
-        "references": others,
-        "meta_data": {"confidence": answers[target]},
+        # The other answers are those of a minority of annotators: neither right nor a list of their answers.
+        "meta_data": {"confidence": answers[target], "confidences": answers},
     }
 
 

@@ -10,7 +10,7 @@ Three modes:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,11 +20,12 @@ from torch import Tensor
 
 from ofa_mi import checkpoint
 from ofa_mi.data.collation import pad_right
-from ofa_mi.data.encoding import PromptEncoder
+from ofa_mi.data.encoding import REGION_TOKENS, PromptEncoder
 from ofa_mi.data.images import ImageTransform
 from ofa_mi.data.instance import Box, Text
 from ofa_mi.data.regions import RegionCodec
-from ofa_mi.decoding.beam import GenerationConfig, generate
+from ofa_mi.decoding.beam import GenerationConfig
+from ofa_mi.decoding.kinds import generate_answers
 from ofa_mi.decoding.ranking import rank_options
 from ofa_mi.decoding.trie import Automaton, OptionSetGrammar, RegionGrammar, Trie
 from ofa_mi.errors import ConfigError
@@ -33,7 +34,6 @@ from ofa_mi.instructions.rendering import EMPTY_SET
 
 DEFAULT_PATCH_IMAGE_SIZE, DEFAULT_MAX_IMAGE_SIZE = 480, 512  # of checkpoints that do not say; the released ones
 MODES = ("generate", "constrained", "rank")
-REGION_TOKENS = 4
 
 
 @dataclass(frozen=True)
@@ -169,13 +169,16 @@ class Predictor:
         """
         if mode not in MODES:
             raise ConfigError(f"unknown mode {mode!r}; choose one of {', '.join(MODES)}")
-        predictions: list[Prediction | None] = [None] * len(queries)
+        if not queries:
+            return []
         if mode == "rank":
-            return self._rank(queries) if queries else []
-        for rows, config in self._groups(queries):
-            for row, prediction in zip(rows, self._search([queries[row] for row in rows], mode, config), strict=True):
-                predictions[row] = prediction
-        return predictions
+            return self._rank(queries)
+        allowed = [self._automaton(query) for query in queries] if mode == "constrained" else None
+        outputs = [query.output for query in queries]
+        found = generate_answers(self.model, self.net_input(queries), outputs, self.generation, allowed=allowed)
+        return [
+            self._prediction(query, best.tokens, best.score) for query, (best, *_) in zip(queries, found, strict=True)
+        ]
 
     def net_input(self, queries: Sequence[Query]) -> dict[str, Tensor | None]:
         """The encoder's inputs for ``queries`` as one batch; images only of those that have one.
@@ -199,21 +202,6 @@ class Predictor:
             rows = {id(image): row for row, image in enumerate(different)}
             inputs["patch_index"] = torch.tensor([rows[id(image)] for image in present], device=self.device)
         return inputs
-
-    def _groups(self, queries: Sequence[Query]) -> Iterator[tuple[list[int], GenerationConfig]]:
-        """Rows of the queries that are decoded with the same settings, and these settings."""
-        region = replace(self.generation, min_len=REGION_TOKENS, max_len=REGION_TOKENS, no_repeat_ngram=0)
-        for wants_region, config in ((True, region), (False, self.generation)):
-            rows = [row for row, query in enumerate(queries) if (query.output == "region") == wants_region]
-            if rows:
-                yield rows, config
-
-    def _search(self, queries: Sequence[Query], mode: str, config: GenerationConfig) -> list[Prediction]:
-        allowed = [self._automaton(query) for query in queries] if mode == "constrained" else None
-        results = generate(self.model, self.net_input(queries), config, allowed=allowed)
-        return [
-            self._prediction(query, best.tokens, best.score) for query, (best, *_) in zip(queries, results, strict=True)
-        ]
 
     def _rank(self, queries: Sequence[Query]) -> list[Prediction]:
         for query in queries:

@@ -32,9 +32,10 @@ from ofa_mi.data.store import LineStore, open_store
 from ofa_mi.decoding.predictor import MODES, Prediction, Predictor, Query
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation.conditions import Conditions, exchange, gray_image, perturbed, reworded, templates
+from ofa_mi.evaluation.doubts import doubts
 from ofa_mi.evaluation.metrics import Truth, boxes_of, check_metric, score_answer
 from ofa_mi.evaluation.predictions import PredictionWriter, Record, count_complete_lines, write_sorted
-from ofa_mi.evaluation.scoring import PREDICTIONS, RUN_JSON, read_run, score_run
+from ofa_mi.evaluation.scoring import PREDICTIONS, RUN_JSON, count_answers, read_run, score_run
 from ofa_mi.instructions.prompt import OptionsSegment, Prompt, RegionSegment
 from ofa_mi.instructions.registry import Registry, TaskSpec, default_registry
 from ofa_mi.instructions.rendering import render
@@ -160,6 +161,7 @@ class Question:
             options=instance.options,
             prediction=answer,
             references=truth.references,
+            answers=truth.answers,
             target_boxes=truth.boxes,
             target_set=instance.target_set,
             scores={name: score_answer(name, answer, truth) for name in self.spec.metrics},
@@ -253,6 +255,7 @@ class Plan:
             for name in spec.metrics:
                 check_metric(name, spec)
             seen: dict[str, str] = {}
+            truths = []
             if self.conditions.image == "shuffled":
                 self.other_images(spec)
             for store, index in self._chosen(spec):
@@ -261,8 +264,11 @@ class Plan:
                     raise DataError(f"{instance.name}: has the same unique_id as {seen[instance.unique_id]}")
                 seen[instance.unique_id] = instance.where
                 total += len(self._prompts(spec, instance))
+                truths.append(Truth.of(instance))
                 for name in spec.metrics:
-                    score_answer(name, Answer(""), Truth.of(instance))
+                    score_answer(name, Answer(""), truths[-1])
+            for doubt in doubts(len(truths), *count_answers(truths)):
+                logger.warning("%s: %s", spec.name, doubt)
         return total
 
     def questions(self, spec: TaskSpec) -> list[Question]:

@@ -23,7 +23,8 @@ from ofa_mi.data.images import PATCH, ImageTransform
 from ofa_mi.data.regions import RegionCodec
 from ofa_mi.data.store import LineStore, open_store
 from ofa_mi.data.vocabulary import Vocabulary
-from ofa_mi.decoding.beam import GenerationConfig, generate
+from ofa_mi.decoding.beam import GenerationConfig
+from ofa_mi.decoding.kinds import generate_answers
 from ofa_mi.errors import ConfigError
 from ofa_mi.evaluation.metrics import check_metric, score_prediction
 from ofa_mi.instructions.registry import Registry, load_registry
@@ -122,7 +123,9 @@ class MultiInstructConfig(FairseqDataclass):
         default="on", metadata={"help": "decode the validation set and report each task's metric beside the loss"}
     )
     valid_beam: int = field(default=1, metadata={"help": "beam size when decoding the validation set"})
-    valid_max_len: int = field(default=32, metadata={"help": "most tokens to decode for a validation instance"})
+    valid_max_len: int = field(
+        default=32, metadata={"help": "most tokens to decode for a validation instance; a region has four"}
+    )
     max_valid_instances_per_task: int = field(
         default=0, metadata={"help": "validate on at most so many instances of each task; 0 for all"}
     )
@@ -306,6 +309,17 @@ class MultiInstructTask(FairseqTask):
         """Longest source and target in tokens."""
         return self.cfg.max_src_length, self.cfg.max_tgt_length
 
+    def build_generator(self, *args, **kwargs):
+        """What fairseq-generate and fairseq-interactive ask for; answers with images and boxes are not for them.
+
+        Raises:
+            ConfigError: Always; names what is there instead.
+        """
+        raise ConfigError(
+            "fairseq's own commands would print token ids and a BLEU of them: use `ofa-mi evaluate` for the answers to "
+            "a data set and their scores, or `ofa-mi predict` for a single question"
+        )
+
     # -- training and validation
 
     @property
@@ -351,12 +365,12 @@ class MultiInstructTask(FairseqTask):
 
     @torch.no_grad()
     def _scores(self, sample: dict[str, Any], model) -> dict[str, tuple[float, int]]:
-        """Sum of scores and number of instances of each task in a batch."""
+        """Sum of scores and number of instances of each task in a batch; answers are decoded as in evaluation."""
         config = GenerationConfig(beam=self.cfg.valid_beam, max_len=self.cfg.valid_max_len)
         sums: dict[str, tuple[float, int]] = defaultdict(lambda: (0.0, 0))
-        hypotheses = generate(model, sample["net_input"], config)
-        for instance, (best, *_) in zip(sample["instances"], hypotheses, strict=True):
-            spec = self.registry[instance.task_name]
+        specs = [self.registry[instance.task_name] for instance in sample["instances"]]
+        hypotheses = generate_answers(model, sample["net_input"], [spec.output for spec in specs], config)
+        for instance, spec, (best, *_) in zip(sample["instances"], specs, hypotheses, strict=True):
             answer = self.encoder.decode(best.tokens, instance.image_size)
             score = score_prediction(spec.metrics[0], answer.text, answer.boxes, instance, spec)
             total, count = sums[spec.name]

@@ -338,7 +338,9 @@ FIELDS = ["image_path", "image_size", "region", "options", "question", "text", "
 
 @settings(max_examples=300, deadline=None)
 @given(
-    st.dictionaries(st.sampled_from([*FIELDS, "references", "meta_data", "unique_id", "task_name"]), JSON, max_size=4)
+    st.dictionaries(
+        st.sampled_from([*FIELDS, "references", "answers", "meta_data", "unique_id", "task_name"]), JSON, max_size=4
+    )
 )
 @example({"context": "two words", "question": ["", [1, 2, 3, 4]]})
 def test_any_record_is_an_instance_or_a_data_error(fields):

@@ -81,7 +81,8 @@ def test_other_answers_and_confidence_are_kept(tmp_path):
     caption = TsvStore(write(tmp_path / "caption.tsv", *ROWS["caption"]), "caption")[1]
     assert caption.references == ("the same café",)
     vqa = TsvStore(write(tmp_path / "vqa.tsv", *ROWS["vqa"]), "vqa")[1]
-    assert vqa.references == ("no",) and vqa.meta_data == {"confidence": 1.0}
+    assert vqa.meta_data == {"confidence": 1.0, "confidences": {"no": 0.3, "yes": 1.0}}
+    assert vqa.references == vqa.answers == ()  # the most frequent answer alone is right
     entailment = TsvStore(write(tmp_path / "snli_ve.tsv", *ROWS["snli_ve"]), "snli_ve")[0]
     assert entailment.options == (("yes",), ("not sure",), ("no",))
     assert entailment.meta_data == {"caption": "a man"}

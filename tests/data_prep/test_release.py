@@ -144,6 +144,12 @@ def test_several_answers_become_a_set(tmp_path):
     assert manifest["repaired"]["release"] == {"missing_object_selection: several answers joined in any order": 1}
 
 
+def test_answers_of_annotators_are_kept_and_only_the_target_is_right(tmp_path):
+    meta = {"answers": ["nous", "nous les gosses", "nous les gosses"]}
+    instance, _ = one(tmp_path, "text_vqa", "nous les gosses", question="what is the title?", meta_data=meta)
+    assert (instance.answers, instance.references) == (("nous", "nous les gosses", "nous les gosses"), ())
+
+
 def test_named_people_carry_their_regions(tmp_path):
     regions = {"person 1": ["10 20 30 40"], "person 12": ["50 60 70 80"]}
     instance, _ = one(

@@ -17,7 +17,7 @@ from ofa_mi.evaluation import sensitivity
 from ofa_mi.evaluation.metrics import Truth
 from ofa_mi.evaluation.predictions import read_predictions
 from ofa_mi.evaluation.runner import EvaluationOptions, evaluate
-from ofa_mi.evaluation.scoring import chance_level, score_run
+from ofa_mi.evaluation.scoring import chance_level, majority_level, read_scores, score_run
 from tests.data.test_tsv import ROWS, write
 from tests.evaluation.fake import FakePredictor, make_data
 from tests.evaluation.test_predictions import RECORD
@@ -84,6 +84,11 @@ def test_chance_and_majority(finished):
     assert tasks["nlvr"]["metrics"]["accuracy"]["majority"] == pytest.approx(majority)
 
 
+def test_the_majority_counts_spellings_of_one_answer_together():
+    truths = [Truth((text,)) for text in ("no", "no", "Yes", "yes.", "y\u200bes")]
+    assert majority_level("accuracy", truths) == 60
+
+
 def test_chance_by_another_metric_than_accuracy():
     """ROUGE-L of "a b" with "a b" is 1, of "a c" with it 1/2 and of "d" with it 0."""
     truth = Truth(("a b",), options=(("a b",), ("a c",), ("d",)))
@@ -106,6 +111,19 @@ def test_scoring_again_gives_the_same_bytes(finished, tmp_path):
     (out / "scores.json").unlink()
     score_run(out)
     assert content(out) == content(finished)
+
+
+def test_scores_by_other_rules_are_refused(finished, tmp_path):
+    out = shutil.copytree(finished, tmp_path / "copy")
+    scores = read_scores(out)
+    for changed in ({**scores, "rules": 1}, {key: value for key, value in scores.items() if key != "rules"}):
+        (out / "scores.json").write_text(json.dumps(changed))
+        with pytest.raises(
+            ConfigError, match=r"copy/scores\.json: .* another version .* run `ofa-mi score .*copy` first"
+        ):
+            read_scores(out)
+    score_run(out)
+    assert read_scores(out) == scores
 
 
 def test_scores_come_from_the_predictions_and_not_from_what_was_stored(finished, tmp_path):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from ofa_mi.data_prep.check.checking import check
 from ofa_mi.data_prep.check.findings import KINDS, Findings
 from ofa_mi.data_prep.check.images import check_images
 from ofa_mi.data_prep.check.scan import data_files, scan
@@ -114,6 +115,20 @@ def test_an_image_is_named_once_for_each_wrong_size(make_directory, records):
     assert [(f.kind, f.file, f.line) for f in findings] == [("image", 2, 1)]
     write_image(directory / "images/4.png", "white", (50, 50))
     assert len(findings_of(directory)) == 0
+
+
+def test_right_answers_that_cannot_be_are_found_in_evaluation_splits_only(make_directory, records, tmp_path):
+    (text,) = [record for record in records["test"] if record["task_name"] == "text_vqa"]
+    trained = {**text, "task_name": "open_domain_vqa"}
+    for split, record in (("train", trained), ("test", text)):
+        records[split] += [{**record, "unique_id": f"{split}{i}", "references": ["exit", "out"]} for i in range(20)]
+    directory = make_directory(records)
+    found = check([directory], tmp_path / "card", default_registry(), with_guess=False).findings
+    assert found.counts == {"answers": 2}
+    dummies, annotators = found.of("answers")
+    assert "text_vqa: the right answer of all 21 instances is 'exit'" in dummies.message
+    assert "text_vqa: the references of 20 of 21 instances repeat" in annotators.message
+    assert (dummies.file, dummies.line) == (annotators.file, annotators.line) == (2, 0)
 
 
 def test_many_findings_are_capped_and_counted(make_directory, records):
