@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 from PIL import UnidentifiedImageError
-from tqdm import tqdm
 
 from ofa_mi.data.files import atomic_write, copy_atomic
 from ofa_mi.data.images import open_image
@@ -38,6 +37,7 @@ from ofa_mi.data_prep.sources import all_sources
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.instructions.registry import Registry, default_registry
 from ofa_mi.instructions.rendering import render, render_target
+from ofa_mi.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -270,7 +270,7 @@ def _place_images(chosen: list[_Part], out_dir: Path, options: BuildOptions) -> 
         }
 
     placed: Placed = {}
-    with tqdm(total=len(paths), desc="images", unit="image") as bar:
+    with progress_bar(desc="images", total=len(paths), unit="images") as bar:
         for result in ordered_map(place, range(0, len(paths), IMAGE_CHUNK), options.workers):
             placed |= result
             bar.update(len(result))
@@ -316,7 +316,8 @@ class _Writer:
         def finish(number: int) -> _Finished:
             return self._finish(parts[number])
 
-        with output.open_split(split) as file, tqdm(desc=f"{split}.jsonl", unit=" instances", unit_scale=True) as bar:
+        shown = progress_bar(desc=f"{split}.jsonl", unit="instances", unit_scale=True)
+        with output.open_split(split) as file, shown as bar:
             for finished in ordered_map(finish, range(len(parts)), workers):
                 if finished.failures and not self.skip_bad:
                     raise DataError(f"{finished.failures[0]}; --skip-bad leaves such instances out and counts them")

@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from tqdm import tqdm
 
 from ofa_mi.data.files import atomic_write, open_atomic
 from ofa_mi.data.instance import Instance
@@ -20,6 +19,7 @@ from ofa_mi.data_prep.output import SPLITS
 from ofa_mi.data_prep.selection import CANDIDATE
 from ofa_mi.data_prep.source import Candidate, Source, hash64, held_out
 from ofa_mi.instructions.registry import Registry
+from ofa_mi.progress import progress_bar
 
 CHUNK = 256  # units per shard
 # A candidate in a shard: where its line lies, the hash of its image (0 for none), and what select() reads; `group` is
@@ -100,7 +100,7 @@ class Shards:
             return
         self._loaded()  # before worker processes start, so that they inherit it
         made = ordered_map(self._convert, shards, min(workers, len(shards)))
-        with tqdm(desc=f"{self.source.title}: candidates", unit=" candidates", unit_scale=True) as bar:
+        with progress_bar(desc=self.source.title, unit="candidates", unit_scale=True) as bar:
             for number in made:
                 bar.update(number)
 

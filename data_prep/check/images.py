@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
-from tqdm import tqdm
 
 from ofa_mi.data.images import open_image
 from ofa_mi.data.instance import Instance
@@ -20,6 +19,7 @@ from ofa_mi.data.store import path_inside
 from ofa_mi.data_prep.check.findings import TRAINING_SPLIT
 from ofa_mi.data_prep.check.scan import DataFile, Scan, path_hash
 from ofa_mi.instructions.registry import Registry
+from ofa_mi.progress import progress_bar
 
 PROBE = 1 << 14  # bytes read at the start, the middle and the end of a file to recognise it
 BATCH = 128  # images opened by one worker at a time
@@ -77,7 +77,7 @@ def check_images(scan: Scan, *, workers: int = 1) -> Images:
 
     info, problems = np.zeros(len(paths), _INFO), {}
     results = ordered_map(inspect, batches, workers)
-    with tqdm(total=len(paths), unit=" images", desc="check images", leave=False) as bar:
+    with progress_bar(desc="check images", total=len(paths), unit="images", leave=False) as bar:
         for batch, (part, bad) in zip(batches, results, strict=True):
             info[batch] = part
             problems.update(bad)

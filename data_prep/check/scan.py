@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from ofa_mi.data.instance import Instance
 from ofa_mi.data.sidecar import ordered_map
@@ -23,6 +22,7 @@ from ofa_mi.data_prep.check.findings import Findings, check_instance, parse
 from ofa_mi.data_prep.output import SPLITS
 from ofa_mi.errors import DataError
 from ofa_mi.instructions.registry import Registry
+from ofa_mi.progress import progress_bar
 
 CHUNK_BYTES = 1 << 22  # of a file, read by one worker at a time
 
@@ -158,7 +158,7 @@ def scan(files: Sequence[DataFile], registry: Registry, *, keep: int, workers: i
     found = Scan(files, Findings(keep), lines=[0] * len(files))
     task_numbers: dict[str, int] = {}
     rows, uses = [found.rows], [found.uses]
-    with tqdm(total=sum(sizes), unit="B", unit_scale=True, desc="check lines", leave=False) as bar:
+    with progress_bar(desc="check lines", total=sum(sizes), unit="B", unit_scale=True, leave=False) as bar:
         for (number, start, end), part in zip(parts, results, strict=True):
             numbers = np.array([task_numbers.setdefault(task, len(task_numbers)) for task in part.counts], np.int32)
             for array in (part.rows, part.uses):

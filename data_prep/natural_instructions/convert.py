@@ -16,8 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from ofa_mi.data.files import open_atomic
 from ofa_mi.data.instance import Instance
 from ofa_mi.data.sidecar import ordered_map
@@ -33,6 +31,7 @@ from ofa_mi.data_prep.natural_instructions.release import (
 )
 from ofa_mi.data_prep.output import SPLITS, OutputDirectory, instance_line
 from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.progress import progress_bar
 
 VERSION = 2
 TASK_OF_SPLIT = {
@@ -186,7 +185,7 @@ def _write(output: OutputDirectory, selection: Selection, options: ImportOptions
     with ExitStack() as stack:
         files = {split: stack.enter_context(open_atomic(output.path / f"{split}.jsonl")) for split in SPLITS}
         results = ordered_map(partial(_convert_task, options), jobs, min(workers, len(jobs)))
-        for result in tqdm(results, total=len(jobs), desc="Natural Instructions", unit="task"):
+        for result in progress_bar(results, desc="Natural Instructions", total=len(jobs), unit="tasks"):
             for split, lines in result.lines.items():
                 files[split].writelines(lines)
                 tasks[split][result.name] = len(lines)

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from ofa_mi.data.images import load_image
 from ofa_mi.data.instance import Box, Instance, Text
@@ -26,6 +25,7 @@ from ofa_mi.data.sidecar import LARGE_FILE, Sidecar, choose_workers, ordered_map
 from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.errors import DataError
 from ofa_mi.instructions.prompt import OPTION_SEPARATOR, OPTIONS_MARKER
+from ofa_mi.progress import progress_bar
 
 INDEX_VERSION = 1  # raised when the index changes, or when what counts as a good line does
 CHUNK_BYTES = 1 << 24  # of the file, read by one worker at a time
@@ -179,7 +179,9 @@ class LineStore(ABC):
         size = self.path.stat().st_size
         chunks = [(start, min(start + CHUNK_BYTES, size)) for start in range(0, size, CHUNK_BYTES)]
         results = ordered_map(self._scan, chunks, choose_workers(self.path, self._workers))
-        with tqdm(total=size, unit="B", unit_scale=True, desc=f"index {self.path}", disable=size < LARGE_FILE) as bar:
+        with progress_bar(
+            desc=f"index {self.path}", total=size, unit="B", unit_scale=True, show=size >= LARGE_FILE
+        ) as bar:
             for (start, end), chunk in zip(chunks, results, strict=True):
                 found.add(chunk)
                 bar.update(end - start)
@@ -231,7 +233,7 @@ class LineStore(ABC):
         starts = range(0, len(self), CHUNK_ROWS)
         counts = ordered_map(count, starts, choose_workers(self.path, self._workers))
         large = self.path.stat().st_size >= LARGE_FILE
-        parts = list(tqdm(counts, total=len(starts), desc=f"count tokens of {self.path}", disable=not large))
+        parts = list(progress_bar(counts, desc=f"count tokens of {self.path}", total=len(starts), show=large))
         return np.concatenate([np.empty((0, 2), dtype=np.int32), *parts]).T.copy()  # len, 2 -> 2, len
 
 

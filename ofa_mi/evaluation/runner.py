@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from tqdm import tqdm
 
 import ofa_mi
 from ofa_mi.data.encoding import Answer
@@ -38,6 +37,7 @@ from ofa_mi.evaluation.scoring import PREDICTIONS, RUN_JSON, read_run, score_run
 from ofa_mi.instructions.prompt import OptionsSegment, Prompt, RegionSegment
 from ofa_mi.instructions.registry import Registry, TaskSpec, default_registry
 from ofa_mi.instructions.rendering import render
+from ofa_mi.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -399,8 +399,7 @@ def file_hash(path: Path) -> str:
 def _answer(predictor: Predictor, plan: Plan, writer: PredictionWriter, total: int, progress: bool) -> None:
     """Answer what has no answer yet, batch by batch."""
     share = -(-total // plan.options.num_shards)
-    with tqdm(total=share, unit="answers", desc="evaluate", disable=not progress) as bar:
-        bar.update(len(writer.done))
+    with progress_bar(desc="evaluate", total=share, unit="answers", initial=len(writer.done), show=progress) as bar:
         for spec in plan.specs.values():
             bar.set_description(spec.name)
             images = _Images(plan, spec)
