@@ -22,10 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import UnidentifiedImageError
 
 from ofa_mi.data.files import atomic_write, copy_atomic
-from ofa_mi.data.images import open_image
+from ofa_mi.data.images import IMAGE_ERRORS, image_problem, open_image
 from ofa_mi.data.instance import Instance
 from ofa_mi.data.sidecar import ordered_map
 from ofa_mi.data_prep.output import SPLITS, OutputDirectory, instance_line
@@ -289,10 +288,8 @@ def _place_image(raw: RawFolder, files: Iterable[str], target: Path, copy: bool)
     try:
         with open_image(origin) as image:
             size = image.size
-    except UnidentifiedImageError:
-        return f"{origin}: not an image that can be read"
-    except (OSError, SyntaxError, ValueError) as error:  # what codecs raise
-        return f"{origin}: image is corrupt ({error})"
+    except IMAGE_ERRORS as error:
+        return f"{origin}: {image_problem(error)}"
     if not target.exists():
         copy_atomic(origin, target, link=not copy)
     return size

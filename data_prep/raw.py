@@ -100,12 +100,15 @@ class RawFolder:
 
     def image_size(self, paths: Iterable[str]) -> tuple[int, int] | None:
         """Width and height in pixels, from its header, of the first image that exists; None if it cannot be read."""
-        from ofa_mi.data.images import open_image  # here, because it brings PyTorch, and few sources need it
+        from ofa_mi.data.images import (  # here, because it brings PyTorch, and few sources need it
+            IMAGE_ERRORS,
+            open_image,
+        )
 
         if (found := self.first(paths)) is None:
             return None
         try:
             with open_image(self.root / found) as image:
                 return image.size
-        except (OSError, SyntaxError, ValueError):  # what codecs raise
+        except IMAGE_ERRORS:
             return None

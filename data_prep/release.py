@@ -28,7 +28,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from ofa_mi.data.instance import Box, Text
+from ofa_mi.data.instance import Box, Text, is_blank
 from ofa_mi.data_prep.build import BuildOptions, convert
 from ofa_mi.data_prep.draft import Draft, text
 from ofa_mi.data_prep.geometry import clip
@@ -294,7 +294,8 @@ class _Importer:
     def references(self) -> tuple[str, ...]:
         """The other annotators' answers."""
         answers = self.line.meta_data.get("answers")
-        return tuple(str(answer) for answer in answers) if isinstance(answers, list) else ()
+        said = map(str, answers) if isinstance(answers, list) else ()
+        return tuple(answer for answer in said if not is_blank(answer))
 
     # -- tasks
 

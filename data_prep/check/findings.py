@@ -108,7 +108,7 @@ def parse(line: bytes, where: str = "") -> Instance | tuple[str, str]:
         return Instance.from_json(line, where)
     except DataError as error:
         message = str(error).removeprefix(": ")
-        if "not UTF-8" in message or "not valid JSON" in message or "surrogate pair" in message:
+        if any(said in message for said in ("is blank", "not UTF-8", "not valid JSON", "surrogate pair")):
             return "line", message
         return "box" if ": box [" in f": {message}" else "schema", message
 

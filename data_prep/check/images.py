@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from ofa_mi.data.images import open_image
+from ofa_mi.data.images import IMAGE_ERRORS, image_problem, open_image
 from ofa_mi.data.instance import Instance
 from ofa_mi.data.sidecar import ordered_map
 from ofa_mi.data.store import path_inside
@@ -106,12 +105,8 @@ def inspect_image(directory: Path, image_path: str) -> tuple[int, int, int] | st
                 digest.update(os.pread(file.fileno(), PROBE, start))
             with open_image(file) as image:
                 return int.from_bytes(digest.digest(), "little"), image.width, image.height
-    except (FileNotFoundError, IsADirectoryError):
-        return f"image {image_path} does not exist"
-    except UnidentifiedImageError:
-        return f"image {image_path} is not an image that can be read"
-    except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:  # as codecs raise
-        return f"image {image_path} cannot be read ({error})"
+    except IMAGE_ERRORS as error:
+        return f"image {image_path} {image_problem(error)}"
 
 
 def _report(scan: Scan, first: np.ndarray, which: np.ndarray, info: np.ndarray, problems: Mapping[int, str]) -> None:

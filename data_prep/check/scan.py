@@ -15,7 +15,7 @@ import numpy as np
 
 from ofa_mi.data.instance import Instance
 from ofa_mi.data.sidecar import ordered_map
-from ofa_mi.data.store import count_tokens
+from ofa_mi.data.store import content_end, count_tokens
 from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.data_prep.check.counts import TaskCounts
 from ofa_mi.data_prep.check.findings import Findings, check_instance, parse
@@ -194,8 +194,7 @@ def _split_order(split: str) -> tuple[int, str]:
 
 def _size(path: Path) -> int:
     try:
-        with path.open("rb"):
-            return path.stat().st_size
+        return content_end(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ofa_mi.data.files import open_atomic
-from ofa_mi.data.instance import Instance
+from ofa_mi.data.instance import Instance, is_blank
 from ofa_mi.data.sidecar import ordered_map
 from ofa_mi.data_prep.natural_instructions.release import (
     NAME,
@@ -233,7 +233,7 @@ def _convert_task(options: ImportOptions, job: tuple[str, Path]) -> Converted:
 
 def _answers(item: Item) -> list[str]:
     """Its different right answers in the order of the file, without empty ones."""
-    return list(dict.fromkeys(answer for output in item.output if (answer := clean(output))))
+    return list(dict.fromkeys(answer for output in item.output if not is_blank(answer := clean(output))))
 
 
 def _has_debris(item: Item) -> bool:

@@ -186,7 +186,7 @@ def test_missing_raw_files_are_named_with_where_to_get_them(tmp_path, capsys):
     ("damage", "message"),
     [
         ("missing", r"5\.png: image is missing"),
-        ("garbage", r"5\.png: not an image that can be read"),
+        ("garbage", r"5\.png: is not an image that can be read"),
         ("size", r"toys/\w+/5: images/toys/5\.png is 35x20, but its annotations say 9x9"),
     ],
 )
