@@ -233,10 +233,8 @@ class LineStore(ABC):
 
         starts = range(0, len(self), CHUNK_ROWS)
         counts = ordered_map(count, starts, choose_workers(self.path, self._workers))
-        large = self.path.stat().st_size >= LARGE_FILE
-        parts = list(
-            progress_bar(counts, desc=f"count tokens of {self.path}", total=len(starts), unit="parts", show=large)
-        )
+        shown = {"desc": f"count tokens of {self.path}", "total": len(starts), "unit": "parts"}
+        parts = list(progress_bar(counts, **shown, show=self.path.stat().st_size >= LARGE_FILE))
         return np.concatenate([np.empty((0, 2), dtype=np.int32), *parts]).T.copy()  # len, 2 -> 2, len
 
 

@@ -155,8 +155,8 @@ class TaskSpec:
 def split_template(instruction: str) -> tuple[str, ...]:
     """Literal text and placeholder names in turn: an odd number of parts, literals at even places.
 
-    ``"What is in {region}?"`` gives ``("What is in ", "region", "?")``. As in Python's format strings, ``{{`` and ``}}``
-    are braces of the text: ``"Answer as {{x, y}}"`` gives ``("Answer as {x, y}",)``.
+    ``"What is in {region}?"`` gives ``("What is in ", "region", "?")``. As in Python's format strings, ``{{`` and
+    ``}}`` are braces of the text: ``"Answer as {{x, y}}"`` gives ``("Answer as {x, y}",)``.
 
     Raises:
         ConfigError: A brace that does not belong to a placeholder, or an unknown placeholder.
