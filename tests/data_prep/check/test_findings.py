@@ -103,7 +103,7 @@ def test_images_that_cannot_be_read(make_directory, records):
     (directory / "images/2.png").write_bytes((directory / "images/2.png").read_bytes()[:20])
     messages = [finding.message for finding in findings_of(directory)]
     assert [m.split(": ")[0] for m in messages] == ["instance 'a'", "instance 'b'"]
-    assert all("not an image that can be read" in m or "cannot be read" in m for m in messages)
+    assert all("is not an image that can be read" in m or "is truncated or corrupt" in m for m in messages)
 
 
 def test_an_image_is_named_once_for_each_wrong_size(make_directory, records):
