@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from ofa_mi.data.instance import Instance, Text
+from ofa_mi.data.instance import Instance, Text, is_blank
 from ofa_mi.errors import DataError
 from ofa_mi.evaluation.metrics import normalise
 from ofa_mi.instructions.prompt import OPTION_SEPARATOR, OPTIONS_MARKER
@@ -158,7 +158,7 @@ def _check_options(instance: Instance, spec: TaskSpec) -> Iterator[tuple[str, st
         yield "options", f"{instance.name}: has one option, so there is nothing to choose"
     first: dict[tuple, int] = {}
     for number, option in enumerate(options, 1):
-        if not any(not isinstance(piece, str) or piece.strip() for piece in option):
+        if is_blank(option):
             yield "options", f"{instance.name}: option {number} is empty"
         earlier = first.setdefault(option_key(option), number)
         if earlier != number:
@@ -181,7 +181,7 @@ def _check_text(instance: Instance) -> Iterator[tuple[str, str]]:
         yield "text", f"{instance.name}: a text holds {found['marker']!r}, which marks options in a prompt"
     else:
         yield "text", f"{instance.name}: a text holds the control character {found['control']!r}"
-    for name in ("question", "text", "target"):
+    for name in ("question", "text"):
         value = getattr(instance, name)
-        if value and all(isinstance(piece, str) and not piece.strip() for piece in value):
+        if value and is_blank(value):
             yield "text", f"{instance.name}: {name} is nothing but white space"

@@ -4,14 +4,16 @@ import json
 import os
 
 import pytest
+from PIL import Image
 
 from ofa_mi import cli
+from ofa_mi.data import images
 from ofa_mi.data_prep import build as build_module
 from ofa_mi.data_prep import shards
 from ofa_mi.data_prep.build import BuildOptions, build
 from ofa_mi.data_prep.draft import Draft, text, yes_no
 from ofa_mi.data_prep.raw import RawFile
-from ofa_mi.data_prep.reading import read_json
+from ofa_mi.data_prep.reading import read_json, tidy
 from ofa_mi.data_prep.source import Candidate, ImageFile, Source, held_out
 from ofa_mi.errors import ConfigError, DataError
 from tests.data_prep.sources.raw_tree import Picture, of_task, read_instances, write_raw
@@ -187,15 +189,23 @@ def test_missing_raw_files_are_named_with_where_to_get_them(tmp_path, capsys):
     [
         ("missing", r"5\.png: image is missing"),
         ("garbage", r"5\.png: is not an image that can be read"),
+        ("too large", r"5\.png: is too large: 35x20 is more than the limit of 699 pixels"),
+        ("bomb", r"5\.png: is too large: its size is more than the limit of 698 pixels"),
         ("size", r"toys/\w+/5: images/toys/5\.png is 35x20, but its annotations say 9x9"),
     ],
 )
-def test_a_bad_image_stops_the_build_or_is_counted(raw, tmp_path, damage, message):
+def test_a_bad_image_stops_the_build_or_is_counted(raw, tmp_path, monkeypatch, damage, message):
     photo = raw / "toys/photos/5.png"
     if damage == "missing":
         photo.unlink()
     elif damage == "garbage":
         photo.write_bytes(b"not a picture")
+    elif damage in ("too large", "bomb"):
+        for number in range(6, NUMBER):  # they are wider
+            write_raw(raw, {f"toys/photos/{number}.png": Picture(30, 20)})
+        monkeypatch.setattr(images, "MAX_PIXELS", 699)
+        if damage == "bomb":  # Pillow's own limit
+            monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 349)
     else:
         records = json.loads((raw / "toys/toys.json").read_bytes())
         records[5]["size"] = [9, 9]
@@ -207,6 +217,15 @@ def test_a_bad_image_stops_the_build_or_is_counted(raw, tmp_path, damage, messag
     assert manifest["left_out"] == 1
     assert sum(manifest["counts"][split].get("image_captioning", 0) for split in ("train", "valid")) == NUMBER - 2
     assert "5.png" in (tmp_path / "lenient" / "left_out.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("written", "used"),
+    [(" a \n b ", "a b"), ("\u200b", ""), (" \ufeff ", ""), ("a\x07", ""), ("a||||b", "")],
+    ids=ascii,
+)
+def test_a_text_that_cannot_be_used_is_empty(written, used):
+    assert tidy(written) == used
 
 
 def test_an_annotation_that_is_there_twice_is_an_error(raw, tmp_path):

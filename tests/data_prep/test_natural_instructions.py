@@ -151,8 +151,8 @@ def test_only_english_tasks_are_imported(release, tmp_path):
 
 def test_answers(tmp_path, release):
     instances = [
-        {"id": "many", "input": "x", "output": ["  first ", "second", "first", "", "third"]},
-        {"id": "none", "input": "y", "output": [" "]},
+        {"id": "many", "input": "x", "output": ["  first ", "second", "first", "", "\u200b", "third"]},
+        {"id": "none", "input": "y", "output": [" ", "\u200b"]},
         {"id": "later", "input": "z", "output": ["", "only"]},
         {"id": "input", "input": " \n", "output": ["something"]},
     ]

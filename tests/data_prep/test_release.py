@@ -108,6 +108,17 @@ def test_the_answer_leaves_the_context(tmp_path):
     }
 
 
+def test_empty_answers_of_annotators_are_left_out(tmp_path):
+    instance, _ = one(
+        tmp_path,
+        "open-domain_VQA",
+        "a kite",
+        question="What flies?",
+        meta_data={"answers": ["a kite", "", " ", "\u200b", 2]},
+    )
+    assert instance.references == ("a kite", "2")
+
+
 def test_options_that_only_the_prompt_had(tmp_path):
     lines = [
         line("wikihow_text_image_step_order", "next", unique_id=str(n), text="Tie it.", meta_data={"method": "Kite"})

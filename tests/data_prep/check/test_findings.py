@@ -3,7 +3,9 @@
 import json
 
 import pytest
+from PIL import Image
 
+from ofa_mi.data.store import InstanceStore
 from ofa_mi.data_prep.check.findings import KINDS, Findings
 from ofa_mi.data_prep.check.images import check_images
 from ofa_mi.data_prep.check.scan import data_files, scan
@@ -39,6 +41,9 @@ CHANGES = {
     "next line": ({"text": "a\x85b"}, "text", "control character '\\x85'"),
     "separator": ({"text": "one||||two"}, "text", "'||||', which marks options"),
     "marker in capitals": ({"text": "[OPTIONS]: a"}, "text", "'[OPTIONS]:', which marks options"),
+    "empty reference": ({"references": ["a", "\u200b"]}, "schema", "references holds the empty answer"),
+    "confidence": ({"meta_data": {"confidence": None}}, "schema", "confidence in meta_data must be a number from 0"),
+    "invisible": ({"text": "\u200b"}, "text", "text is nothing but white space"),
     "white space": ({"text": "\n "}, "text", "text is nothing but white space"),
     "id": ({"unique_id": "b"}, "id", "train.jsonl:1 has the same unique_id"),
     "no image": ({"image_path": "images/5.png"}, "image", NOT_FOUND),
@@ -69,6 +74,25 @@ def test_a_line_that_is_no_json_is_counted_in(make_directory, records, line):
     records["train"][1]["target_txt"] = "perhaps"
     findings = findings_of(make_directory(records))
     assert [(f.kind, f.line) for f in findings] == [("line", 1), ("target", 2)]
+
+
+def test_blank_lines_and_a_byte_order_mark_mean_to_the_check_what_they_mean_to_training(make_directory, records):
+    records["train"] += ["", " ", ""]
+    directory = make_directory(records)
+    path = directory / "train.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert len(findings_of(directory)) == 0
+    assert len(InstanceStore(path)) == len(records["train"]) - 3
+    path.write_bytes(b"\n" + path.read_bytes())
+    (finding,) = findings_of(directory)
+    assert (finding.kind, finding.line) == ("line", 1) and "is blank" in finding.message
+
+
+def test_grey_levels_that_cannot_be_used_are_found_by_the_header(make_directory, records):
+    directory = make_directory(records)
+    Image.new("F", (40, 30)).save(directory / "images/1.png", "TIFF")
+    (finding,) = findings_of(directory)
+    assert finding.kind == "image" and "images/1.png holds floating-point grey levels" in finding.message
 
 
 def test_a_region_that_the_task_does_not_take(make_directory, records):
