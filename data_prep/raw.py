@@ -100,10 +100,8 @@ class RawFolder:
 
     def image_size(self, paths: Iterable[str]) -> tuple[int, int] | None:
         """Width and height in pixels, from its header, of the first image that exists; None if it cannot be read."""
-        from ofa_mi.data.images import (  # here, because it brings PyTorch, and few sources need it
-            IMAGE_ERRORS,
-            open_image,
-        )
+        # Here, because it brings PyTorch, and few sources need it.
+        from ofa_mi.data.images import IMAGE_ERRORS, open_image
 
         if (found := self.first(paths)) is None:
             return None

@@ -4,6 +4,8 @@ import io
 import sys
 
 import pytest
+from fairseq.dataclass.configs import CommonConfig
+from fairseq.logging import progress_bar as fairseq_progress
 from tqdm import tqdm
 
 from ofa_mi import progress
@@ -81,6 +83,12 @@ def test_a_description_may_change(monkeypatch, capsys):
         bar.set_description("two")
         bar.update()
     assert capsys.readouterr().err.startswith("two: 100% (1/1 answers) after ")
+
+
+def test_training_draws_no_bar_into_a_file():
+    """fairseq's own progress: without a terminal a line for every --log-interval batches, a hundred by default."""
+    assert isinstance(fairseq_progress.progress_bar([]), fairseq_progress.SimpleProgressBar)
+    assert CommonConfig().log_interval == 100
 
 
 def test_all_progress_of_the_project_goes_this_way():

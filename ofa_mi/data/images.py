@@ -84,7 +84,7 @@ def load_image(
             if size is not None and image.size != tuple(size):
                 raise UnusableImageError(_other_size(image, size))
             rgb = _to_rgb(image)
-            turn = UPRIGHT.get(orientation(image)) if upright else None  # asked last: Pillow turns TIFF as it loads it
+            turn = UPRIGHT.get(orientation(image)) if upright else None
             return rgb if turn is None else rgb.transpose(turn)
     except IMAGE_ERRORS as error:
         raise DataError(f"{where} {image_problem(error)}") from None
@@ -121,6 +121,8 @@ def _check_usable(image: Image.Image) -> None:
 
 def orientation(image: Image.Image) -> int:
     """EXIF's number for how the stored pixels must be turned, 1 to 8; 1, for not at all, if the file does not say."""
+    if image.format == "TIFF":  # which Pillow turns itself
+        return 1
     try:
         value = image.getexif().get(ORIENTATION, 1)
     except (*IMAGE_ERRORS, LookupError, TypeError, struct.error):  # damaged EXIF data

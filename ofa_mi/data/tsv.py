@@ -29,6 +29,7 @@ SPLITS = {"valid": ("valid", "val", "dev")}  # what else OFA calls a split
 ENTAILMENT = {"entailment": "yes", "neutral": "not sure", "contradiction": "no"}
 CAPTIONS = f"a caption, or several with {SEPARATOR} between them"
 ANSWERS = f"confidence{CONFIDENCE_SEPARATOR}answer, or several with {SEPARATOR} between them, and confidences from 0"
+SHOWN = 60  # characters of a cell in an error message; a cell in the wrong column may be an image
 BOX_TOLERANCE = 1.0  # pixels by which rounding may carry RefCOCO's boxes over the edge of the image
 
 
@@ -158,7 +159,7 @@ class TsvStore(LineStore):
             fields = kind.fields(row, size)
         except _CellError as error:
             name, form = error.args
-            raise DataError(f"{self._cell(name, where)} must hold {form}, found {row[name]!r}") from None
+            raise DataError(f"{self._cell(name, where)} must hold {form}, found {_shortened(row[name])!r}") from None
         record = {
             "unique_id": f"{row['id']}@{offset}",
             "task_name": kind.task_name,
@@ -239,6 +240,10 @@ def _text(row: dict[str, str], name: str) -> str:
     if is_blank(row[name]):
         raise _CellError(name, "text")
     return row[name]
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def _number(text: str) -> float:

@@ -137,6 +137,13 @@ def test_a_bad_row_is_an_error_that_names_it_or_a_listed_skip(tmp_path, kind, co
     assert len(store) == 2 and len(store.skipped) == 1 and store[1].where.endswith(":3")
 
 
+def test_an_image_in_a_column_of_text_is_not_printed_in_full(tmp_path):
+    path = write(tmp_path / "train.tsv", ("1", "2", "a dog", IMAGES[1], IMAGES[0]))
+    with pytest.raises(DataError, match=r"train\.tsv:1: column 4 \(region\) must hold a region") as error:
+        TsvStore(path, "refcoco")
+    assert len(IMAGES[1]) > 1000 and len(str(error.value)) < len(str(path)) + 200
+
+
 def test_missing_columns_and_wrong_bytes_are_named(tmp_path):
     path = write(tmp_path / "train.tsv", ("1", "2", "a caption"))
     with pytest.raises(DataError, match=r"train\.tsv:1: expected at least 5 columns, found 3; is it a caption file, "):
