@@ -104,6 +104,7 @@ REGION = ("--region", "10", "10", "40", "40")
         (("--instruction", "what?", "--output", "option"), "--output option needs"),
         (("--instruction", "what?", "--draw", "answer.txt"), "must end in .png"),
         (("--instruction", "what?", "--beam", "0"), "beam must be at least 1"),
+        (("--instruction", "what?", "--max-len", "0"), "^max_len must be at least 1, the least length, not 0$"),
         (("--instruction", "what?", "--options", "a", " "), "--options: ' ' is empty"),
         (("--instruction", "what?", "--options", "[]", "a"), r"--options: '\[\]' is empty, which is no option"),
         (("--instruction", "what?", "--options", '[""]'), r"""--options: '\[""\]' is empty, which is no option"""),
