@@ -21,6 +21,7 @@ from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.data_prep.check.counts import TaskCounts
 from ofa_mi.data_prep.check.findings import Findings, check_instance, parse
 from ofa_mi.data_prep.output import SPLITS
+from ofa_mi.data_prep.photos import names_of
 from ofa_mi.errors import DataError
 from ofa_mi.instructions.registry import Registry
 
@@ -28,8 +29,8 @@ CHUNK_BYTES = 1 << 22  # of a file, read by one worker at a time
 
 # One instance: the hash of its id, where its line lies, the number of its task and of its file.
 ROW = np.dtype([("id", "<u8"), ("offset", "<i8"), ("line", "<i4"), ("task", "<i4"), ("file", "<u2")])
-# An image as the instances of one task in one part of a file use it: the hash of its path, the size they give, and the
-# first of them.
+# An image as the instances of one task in one part of a file use it: the hash of its path, the size they give, the
+# numbers by which its photo is known (0 for none), and the first of them.
 USE = np.dtype(
     [
         ("path", "<u8"),
@@ -39,6 +40,8 @@ USE = np.dtype(
         ("file", "<u2"),
         ("width", "<i4"),
         ("height", "<i4"),
+        ("coco", "<i8"),
+        ("visual_genome", "<i8"),
     ]
 )
 
@@ -229,10 +232,11 @@ def _read_part(
             counts[instance.task_name].add(instance, spec, *count_tokens(instance, vocabulary))
             rows.append((hash64(instance.unique_id), offset, lines, task, 0))
             if instance.image_path is not None:
-                key = (instance.image_path, task, *instance.image_size)
+                names = names_of(instance.image_path, instance.meta_data)
+                key = (instance.image_path, task, *instance.image_size, *names)
                 if key not in uses:
                     path = path_hash(file.directory, instance.image_path)
-                    uses[key] = (path, offset, lines, task, 0, *instance.image_size)
+                    uses[key] = (path, offset, lines, task, 0, *instance.image_size, *names)
     return _Part(lines, np.array(rows, ROW), np.array(list(uses.values()), USE), counts, findings)
 
 

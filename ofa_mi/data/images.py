@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 from ofa_mi.errors import ConfigError, DataError
@@ -35,10 +36,7 @@ def load_image(file: str | Path | BinaryIO, *, name: str, size: tuple[int, int] 
     try:
         with open_image(file) as image:
             if size is not None and image.size != tuple(size):
-                raise DataError(
-                    f"{where} is {image.width}x{image.height}, but image_size says {size[0]}x{size[1]}; regions "
-                    "would be wrong"
-                )
+                raise DataError(f"{where} {wrong_size(exif_orientation(image), image.size, size)}")
             return _to_rgb(image)
     except FileNotFoundError:
         raise DataError(f"{where} does not exist") from None
@@ -61,6 +59,47 @@ def open_image(file: str | Path | BinaryIO) -> Image.Image:
         image.close()
         raise OSError(f"{image.width}x{image.height} is more than {MAX_PIXELS} pixels")
     return image
+
+
+def exif_orientation(image: Image.Image) -> int:
+    """How an image says that it wants to be turned: 1 for not at all, 3 upside down, 5 to 8 with its sides exchanged.
+
+    It is never applied here. 1 of what cannot be read, and of TIFF files, which Pillow turns itself.
+
+    Args:
+        image: As :func:`open_image` returns it; pixels are not read.
+    """
+    if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):  # looking would read the pixels
+        return 1
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # a damaged block raises whatever comes; the pixels may be sound all the same
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def wrong_size(orientation: int, size: Sequence[int], said: Sequence[int]) -> str:
+    """That an image has another size than its instance says, for an error, and why if its orientation explains it.
+
+    Args:
+        orientation: As :func:`exif_orientation` has it.
+        size: ``(width, height)`` of the stored pixels.
+        said: The same according to ``image_size``.
+    """
+    return (
+        f"is {size[0]}x{size[1]}, but image_size says {said[0]}x{said[1]}; regions would be wrong"
+        f"{turned(orientation, size, said)}"
+    )
+
+
+def turned(orientation: int, size: Sequence[int], said: Sequence[int]) -> str:
+    """What explains a wrong size if it is the image's orientation, else nothing; arguments as in :func:`wrong_size`."""
+    if orientation < 5 or (size[1], size[0]) != tuple(said):
+        return ""
+    return (
+        f" (its EXIF orientation, {orientation}, would exchange width and height and is not applied: save the image "
+        "upright, or annotate its stored pixels)"
+    )
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -4,7 +4,7 @@ A text value may mention regions of the image, so every text field is *rich text
 string, a box ``[x0, y0, x1, y1]``, or a list that mixes the two, e.g.
 ``["why is ", [10, 20, 60, 90], " smiling?"]``. In Python it is always a tuple of pieces, each
 a ``str`` or a :data:`Box`. Boxes are absolute pixels of the original image, with
-``0 <= x0 < x1 <= width`` and ``0 <= y0 < y1 <= height``.
+``0 <= x0 < x1 <= width`` and ``0 <= y0 < y1 <= height``, at least a pixel wide and high.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ofa_mi.errors import DataError
 
 Box = tuple[float, float, float, float]
 Text = tuple["str | Box", ...]
+LEAST_SIDE = 1.0  # pixels of a box
 
 _FIELDS = frozenset(
     [
@@ -170,7 +171,7 @@ class Instance:
 
 
 def check_box(box: Box, image_size: tuple[int, int], name: str) -> None:
-    """Raise :class:`DataError` naming ``name`` unless ``box`` is non-empty and inside the image.
+    """Raise :class:`DataError` naming ``name`` unless ``box`` is at least a pixel wide and high and inside the image.
 
     Args:
         box: ``(x0, y0, x1, y1)`` in pixels.
@@ -184,6 +185,9 @@ def check_box(box: Box, image_size: tuple[int, int], name: str) -> None:
         raise DataError(f"{name}: box {list(box)} is empty or reversed; it must have x0 < x1 and y0 < y1")
     if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
         raise DataError(f"{name}: box {list(box)} reaches outside the {width}x{height} image")
+    if x1 - x0 < LEAST_SIDE or y1 - y0 < LEAST_SIDE:
+        hint = "; boxes are in pixels, not in shares of the image" if max(box) <= 1 else ""
+        raise DataError(f"{name}: box {list(box)} is less than a pixel wide or high{hint}")
 
 
 def text_to_json(text: Text) -> Any:

@@ -27,7 +27,7 @@ from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.errors import DataError
 from ofa_mi.instructions.prompt import OPTION_SEPARATOR, OPTIONS_MARKER
 
-INDEX_VERSION = 1  # raised when the index changes, or when what counts as a good line does
+INDEX_VERSION = 2  # raised when the index changes, or when what counts as a good line does
 CHUNK_BYTES = 1 << 24  # of the file, read by one worker at a time
 CHUNK_ROWS = 1 << 14  # instances whose tokens are counted by one worker at a time
 
