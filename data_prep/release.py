@@ -168,8 +168,9 @@ class Release(Source):
         self.coco_ids = {} if self.image_data is None else coco_ids(self.image_data)
         if of_genome and self.image_data is None:
             logger.warning(
-                "%d lines are about photos of Visual Genome, of which half are MSCOCO's, too, and may be held out under "
-                "one name and trained on under the other: put Visual Genome's image_data.json into a folder of --images",
+                "%d lines are about photos of Visual Genome. Half of these are MSCOCO's, too, and may be held out "
+                "under one name and trained on under the other: put Visual Genome's image_data.json into a folder of "
+                "--images",
                 of_genome,
             )
         self.spans = np.array(spans, dtype=np.int64).reshape(-1, 4)
@@ -510,4 +511,3 @@ def _find(image_dirs: tuple[Path, ...], parts: tuple[str, ...]) -> str | None:
             if path.is_file():
                 return str(path)
     return None
-

@@ -2,9 +2,9 @@
 
 Official files: ``train/Corpus2.csv`` with the columns ``claim_id``, ``Claim``, ``Evidence`` (a passage of HTML),
 ``cleaned_truthfulness`` (``supported``, ``refuted`` or ``NEI``: not enough information) and others, one row per passage
-of evidence, and ``train/images/<claim id>-proof-<…>.jpg``. The table has plain numbers as claim ids, file names have
-leading zeros (``00281-proof-11-….jpg``), so that ids are compared as numbers. The column ``ruling_outline``, the journalists' summary, is
-not used: it states the verdict.
+of evidence, and ``train/images/<claim id>-proof-<…>.jpg``. Claim ids are plain numbers in the table and have leading
+zeros in file names (``00281-proof-11-….jpg``). The column ``ruling_outline``, the journalists' summary, is not used: it
+states the verdict.
 """
 
 from __future__ import annotations

@@ -91,9 +91,7 @@ def coco_ids(path: Path) -> dict[int, int]:
     return {number: photo.coco_id for number, photo in vg_photos(path).items() if photo.coco_id is not None}
 
 
-def vg_image(
-    image_id: int | str, size: tuple[int, int] | None = None, *, coco_id: int | None = None
-) -> ImageFile:
+def vg_image(image_id: int | str, size: tuple[int, int] | None = None, *, coco_id: int | None = None) -> ImageFile:
     """The photo with this id, in either folder of Visual Genome or in that of GQA.
 
     Args:

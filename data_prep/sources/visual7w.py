@@ -6,9 +6,8 @@ Official files: ``dataset_v7w_telling.json`` and ``dataset_v7w_pointing.json``, 
 chosen by people. In the pointing file answers are ids into ``boxes``: ``box_id``, ``x``, ``y``, ``width``, ``height``
 (pixels; a few corners are -1) and ``name``. Neither file has image sizes.
 
-The images are photos of Visual Genome, with its ids, but in copies of Visual7W's own, to which the boxes belong. They
-have a path of their own, therefore, and are known as Visual Genome's photos; its ``image_data.json`` says which of these
-are MSCOCO's, too.
+The images are photos of Visual Genome, with its ids, but in copies of Visual7W's own, to which the boxes belong. So
+they have paths of their own, and are known as Visual Genome's photos, or as MSCOCO's where ``image_data.json`` says so.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from ofa_mi.data import images
-from ofa_mi.data.images import ImageTransform, load_image
+from ofa_mi.data.images import ImageTransform, exif_orientation, load_image, open_image
 from ofa_mi.errors import ConfigError, DataError
 
 NAME = "train.jsonl:3: instance 'a'"
@@ -143,3 +143,39 @@ def test_real_photos_equal_torchvisions(shared_data):
         image = load_image(path, name=NAME)
         resized = transforms.resize(image, [224, 224], interpolation=transforms.InterpolationMode.BICUBIC)
         assert torch.equal(ImageTransform(224)(image), (transforms.to_tensor(resized) - 0.5) / 0.5)
+
+
+def turned(photo, path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return saved(photo, path, exif=exif)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+def test_orientation_is_known_and_not_applied(photo, tmp_path, suffix):
+    for orientation in range(1, 9):
+        path = turned(photo, tmp_path / f"{orientation}.{suffix}", orientation)
+        with open_image(path) as image:
+            assert exif_orientation(image) == orientation
+        assert load_image(path, name=NAME, size=(70, 50)).size == (70, 50)
+    with open_image(saved(photo, tmp_path / f"plain.{suffix}")) as image:
+        assert exif_orientation(image) == 1
+
+
+def test_an_orientation_that_makes_no_sense_is_none(photo, tmp_path):
+    path = turned(photo, tmp_path / "9.jpg", 9)
+    with open_image(path) as image:
+        assert exif_orientation(image) == 1
+    content = turned(photo, tmp_path / "6.jpg", 6).read_bytes()
+    path.write_bytes(content.replace(b"Exif\0\0MM", b"Exif\0\0??").replace(b"Exif\0\0II", b"Exif\0\0??"))
+    with open_image(path) as image:
+        assert exif_orientation(image) == 1
+
+
+def test_a_wrong_size_is_explained_by_the_orientation(photo, tmp_path):
+    path = turned(photo, tmp_path / "6.jpg", 6)
+    with pytest.raises(DataError, match=r"is 70x50, but image_size says 50x70; .*\(its EXIF orientation, 6, would"):
+        load_image(path, name=NAME, size=(50, 70))
+    for other, size in ((path, (50, 71)), (turned(photo, tmp_path / "3.jpg", 3), (50, 70))):
+        with pytest.raises(DataError, match=r"regions would be wrong$"):
+            load_image(other, name=NAME, size=size)

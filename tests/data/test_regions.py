@@ -74,6 +74,9 @@ def test_generated_bins_are_clipped_to_the_image_and_otherwise_kept():
         ((5, 5, 5, 10), "empty or reversed"),
         ((0, 0, 101, 10), "outside the 100x50 image"),
         ((-1, 0, 10, 10), "outside"),
+        ((3, 3, 3.9, 10), r"less than a pixel wide or high$"),
+        ((3, 3, 10, 3.5), r"less than a pixel wide or high$"),
+        ((0.1, 0.2, 0.5, 0.9), "less than a pixel wide or high; boxes are in pixels, not in shares of the image"),
         ((0, 0, math.nan, 10), "not finite"),
     ],
 )

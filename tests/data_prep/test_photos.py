@@ -1,7 +1,5 @@
 """One photo under two names: it is held out, excluded and counted as one photo."""
 
-import json
-
 import pytest
 
 from ofa_mi.data_prep.build import BuildOptions, build
@@ -11,6 +9,7 @@ from ofa_mi.data_prep.source import held_out
 from ofa_mi.instructions.registry import default_registry
 from tests.data_prep.sources.raw_tree import Lines, Picture, read_instances, write_raw
 from tests.data_prep.sources.test_tdiuc import ANNOTATIONS, QUESTIONS, Rows
+from tests.data_prep.sources.test_visual7w import photo, question, telling
 from tests.data_prep.sources.test_vsr import statement
 from tests.data_prep.sources.vqa_files import files
 
@@ -20,6 +19,12 @@ GENOME = 2_000_000  # the photo with number n in MSCOCO has number GENOME + n in
 SPLITS = ("train", "valid", "test")
 
 
+def pictures(width, height):
+    """A function that makes images of one size, each with a content of its own."""
+    content = Picture(width, height).encoded(".jpg")
+    return lambda number: content + number.to_bytes(4, "big")
+
+
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory):
     """Photos that are in MSCOCO and in Visual Genome, in two sizes, with questions on either; statements on some."""
@@ -27,7 +32,7 @@ def raw(tmp_path_factory):
     for number in range(1, PHOTOS + 1):
         rows.add("object_presence", "Is there a dog?", ["yes", "no"], image_id=number)
         answers[number] = [{"qa_id": number, "question": "Who is it?", "answer": "She."}]
-    small, large = Picture(8, 6).encoded(".jpg"), Picture(16, 12).encoded(".jpg")
+    small, large = pictures(8, 6), pictures(16, 12)
     return write_raw(
         tmp_path_factory.mktemp("raw"),
         {
@@ -37,10 +42,10 @@ def raw(tmp_path_factory):
             "visual_genome/image_data.json": [
                 {"image_id": GENOME + n, "width": 16, "height": 12, "coco_id": n} for n in answers
             ],
-            **{f"coco/train2014/COCO_train2014_{n:012d}.jpg": small for n in answers},
-            **{f"visual_genome/VG_100K/{GENOME + n}.jpg": large for n in answers},
-            "visual_genome/VG_100K_2/1.jpg": large,
-            "coco/val2014/COCO_val2014_000000999999.jpg": small,
+            **{f"coco/train2014/COCO_train2014_{n:012d}.jpg": small(n) for n in answers},
+            **{f"visual_genome/VG_100K/{GENOME + n}.jpg": large(n) for n in answers},
+            "visual_genome/VG_100K_2/1.jpg": b"",
+            "coco/val2014/COCO_val2014_000000999999.jpg": b"",
         },
     )
 
@@ -106,18 +111,19 @@ def test_a_number_in_the_meta_data_counts_and_mixed_numbers_are_told_apart():
 
 
 def test_copies_of_visual7w_are_known_as_visual_genomes_photos(tmp_path):
-    from tests.data_prep.sources import test_visual7w
-
-    raw = test_visual7w.telling(tmp_path / "raw", [test_visual7w.photo(n, "train", _asked(n)) for n in range(1, 400)])
-    questions = [{"id": n, "qas": [{"qa_id": n, "question": "Who?", "answer": "She."}]} for n in range(1, 400)]
-    known = json.loads((raw / "visual_genome/image_data.json").read_bytes())
+    numbers = range(1, 400)
+    asked = [photo(n, "train", question(n, "Who is it?", "A man.", "A cat.", "A dog.", "A cow.")) for n in numbers]
+    raw = telling(tmp_path / "raw", asked)
+    small, large = pictures(9, 9), pictures(100, 80)
     write_raw(
         raw,
         {
-            "visual_genome/question_answers.json": questions,
-            "visual_genome/image_data.json": known,
-            **{f"visual_genome/VG_100K/{n}.jpg": Picture(9, 9) for n in range(1, 400)},
-            "visual_genome/VG_100K_2/1000.jpg": Picture(9, 9),
+            "visual_genome/question_answers.json": [
+                {"id": n, "qas": [{"qa_id": n, "question": "Who?", "answer": "She."}]} for n in numbers
+            ],
+            **{f"visual_genome/VG_100K/{n}.jpg": small(n) for n in numbers},
+            **{f"visual7w/images/v7w_{n}.jpg": large(n) for n in numbers},
+            "visual_genome/VG_100K_2/1000.jpg": b"",
         },
     )
     build(raw, tmp_path / "out", BuildOptions(sources=("visual7w_telling", "visual_genome_qa")))
@@ -131,9 +137,3 @@ def test_copies_of_visual7w_are_known_as_visual_genomes_photos(tmp_path):
         assert by_split["visual7w_telling", split] == by_split["visual_genome_qa", split]
     card = check([tmp_path / "out"], tmp_path / "card", default_registry(), with_guess=False, examples=1).record
     assert card["images"]["splits"][0]["shared"] == 0 and card["images"]["different"] == 399
-
-
-def _asked(number):
-    from tests.data_prep.sources.test_visual7w import question
-
-    return question(number, "Who is it?", "A man.", "A cat.", "A dog.", "A cow.")

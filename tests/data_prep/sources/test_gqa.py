@@ -107,7 +107,7 @@ def test_half_of_the_photos_of_visual_genome_is_refused_before_anything_is_read(
     (raw / "gqa/train_balanced_questions.json").write_bytes(b"not read")
     with pytest.raises(
         DataError,
-        match=r"gqa: gqa/images/ is missing below the raw folder, which visual_genome/VG_100K/ does not replace without "
+        match="gqa: gqa/images/ is missing below the raw folder, which visual_genome/VG_100K/ does not replace without "
         "visual_genome/VG_100K_2/; get it from https",
     ):
         build(raw, tmp_path / "out", BuildOptions(sources=["gqa"]))

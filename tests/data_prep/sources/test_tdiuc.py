@@ -43,9 +43,7 @@ def raw_folder(root, rows):
     numbers = sorted(n - OFFSET for n in photos if n >= OFFSET)
     images |= {f"visual_genome/VG_100K_2/{n}.jpg": Picture(7, 7) for n in numbers if n < VG_PHOTO + 40}
     known = [{"image_id": n, "width": 7, "height": 7, "coco_id": (-1, n)[n % 2]} for n in numbers]
-    return write_raw(
-        root, {**files(QUESTIONS, ANNOTATIONS, rows), "visual_genome/image_data.json": known, **images}
-    )
+    return write_raw(root, {**files(QUESTIONS, ANNOTATIONS, rows), "visual_genome/image_data.json": known, **images})
 
 
 def example_raw(root):

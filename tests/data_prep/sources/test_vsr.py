@@ -103,7 +103,9 @@ def test_one_set_of_the_photos_of_2017_is_refused_before_anything_is_read(tmp_pa
     raw = raw_folder(tmp_path / "raw", *STATEMENTS)
     shutil.rmtree(raw / "coco/val2014")
     write_raw(raw, {"coco/val2017/000000461775.jpg": Picture(48, 64)})
-    message = r"vsr: coco/val2014/ is missing .* coco/val2017/ does not replace without coco/train2017/; get it from http"
+    message = (
+        r"vsr: coco/val2014/ is missing .* coco/val2017/ does not replace without coco/train2017/; get it from http"
+    )
     with pytest.raises(DataError, match=message):
         build_instances(raw, tmp_path / "out", "vsr")
     (raw / "coco/train2017").mkdir()
