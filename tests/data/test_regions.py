@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ofa_mi.data.regions import RegionCodec, mirror
@@ -14,12 +14,13 @@ SIZES = st.tuples(st.integers(1, 4000), st.integers(1, 4000))
 
 @st.composite
 def boxes(draw):
-    """An image size and a box inside it."""
+    """An image size and a box inside it, at least a pixel wide and high."""
     size = draw(SIZES)
     coordinates = []
     for side in size:
-        low = draw(st.floats(0, side * 0.99))
-        high = draw(st.floats(low, side, exclude_min=True))
+        low = draw(st.floats(0, side - 1))
+        high = draw(st.floats(min(low + 1, side), side))
+        assume(high - low >= 1)  # adding 1 may round down
         coordinates.append((low, high))
     (x0, x1), (y0, y1) = coordinates
     return size, (x0, y0, x1, y1)
