@@ -91,6 +91,7 @@ class Tdiuc(Source):
     licence = f"CC BY 4.0; {LICENCE}"
     size = "0.07 GB, images 13.5 GB (MSCOCO) and 15 GB (Visual Genome)"
     tasks = tuple(TASKS.values())
+    version = 2
     files = (
         RawFile(path="tdiuc/TDIUC/Questions/OpenEnded_mscoco_train2014_questions.json", **ARCHIVE),
         RawFile(path="tdiuc/TDIUC/Annotations/mscoco_train2014_annotations.json", **ARCHIVE),
