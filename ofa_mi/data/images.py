@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import struct
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 from ofa_mi.data.instance import MAX_PIXELS
@@ -19,8 +19,7 @@ PATCH = 16  # stride of the image tower
 GREY_16_FORMATS = ("PNG", "PPM")  # whose grey levels have 16 bits even where Pillow gives them 32 (mode I)
 BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # tags of TIFF
 WHITE_IS_ZERO = 0
-ORIENTATION = 0x0112  # tag of EXIF
-# How the stored pixels become the picture that was taken, by orientation.
+# How the stored pixels become the picture that was taken, by EXIF orientation.
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -82,9 +81,9 @@ def load_image(
     try:
         with open_image(file) as image:
             if size is not None and image.size != tuple(size):
-                raise UnusableImageError(_other_size(image, size))
+                raise UnusableImageError(wrong_size(exif_orientation(image), image.size, size))
             rgb = _to_rgb(image)
-            turn = UPRIGHT.get(orientation(image)) if upright else None
+            turn = UPRIGHT.get(exif_orientation(image)) if upright else None
             return rgb if turn is None else rgb.transpose(turn)
     except IMAGE_ERRORS as error:
         raise DataError(f"{where} {image_problem(error)}") from None
@@ -119,27 +118,49 @@ def _check_usable(image: Image.Image) -> None:
         )
 
 
-def orientation(image: Image.Image) -> int:
-    """EXIF's number for how the stored pixels must be turned, 1 to 8; 1, for not at all, if the file does not say."""
-    if image.format == "TIFF":  # which Pillow turns itself
-        return 1
-    try:
-        value = image.getexif().get(ORIENTATION, 1)
-    except (*IMAGE_ERRORS, LookupError, TypeError, struct.error):  # damaged EXIF data
-        return 1
-    return value if value in UPRIGHT else 1
-
-
 def _too_large(size: str) -> str:
     limit = MAX_PIXELS if Image.MAX_IMAGE_PIXELS is None else min(MAX_PIXELS, 2 * Image.MAX_IMAGE_PIXELS)
     return f"is too large: {size} is more than the limit of {limit:,} pixels; make it smaller"
 
 
-def _other_size(image: Image.Image, size: tuple[int, int]) -> str:
-    message = f"is {image.width}x{image.height}, but image_size says {size[0]}x{size[1]}; regions would be wrong"
-    if image.size == (size[1], size[0]) and orientation(image) in SIDEWAYS:
-        message += ". Its EXIF orientation turns it for viewers; image_size and boxes must be those of stored pixels"
-    return message
+def exif_orientation(image: Image.Image) -> int:
+    """EXIF's number for how the stored pixels must be turned, 1 to 8; 1, for not at all, if the file does not say.
+
+    Args:
+        image: As :func:`open_image` returns it. Its pixels are not read; EXIF data that a PNG file has behind them are
+            known once they were.
+    """
+    if image.format == "TIFF":  # which Pillow turns itself
+        return 1
+    try:
+        value = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)  # the method of PNG files reads the pixels
+    except Exception:  # damaged EXIF data raise whatever comes; the pixels may be sound all the same
+        return 1
+    return value if value in UPRIGHT else 1
+
+
+def wrong_size(orientation: int, size: Sequence[int], said: Sequence[int]) -> str:
+    """That an image has another size than its instance says, for an error, and why if its orientation explains it.
+
+    Args:
+        orientation: As :func:`exif_orientation` has it.
+        size: ``(width, height)`` of the stored pixels.
+        said: The same according to ``image_size``.
+    """
+    return (
+        f"is {size[0]}x{size[1]}, but image_size says {said[0]}x{said[1]}; regions would be wrong"
+        f"{turned(orientation, size, said)}"
+    )
+
+
+def turned(orientation: int, size: Sequence[int], said: Sequence[int]) -> str:
+    """What explains a wrong size if it is the image's orientation, else nothing; arguments as in :func:`wrong_size`."""
+    if orientation not in SIDEWAYS or (size[1], size[0]) != tuple(said):
+        return ""
+    return (
+        f" (its EXIF orientation, {orientation}, would exchange width and height and is not applied: save the image "
+        "upright, or annotate its stored pixels)"
+    )
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -4,7 +4,7 @@ A text value may mention regions of the image, so every text field is *rich text
 string, a box ``[x0, y0, x1, y1]``, or a list that mixes the two, e.g.
 ``["why is ", [10, 20, 60, 90], " smiling?"]``. In Python it is always a tuple of pieces, each
 a ``str`` or a :data:`Box`. Boxes are absolute pixels of the original image, with
-``0 <= x0 < x1 <= width`` and ``0 <= y0 < y1 <= height``.
+``0 <= x0 < x1 <= width`` and ``0 <= y0 < y1 <= height``, at least a pixel wide and high.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, AnyStr
 
 import regex
 
@@ -20,6 +20,7 @@ from ofa_mi.errors import DataError
 
 Box = tuple[float, float, float, float]
 Text = tuple["str | Box", ...]
+LEAST_SIDE = 1.0  # pixels of a box
 
 MAX_CONFIDENCE = 3.4e38  # what float32 holds
 MAX_PIXELS = 1 << 27  # 134 million of an image; a file may claim a size that no memory can hold
@@ -97,8 +98,7 @@ class Instance:
         """
         try:
             text = line if isinstance(line, str) else line.decode("utf-8")  # json.loads is laxer with bytes
-            text = text.removeprefix(BYTE_ORDER_MARK)  # which Windows puts at the start of a file
-            check_not_blank(text, where)
+            text = line_content(text, where)
             record = json.loads(text)
             if "\\ud" in text.lower():  # an escape for half of a surrogate pair could be read but not written again
                 json.dumps(record, ensure_ascii=False).encode("utf-8")
@@ -189,7 +189,7 @@ class Instance:
 
 
 def check_box(box: Box, image_size: tuple[int, int], name: str) -> None:
-    """Raise :class:`DataError` naming ``name`` unless ``box`` is non-empty and inside the image.
+    """Raise :class:`DataError` naming ``name`` unless ``box`` is at least a pixel wide and high and inside the image.
 
     Args:
         box: ``(x0, y0, x1, y1)`` in pixels.
@@ -203,6 +203,9 @@ def check_box(box: Box, image_size: tuple[int, int], name: str) -> None:
         raise DataError(f"{name}: box {list(box)} is empty or reversed; it must have x0 < x1 and y0 < y1")
     if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
         raise DataError(f"{name}: box {list(box)} reaches outside the {width}x{height} image")
+    if x1 - x0 < LEAST_SIDE or y1 - y0 < LEAST_SIDE:
+        hint = "; boxes are in pixels, not in shares of the image" if max(box) <= 1 else ""
+        raise DataError(f"{name}: box {list(box)} is less than a pixel wide or high{hint}")
 
 
 def is_blank(text: str | Text) -> bool:
@@ -210,10 +213,16 @@ def is_blank(text: str | Text) -> bool:
     return all(isinstance(piece, str) and _INVISIBLE.fullmatch(piece) for piece in text)
 
 
-def check_not_blank(line: str | bytes, where: str) -> None:
-    """Raise :class:`DataError` if a line of an instances file holds nothing but white space."""
+def line_content(line: AnyStr, where: str) -> AnyStr:
+    """A line of a file of instances without a byte order mark, which Windows puts at the start of a file.
+
+    Raises:
+        DataError: The line holds nothing but white space; names ``where``.
+    """
+    line = line.removeprefix(BYTE_ORDER_MARK if isinstance(line, str) else BYTE_ORDER_MARK.encode())
     if not line.strip():
         raise DataError(f"{where}: is blank; take the line out, or put back what it held")
+    return line
 
 
 def text_to_json(text: Text) -> Any:

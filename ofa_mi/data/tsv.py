@@ -19,7 +19,7 @@ from typing import Any
 from PIL import Image
 
 from ofa_mi.data.images import IMAGE_ERRORS, image_problem, load_image, open_image
-from ofa_mi.data.instance import BYTE_ORDER_MARK, MAX_CONFIDENCE, Instance, check_not_blank, is_blank
+from ofa_mi.data.instance import MAX_CONFIDENCE, Instance, is_blank, line_content
 from ofa_mi.data.store import LineStore
 from ofa_mi.errors import ConfigError, DataError
 
@@ -131,27 +131,54 @@ class TsvStore(LineStore):
         skip_bad: bool = False,
         workers: int = 0,
     ) -> None:
+        self.reader = TsvReader(path, kind, columns)
+        super().__init__(path, skip_bad=skip_bad, workers=workers)
+
+    def load_image(self, instance: Instance) -> Image.Image:
+        offset = int(instance.image_path.rpartition("@")[2])
+        row = self._rows[bisect_left(self._rows["offset"], offset)]
+        data = self.reader.image(self._read(offset, row["length"]), instance.name)
+        return load_image(BytesIO(data), name=instance.name, size=instance.image_size)
+
+    def _format(self) -> str:
+        return f"{self.reader.kind} {sorted(self.reader.columns.items())}"
+
+    def _parse(self, line: bytes, where: str, offset: int, image_size: tuple[int, int] | None = None) -> Instance:
+        return self.reader.instance(line, where, offset, image_size)
+
+    def _check_image(self, instance: Instance) -> None:
+        """Nothing: the image lies on the line, and parsing has read its size."""
+
+
+class TsvReader:
+    """What the lines of one of OFA's files mean; arguments and errors as those of :class:`TsvStore`."""
+
+    def __init__(self, path: str | Path, kind: str, columns: Mapping[str, int] | None = None) -> None:
         if kind not in KINDS:
             raise ConfigError(f"{path}: unknown kind of TSV file {kind!r}; known kinds are {', '.join(KINDS)}")
         known = KINDS[kind].columns
         unknown = sorted(set(columns or {}) - set(known))
         if unknown:
             raise ConfigError(f"{path}: {kind} files have no column {unknown[0]!r}; they have {', '.join(known)}")
-        self.kind = kind
+        self.path, self.kind = Path(path), kind
         self.columns = {**known, **(columns or {})}
-        super().__init__(path, skip_bad=skip_bad, workers=workers)
 
-    def load_image(self, instance: Instance) -> Image.Image:
-        offset = int(instance.image_path.rpartition("@")[2])
-        row = self._rows[bisect_left(self._rows["offset"], offset)]
-        cells = self._cells(self._read(offset, row["length"]), instance.name)
-        data = self._decode(cells[self.columns["image"]], instance.name)
-        return load_image(BytesIO(data), name=instance.name, size=instance.image_size)
+    def image(self, line: bytes, name: str) -> bytes:
+        """The encoded image on a line; ``name`` is the instance's in an error."""
+        return self._decode(self._cells(line, name)[self.columns["image"]], name)
 
-    def _format(self) -> str:
-        return f"{self.kind} {sorted(self.columns.items())}"
+    def instance(self, line: bytes, where: str, offset: int, image_size: tuple[int, int] | None = None) -> Instance:
+        """The instance on a line.
 
-    def _parse(self, line: bytes, where: str, offset: int, image_size: tuple[int, int] | None = None) -> Instance:
+        Args:
+            line: The line.
+            where: ``file:line``, named in every error.
+            offset: Where it begins in the file, in bytes.
+            image_size: ``(width, height)`` of its image in pixels where it is known; None to read it.
+
+        Raises:
+            DataError: The line is bad.
+        """
         cells = self._cells(line, where)
         row = {name: self._decoded(cells[i], name, where) for name, i in self.columns.items() if name != "image"}
         kind, size = KINDS[self.kind], image_size or self._image_size(cells[self.columns["image"]], where)
@@ -168,13 +195,8 @@ class TsvStore(LineStore):
         }
         return Instance.from_record({**record, **fields}, where)
 
-    def _check_image(self, instance: Instance) -> None:
-        """Nothing: the image lies on the line, and parsing has read its size."""
-
     def _cells(self, line: bytes, where: str) -> list[bytes]:
-        line = line.removeprefix(BYTE_ORDER_MARK.encode())
-        check_not_blank(line, where)
-        cells = line.rstrip(b"\r\n").split(b"\t")
+        cells = line_content(line, where).rstrip(b"\r\n").split(b"\t")
         if len(cells) <= max(self.columns.values()):
             places = ", ".join(f"{name} in {i + 1}" for name, i in self.columns.items())
             raise DataError(
@@ -225,6 +247,15 @@ def find_tsv(directory: Path, split: str) -> tuple[Path, str] | None:
         files = ", ".join(path.name for path, _ in found)
         raise DataError(f"{directory}: several files hold the split {split}: {files}; give each a directory of its own")
     return found[0] if found else None
+
+
+def tsv_splits(directory: Path) -> list[str]:
+    """Names of the splits for which a folder has files of OFA's, as :func:`find_tsv` takes them."""
+    names = {name: split for split, others in SPLITS.items() for name in others}
+    found = [
+        path.stem.rpartition("_")[2] for path in sorted(directory.glob("*.tsv")) if path.stem.startswith((*KINDS,))
+    ]
+    return list(dict.fromkeys(names.get(name, name) for name in found))
 
 
 def _parts(row: dict[str, str], name: str, form: str) -> list[str]:

@@ -36,7 +36,7 @@ from ofa_mi.evaluation.predictions import PredictionWriter, Record, count_comple
 from ofa_mi.evaluation.scoring import PREDICTIONS, RUN_JSON, read_run, score_run
 from ofa_mi.instructions.prompt import OptionsSegment, Prompt, RegionSegment
 from ofa_mi.instructions.registry import Registry, TaskSpec, default_registry
-from ofa_mi.instructions.rendering import render
+from ofa_mi.instructions.rendering import render, render_target
 from ofa_mi.progress import progress_bar
 
 logger = logging.getLogger(__name__)
@@ -243,7 +243,10 @@ class Plan:
         self.templates = {name: self._chosen_templates(spec, registry) for name, spec in self.specs.items()}
 
     def check(self) -> int:
-        """Render every prompt and try every metric, so that what cannot work fails now; number of questions."""
+        """Render every prompt and target and try every metric, so that what cannot work fails now; number of questions.
+
+        A target is refused as in training: one that is none of its options would be scored 0, whatever the answer.
+        """
         total = 0
         for spec in self.specs.values():
             for name in spec.metrics:
@@ -257,6 +260,7 @@ class Plan:
                     raise DataError(f"{instance.name}: has the same unique_id as {seen[instance.unique_id]}")
                 seen[instance.unique_id] = instance.where
                 total += len(self._prompts(spec, instance))
+                render_target(spec, instance)
                 for name in spec.metrics:
                     score_answer(name, Answer(""), Truth.of(instance))
         return total

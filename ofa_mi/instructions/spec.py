@@ -77,6 +77,7 @@ class TaskSpec:
         description: What the task asks, and what its inputs hold.
         own_instruction: True if every instance brings its own instruction among its inputs, as those of
             Natural Instructions do; such a task needs one template only.
+        text_only: True if its instances have no image.
         labels: Its answers if they are the same for every instance, or those that come up again and
             again; no instruction may name one.
         example: A typical instance, on which instructions are shown; its image does not exist.
@@ -98,6 +99,7 @@ class TaskSpec:
     benchmark: bool
     description: str
     own_instruction: bool = False
+    text_only: bool = False
     labels: tuple[str, ...] = ()
     example: Instance | None = field(default=None, hash=False)
     path: str = ""

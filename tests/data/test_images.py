@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from ofa_mi.data import images
-from ofa_mi.data.images import ImageTransform, load_image
+from ofa_mi.data.images import ImageTransform, exif_orientation, load_image, open_image
 from ofa_mi.errors import ConfigError, DataError
 
 NAME = "train.jsonl:3: instance 'a'"
@@ -197,12 +197,16 @@ STORED = {  # how a camera stores it, by its orientation
 }
 
 
-def photographed(orientation, suffix, tmp_path):
+def orientation_tag(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
+    return exif
+
+
+def photographed(orientation, suffix, tmp_path):
     image = Image.fromarray(np.ascontiguousarray(STORED.get(orientation, CORNERS)))
     options = {"quality": 100, "subsampling": 0} if suffix == "jpg" else {"lossless": True} if suffix == "webp" else {}
-    return saved(image, tmp_path / f"photo.{suffix}", exif=exif, **options)
+    return saved(image, tmp_path / f"photo.{suffix}", exif=orientation_tag(orientation), **options)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
@@ -212,8 +216,39 @@ def test_a_photo_is_turned_upright_where_that_is_asked_for(tmp_path, orientation
     assert np.abs(np.array(image).astype(int) - CORNERS).max() <= 4
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("orientation", [*STORED, 0, 9])
+def test_the_orientation_is_known_from_the_header(tmp_path, monkeypatch, orientation, suffix):
+    path = photographed(orientation, suffix, tmp_path)
+    with open_image(path) as image:
+        monkeypatch.setattr(type(image), "load", no_pixels)
+        assert exif_orientation(image) == (orientation if orientation in STORED and suffix != "tif" else 1)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp"])
+def test_an_image_that_says_no_orientation_has_none(photo, tmp_path, monkeypatch, suffix):
+    with open_image(saved(photo, tmp_path / f"plain.{suffix}")) as image:
+        monkeypatch.setattr(type(image), "load", no_pixels)
+        assert exif_orientation(image) == 1
+
+
+def no_pixels(image):
+    raise AssertionError("reads the pixels")
+
+
+def test_an_orientation_behind_the_pixels_turns_the_photo(tmp_path):
+    """ExifTool puts EXIF data there."""
+    path = photographed(6, "png", tmp_path)
+    content = path.read_bytes()
+    start = content.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(content[start : start + 4], "big")
+    last = content.index(b"IEND") - 4
+    path.write_bytes(content[:start] + content[end:last] + content[start:end] + content[last:])
+    assert np.array_equal(load_image(path, name=NAME, upright=True), CORNERS)
+
+
 @pytest.mark.parametrize("orientation", STORED)
-def test_orientation_is_as_stored(tmp_path, orientation):
+def test_orientation_is_not_applied_unless_asked_for(tmp_path, orientation):
     stored = load_image(photographed(orientation, "png", tmp_path), name=NAME)
     assert np.array_equal(stored, STORED[orientation])
 
@@ -221,17 +256,18 @@ def test_orientation_is_as_stored(tmp_path, orientation):
 def test_another_size_by_orientation_says_so(tmp_path):
     path = photographed(6, "jpg", tmp_path)
     assert load_image(path, name=NAME, size=(20, 30)).size == (20, 30)
-    with pytest.raises(DataError, match=r"is 20x30, but image_size says 30x20; .* Its EXIF orientation turns it"):
+    with pytest.raises(DataError, match=r"is 20x30, but image_size says 30x20; .*\(its EXIF orientation, 6, would"):
         load_image(path, name=NAME, size=(30, 20))
     with pytest.raises(DataError, match=r"image_size says 20x31; regions would be wrong$"):
         load_image(path, name=NAME, size=(20, 31))
+    path = saved(Image.new("RGB", (20, 30)), tmp_path / "upside_down.jpg", exif=orientation_tag(3))
+    with pytest.raises(DataError, match=r"image_size says 30x20; regions would be wrong$"):
+        load_image(path, name=NAME, size=(30, 20))
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF", "ignore:Tag data larger")
 def test_damaged_orientation_turns_nothing(photo, tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    data = exif.tobytes()
+    data = orientation_tag(6).tobytes()
     rng = np.random.default_rng(2)
     for position in range(6, len(data)):
         damaged = data[:position] + bytes([data[position] ^ int(rng.integers(1, 256))]) + data[position + 1 :]

@@ -121,6 +121,7 @@ BAD_LINES = {
     "size without an image": (record(9, image_size=[40, 30]), "image_path is missing"),
     "box outside": (with_image(9, text=[[0, 0, 41, 3]]), "outside the 40x30 image"),
     "box of a huge number": (with_image(9, text=[[0, 0, 10**400, 3]]), "expected text, a box"),
+    "box in shares": (with_image(9, text=[[0.1, 0.2, 0.5, 1]]), "in pixels, not in shares of the image"),
     "box reversed": (with_image(9, text=[[5, 0, 3, 3]]), "empty or reversed"),
     "missing image": (record(9, image_path="no.png", image_size=[4, 4]), r"image .*no\.png does not exist"),
     "image above": (record(9, image_path="../image.png", image_size=[4, 4]), "outside the data directory"),

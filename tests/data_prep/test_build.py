@@ -228,6 +228,28 @@ def test_a_text_that_cannot_be_used_is_empty(written, used):
     assert tidy(written) == used
 
 
+def test_a_wrong_size_is_explained_by_the_orientation(raw, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (35, 20)).save(raw / "toys/photos/5.png", exif=exif)
+    records = json.loads((raw / "toys/toys.json").read_bytes())
+    records[5]["size"] = [20, 35]
+    write_raw(raw, {"toys/toys.json": records})
+    with pytest.raises(DataError, match=r"5\.png is 35x20, but its annotations say 20x35 \(its EXIF orientation, 6"):
+        build(raw, tmp_path / "out", BuildOptions(tasks=["image_captioning"]))
+
+
+def test_a_source_most_of_whose_images_are_bad_says_so(raw, tmp_path, caplog):
+    for number in range(19):
+        (raw / f"toys/photos/{number}.png").unlink()
+    build(raw, tmp_path / "few", BuildOptions(tasks=["nlvr", "image_captioning"], skip_bad=True))
+    assert "images cannot be used" not in caplog.text
+    (raw / "toys/photos/19.png").write_bytes(b"not a picture")
+    (raw / "toys/photos/20.png").unlink()
+    build(raw, tmp_path / "most", BuildOptions(tasks=["image_captioning"], skip_bad=True))
+    assert "toys: 20 of 39 images cannot be used, the first: " in caplog.text
+
+
 def test_an_annotation_that_is_there_twice_is_an_error(raw, tmp_path):
     write_raw(raw, {"toys/toys.json": [{"id": 3, "caption": "a"}, {"id": 3, "caption": "b"}]})
     with pytest.raises(DataError, match=r"toys/image_captioning/3: 1 candidates have the id of another one"):
