@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from ofa_mi.data.sidecar import ordered_map
 from ofa_mi.data_prep.check.card import build_record, open_card, write_card
@@ -21,6 +20,7 @@ from ofa_mi.data_prep.check.scan import Scan, data_files, directory_names, scan
 from ofa_mi.data_prep.output import MANIFEST
 from ofa_mi.evaluation.doubts import doubts
 from ofa_mi.instructions.registry import Registry
+from ofa_mi.progress import progress_bar
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,4 +158,4 @@ def _guesses(found: Scan, images: Images, registry: Registry, most: int, workers
         return guess(spec, questions, len(rows)).record()
 
     results = ordered_map(measure, tasks, workers)
-    return list(tqdm(results, total=len(tasks), unit=" tasks", desc="guess answers", leave=False))
+    return list(progress_bar(results, desc="guess answers", total=len(tasks), unit="tasks", leave=False))

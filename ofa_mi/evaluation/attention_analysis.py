@@ -29,7 +29,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ofa_mi.data.files import atomic_write
 from ofa_mi.decoding.predictor import Predictor, Query
@@ -39,6 +38,7 @@ from ofa_mi.evaluation.runner import EvaluationOptions, Plan, Question, file_has
 from ofa_mi.instructions.prompt import RegionSegment
 from ofa_mi.instructions.registry import Registry, default_registry
 from ofa_mi.kernels import position_bias
+from ofa_mi.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -285,7 +285,7 @@ def measure(predictor: Predictor, selection: Selection, name: str, *, progress: 
     parts, size = selection.questions(predictor), selection.options.selection.batch_size
     rows: list[dict[str, Any]] = []
     maps: dict[tuple, dict[str, Any]] = {}
-    with tqdm(total=sum(map(len, parts)), unit="prompts", desc=name, disable=not progress) as bar:
+    with progress_bar(desc=name, total=sum(map(len, parts)), unit="prompts", show=progress) as bar:
         for questions in parts:
             for start in range(0, len(questions), size):
                 batch = questions[start : start + size]

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from tqdm import tqdm
 
 import ofa_mi
 from ofa_mi.data.encoding import Answer
@@ -38,7 +37,8 @@ from ofa_mi.evaluation.predictions import PredictionWriter, Record, count_comple
 from ofa_mi.evaluation.scoring import PREDICTIONS, RUN_JSON, count_answers, read_run, score_run
 from ofa_mi.instructions.prompt import OptionsSegment, Prompt, RegionSegment
 from ofa_mi.instructions.registry import Registry, TaskSpec, default_registry
-from ofa_mi.instructions.rendering import render
+from ofa_mi.instructions.rendering import render, render_target
+from ofa_mi.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -249,7 +249,10 @@ class Plan:
         self.templates = {name: self._chosen_templates(spec, registry) for name, spec in self.specs.items()}
 
     def check(self) -> int:
-        """Render every prompt and try every metric, so that what cannot work fails now; number of questions."""
+        """Render every prompt and target and try every metric, so that what cannot work fails now; number of questions.
+
+        A target is refused as in training: one that is none of its options would be scored 0, whatever the answer.
+        """
         total = 0
         for spec in self.specs.values():
             for name in spec.metrics:
@@ -264,6 +267,7 @@ class Plan:
                     raise DataError(f"{instance.name}: has the same unique_id as {seen[instance.unique_id]}")
                 seen[instance.unique_id] = instance.where
                 total += len(self._prompts(spec, instance))
+                render_target(spec, instance)
                 truths.append(Truth.of(instance))
                 for name in spec.metrics:
                     score_answer(name, Answer(""), truths[-1])
@@ -417,8 +421,7 @@ def weights_hash(checkpoint: str | Path | None, weights: str) -> str | None:
 def _answer(predictor: Predictor, plan: Plan, writer: PredictionWriter, total: int, progress: bool) -> None:
     """Answer what has no answer yet, batch by batch."""
     share = -(-total // plan.options.num_shards)
-    with tqdm(total=share, unit="answers", desc="evaluate", disable=not progress) as bar:
-        bar.update(len(writer.done))
+    with progress_bar(desc="evaluate", total=share, unit="answers", initial=len(writer.done), show=progress) as bar:
         for spec in plan.specs.values():
             bar.set_description(spec.name)
             images = _Images(plan, spec)
