@@ -32,7 +32,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from ofa_mi.data.instance import Box, Text, is_blank
+from ofa_mi.data.instance import Box, Text
 from ofa_mi.data_prep.build import BuildOptions, convert
 from ofa_mi.data_prep.draft import Draft, text
 from ofa_mi.data_prep.geometry import clip
