@@ -22,22 +22,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import UnidentifiedImageError
-from tqdm import tqdm
 
 from ofa_mi.data.files import atomic_write, copy_atomic
-from ofa_mi.data.images import open_image
+from ofa_mi.data.images import IMAGE_ERRORS, exif_orientation, image_problem, open_image, turned
 from ofa_mi.data.instance import Instance
 from ofa_mi.data.sidecar import ordered_map
 from ofa_mi.data_prep.output import SPLITS, OutputDirectory, instance_line
 from ofa_mi.data_prep.raw import RawFolder
 from ofa_mi.data_prep.selection import select
 from ofa_mi.data_prep.shards import Shards, join
-from ofa_mi.data_prep.source import Source
+from ofa_mi.data_prep.source import NO_IMAGE, Source
 from ofa_mi.data_prep.sources import all_sources
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.instructions.registry import Registry, default_registry
 from ofa_mi.instructions.rendering import render, render_target
+from ofa_mi.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +116,7 @@ def convert(
     kept, excluded = _select(shards, len(registry), options)
     chosen = _chosen(shards, kept)
     images = _place_images(chosen, output.path, options)
-    writer = _Writer(chosen, registry, images, options.skip_bad)
+    writer = _Writer(chosen, registry, images, output.path, options.skip_bad)
     counts = {split: writer.write(output, split, options.workers) for split in SPLITS}
     manifest = output.finish(
         counts,
@@ -153,10 +152,10 @@ def _present(sources: list[Source], skip_missing: bool) -> list[Source]:
     """The sources whose raw files are there; the others are an error, or left out with a line each."""
     missing = {source.name: [file for file in source.needed() if not source.raw.has(file)] for source in sources}
     lines = [
-        f"{name}: {source_files[0].path} is missing below the raw folder; get it from {source_files[0].how_to_get}"
-        + (f", and {len(source_files) - 1} more" if len(source_files) > 1 else "")
-        for name, source_files in missing.items()
-        if source_files
+        f"{source.name}: {files[0].path} is missing below the raw folder{source.raw.in_vain(files[0])}; "
+        f"get it from {files[0].how_to_get}" + (f", and {len(files) - 1} more" if len(files) > 1 else "")
+        for source in sources
+        if (files := missing[source.name])
     ]
     present = [source for source in sources if not missing[source.name]]
     if lines and (not skip_missing or not present):
@@ -182,6 +181,8 @@ def _select(shards: list[Shards], tasks: int, options: BuildOptions) -> tuple[np
     """What is kept of all candidates in order, bool ``(N,)``, and how many were left out for sharing a test image."""
     rows = join([part.rows for part in shards])
     _refuse_repeated_ids(shards, rows)
+    for part in shards:
+        _warn_of_lost_images(part)
     caps = np.tile([options.max_train, options.max_eval, options.max_eval], tasks)
     kept = select(rows, caps)
     if not options.exclude_eval_images:
@@ -192,6 +193,19 @@ def _select(shards: list[Shards], tasks: int, options: BuildOptions) -> tuple[np
     kept = np.zeros_like(kept)
     kept[usable] = select(rows[usable], caps)
     return kept, int(shared.sum())
+
+
+def _warn_of_lost_images(part: Shards) -> None:
+    """Log the tasks of a source that lose half of what they could have, or more, because images are missing."""
+    made = Counter(np.concatenate([np.empty(0, int), *(rows["group"] // len(SPLITS) for rows in part.rows)]).tolist())
+    for task in part.source.wanted:
+        lost, there = part.dropped.get(f"{task}: {NO_IMAGE}", 0), made[part.tasks[task]]
+        if lost and lost >= there:
+            logger.warning(
+                "%s: %d of %d candidates of %s are left out because they have no image; are all images, under their "
+                "official names, below %s?",
+                *(part.source.name, lost, lost + there, task, part.source.raw.root),
+            )
 
 
 def _refuse_repeated_ids(shards: list[Shards], rows: np.ndarray) -> None:
@@ -270,14 +284,33 @@ def _place_images(chosen: list[_Part], out_dir: Path, options: BuildOptions) -> 
         }
 
     placed: Placed = {}
-    with tqdm(total=len(paths), desc="images", unit="image") as bar:
+    with progress_bar(desc="images", total=len(paths), unit="images") as bar:
         for result in ordered_map(place, range(0, len(paths), IMAGE_CHUNK), options.workers):
             placed |= result
             bar.update(len(result))
             problem = next((value for value in result.values() if isinstance(value, str)), None)
             if problem and not options.skip_bad:
                 raise DataError(f"{problem}; --skip-bad leaves out and counts the instances of such images")
+    if any(isinstance(found, str) for found in placed.values()):
+        _warn_of_bad_images(chosen, placed)
     return placed
+
+
+def _warn_of_bad_images(chosen: list[_Part], placed: Placed) -> None:
+    """Log the sources of which half of the images or more cannot be used, with what is wrong with the first."""
+    images: dict[str, dict[str, str | None]] = {}  # of each source: path → what is wrong with it, None if nothing
+    for part in chosen:
+        of_source = images.setdefault(part.shards.source.name, {})
+        for record, files in part.lines():
+            if files:
+                found = placed[record["image_path"]]
+                of_source[record["image_path"]] = found if isinstance(found, str) else None
+    for name, of_source in images.items():
+        problems = [problem for problem in of_source.values() if problem]
+        if problems and 2 * len(problems) >= len(of_source):
+            logger.warning(
+                "%s: %d of %d images cannot be used, the first: %s", name, len(problems), len(of_source), problems[0]
+            )
 
 
 def _place_image(raw: RawFolder, files: Iterable[str], target: Path, copy: bool) -> Size | str:
@@ -289,10 +322,8 @@ def _place_image(raw: RawFolder, files: Iterable[str], target: Path, copy: bool)
     try:
         with open_image(origin) as image:
             size = image.size
-    except UnidentifiedImageError:
-        return f"{origin}: not an image that can be read"
-    except (OSError, SyntaxError, ValueError) as error:  # what codecs raise
-        return f"{origin}: image is corrupt ({error})"
+    except IMAGE_ERRORS as error:
+        return f"{origin}: {image_problem(error)}"
     if not target.exists():
         copy_atomic(origin, target, link=not copy)
     return size
@@ -304,8 +335,8 @@ def _place_image(raw: RawFolder, files: Iterable[str], target: Path, copy: bool)
 class _Writer:
     """Checks what was chosen against schema, task and image, and writes it."""
 
-    def __init__(self, chosen: list[_Part], registry: Registry, images: Placed, skip_bad: bool) -> None:
-        self.chosen, self.registry, self.images, self.skip_bad = chosen, registry, images, skip_bad
+    def __init__(self, chosen: list[_Part], registry: Registry, images: Placed, root: Path, skip_bad: bool) -> None:
+        self.chosen, self.registry, self.images, self.root, self.skip_bad = chosen, registry, images, root, skip_bad
         self.failures: list[str] = []
 
     def write(self, output: OutputDirectory, split: str, workers: int) -> dict[str, int]:
@@ -316,7 +347,8 @@ class _Writer:
         def finish(number: int) -> _Finished:
             return self._finish(parts[number])
 
-        with output.open_split(split) as file, tqdm(desc=f"{split}.jsonl", unit=" instances", unit_scale=True) as bar:
+        shown = progress_bar(desc=f"{split}.jsonl", unit="instances", unit_scale=True)
+        with output.open_split(split) as file, shown as bar:
             for finished in ordered_map(finish, range(len(parts)), workers):
                 if finished.failures and not self.skip_bad:
                     raise DataError(f"{finished.failures[0]}; --skip-bad leaves such instances out and counts them")
@@ -354,10 +386,13 @@ class _Writer:
             size = self.images[image_path]
             if isinstance(size, str):
                 raise DataError(f"{record['unique_id']}: {size}")
-            if record.setdefault("image_size", list(size)) != list(size):
+            said = record.setdefault("image_size", list(size))
+            if said != list(size):
+                with open_image(self.root / image_path) as image:
+                    why = turned(exif_orientation(image), size, said)
                 raise DataError(
                     f"{record['unique_id']}: {image_path} is {size[0]}x{size[1]}, but its annotations say "
-                    f"{'x'.join(map(str, record['image_size']))}"
+                    f"{said[0]}x{said[1]}{why}"
                 )
         instance = Instance.from_record(record, record["unique_id"])
         spec = self.registry[instance.task_name]

@@ -42,6 +42,7 @@ class Draft:
     context: tuple[Text, ...] = ()
     target_set: tuple[Text, ...] | None = None
     references: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
     balance: Balance | None = None
 
 

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from tqdm import tqdm
 
 from ofa_mi.data.files import atomic_write
 from ofa_mi.data.instance import Instance
 from ofa_mi.data_prep.output import OutputDirectory
 from ofa_mi.errors import DataError
+from ofa_mi.progress import progress_bar
 
 TASK = "easy_vqa"
 VERSION = 1
@@ -90,7 +90,7 @@ def _image_path(split: str, image: int) -> str:
 def _copy_images(source: Path, split: str, images: list[int], out_dir: Path) -> dict[int, tuple[int, int]]:
     """Copy the images that are not there yet; return the (width, height) of all of them."""
     sizes = {}
-    for image in tqdm(images, desc=f"easy-VQA {split} images", unit="image"):
+    for image in progress_bar(images, desc=f"easy-VQA {split} images", unit="images"):
         origin, copy = source / split / "images" / f"{image}.png", out_dir / _image_path(split, image)
         if not origin.exists():
             raise DataError(f"{origin}: missing; reinstall the package easy-vqa")

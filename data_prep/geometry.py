@@ -5,7 +5,7 @@ A box is ``(x0, y0, x1, y1)`` in pixels.
 
 from __future__ import annotations
 
-from ofa_mi.data.instance import Box
+from ofa_mi.data.instance import LEAST_SIDE, Box
 
 DECIMALS = 2  # of a pixel; annotations hold more digits than they know
 
@@ -15,21 +15,20 @@ def box_of(x: float, y: float, width: float, height: float, image_size: tuple[in
     return clip((x, y, x + width, y + height), image_size)
 
 
-def clip(box: Box, image_size: tuple[int, int], *, least: float = 1.0) -> Box | None:
+def clip(box: Box, image_size: tuple[int, int]) -> Box | None:
     """The part of a box that lies in the image, rounded to hundredths of a pixel.
 
     Args:
         box: Corners in pixels.
         image_size: ``(width, height)`` in pixels.
-        least: Least width and height in pixels of what is left.
 
     Returns:
-        The box; None if less than ``least`` of it lies in the image.
+        The box; None if less than a pixel of its width or height lies in the image, which no instance may have.
     """
     width, height = image_size
     x0, x1 = (_tidy(min(max(x, 0), width)) for x in (box[0], box[2]))
     y0, y1 = (_tidy(min(max(y, 0), height)) for y in (box[1], box[3]))
-    return (x0, y0, x1, y1) if x1 - x0 >= least and y1 - y0 >= least else None
+    return (x0, y0, x1, y1) if x1 - x0 >= LEAST_SIDE and y1 - y0 >= LEAST_SIDE else None
 
 
 def area(box: Box) -> float:

@@ -27,7 +27,8 @@ class RawFile:
         sha256: Its checksum in hexadecimal, where one is known; likewise ``md5``.
         md5: See ``sha256``.
         note: What else a person must know to get it, e.g. that it is behind a registration.
-        alternatives: Other paths below the raw folder that serve as well (another year of the same images).
+        alternatives: What serves as well (another year of the same images): a path below the raw folder, or several
+            that do together what one of them does not.
     """
 
     path: str
@@ -39,12 +40,18 @@ class RawFile:
     sha256: str | None = None
     md5: str | None = None
     note: str = ""
-    alternatives: tuple[str, ...] = ()
+    alternatives: tuple[str | tuple[str, ...], ...] = ()
+
+    @property
+    def ways(self) -> tuple[tuple[str, ...], ...]:
+        """The ways to have it, ``path`` first: paths that must all be there."""
+        others = ((way,) if isinstance(way, str) else way for way in self.alternatives)
+        return ((self.path,), *others)
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """``path`` and its alternatives."""
-        return (self.path, *self.alternatives)
+        """``path`` and those of its alternatives."""
+        return tuple(path for way in self.ways for path in way)
 
     @property
     def how_to_get(self) -> str:
@@ -76,23 +83,32 @@ class RawFolder:
             raise DataError(f"--raw {self.root}: no such directory; `ofa-mi data download NAME --raw DIR` fills it")
 
     def find(self, file: RawFile) -> Path:
-        """Where ``file`` or the first of its alternatives lies.
+        """Where ``file`` or the first of its alternatives lies; of an alternative of several paths, the first one.
 
         Raises:
             DataError: None of them is there; says where to get it.
         """
-        for path in file.paths:
-            if (found := self.root / path).is_dir() if path.endswith("/") else (found := self.root / path).is_file():
-                return found
-        raise DataError(f"{self.root / file.path}: missing; get it from {file.how_to_get}")
+        for way in file.ways:
+            if all(map(self._exists, way)):
+                return self.root / way[0]
+        raise DataError(f"{self.root / file.path}: missing{self.in_vain(file)}; get it from {file.how_to_get}")
 
     def has(self, file: RawFile) -> bool:
         """Whether :meth:`find` finds it."""
-        try:
-            self.find(file)
-        except DataError:
-            return False
-        return True
+        return any(all(map(self._exists, way)) for way in file.ways)
+
+    def in_vain(self, file: RawFile) -> str:
+        """What to say of a missing file's alternatives that are there in part; empty if none is."""
+        message = ""
+        for way in file.ways:
+            there = [path for path in way if self._exists(path)]
+            if there and len(there) < len(way):
+                absent = " and ".join(path for path in way if path not in there)
+                message += f", which {' and '.join(there)} does not replace without {absent}"
+        return message
+
+    def _exists(self, path: str) -> bool:
+        return (self.root / path).is_dir() if path.endswith("/") else (self.root / path).is_file()
 
     def first(self, paths: Iterable[str]) -> str | None:
         """The first of some paths below the folder that exists; None if none does."""
@@ -100,12 +116,13 @@ class RawFolder:
 
     def image_size(self, paths: Iterable[str]) -> tuple[int, int] | None:
         """Width and height in pixels, from its header, of the first image that exists; None if it cannot be read."""
-        from ofa_mi.data.images import open_image  # here, because it brings PyTorch, and few sources need it
+        # Here, because it brings PyTorch, and few sources need it.
+        from ofa_mi.data.images import IMAGE_ERRORS, open_image
 
         if (found := self.first(paths)) is None:
             return None
         try:
             with open_image(self.root / found) as image:
                 return image.size
-        except (OSError, SyntaxError, ValueError):  # what codecs raise
+        except IMAGE_ERRORS:
             return None

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from ofa_mi.data.instance import is_blank
 from ofa_mi.errors import DataError
 from ofa_mi.instructions.prompt import OPTION_SEPARATOR
 
@@ -106,12 +107,13 @@ def read_table(path: Path, *, delimiter: str = ",", columns: tuple[str, ...] = (
 def tidy(text: str) -> str:
     """A text of an annotation as instances hold it: trimmed, with single spaces.
 
-    Empty if it cannot be used: it holds a control character, half of a surrogate pair, or what separates options.
+    Empty if it cannot be used: it shows nothing, or holds a control character, half of a surrogate pair, or what
+    separates options.
     """
     text = " ".join(text.split())
     if not text.isprintable() and any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
         return ""
-    return "" if OPTION_SEPARATOR in text else text
+    return "" if OPTION_SEPARATOR in text or is_blank(text) else text
 
 
 def _map(path: Path) -> memoryview | bytes:

@@ -13,14 +13,18 @@ be chosen. On the way the release's defects are repaired, each counted in the su
 - absolute paths of the authors' machines, and all others, are looked up below the folders of images;
 - regions that reach outside their image are cut to it.
 
-The release holds no images and does not store their sizes: both come from the official data sets.
+The release holds no images and does not store their sizes: both come from the official data sets. Which of Visual
+Genome's photos are MSCOCO's, too, stands in Visual Genome's ``image_data.json``, which is looked for in the folders of
+images.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -33,22 +37,23 @@ from ofa_mi.data_prep.build import BuildOptions, convert
 from ofa_mi.data_prep.draft import Draft, text
 from ofa_mi.data_prep.geometry import clip
 from ofa_mi.data_prep.output import OutputDirectory
+from ofa_mi.data_prep.photos import coco_path, names_of
 from ofa_mi.data_prep.raw import RawFile, RawFolder
 from ofa_mi.data_prep.reading import decode, tidy
 from ofa_mi.data_prep.source import Candidate, ImageFile, Source, hash64
-from ofa_mi.data_prep.sources.coco_images import coco_image
-from ofa_mi.data_prep.sources.vg_images import vg_image
+from ofa_mi.data_prep.sources.vg_images import coco_ids, vg_image
 from ofa_mi.data_prep.sources.visdial import asked
 from ofa_mi.errors import DataError
 from ofa_mi.instructions.registry import Registry, TaskSpec, default_registry
 
-VERSION = 1
+logger = logging.getLogger(__name__)
+
+VERSION = 2
+IMAGE_DATA = ("image_data.json", "*/image_data.json", "*/*/image_data.json")  # where it may lie in a folder of images
 PAGE = "https://github.com/VT-NLP/MultiInstruct"
 # The tasks that the release calls open-domain_VQA, by how their ids begin.
 OPEN_DOMAIN = {"VQAv2_": "open_domain_vqa", "GQA_": "compositional_vqa", "ok_vqa_": "outside_knowledge_vqa"}
 ORDER = ("previous", "next")
-_COCO = re.compile(r"COCO_(?:train|val)2014_(\d{12})\.jpg")
-_VISUAL_GENOME = re.compile(r"(?:VG_100K|VG_100K_2|GQA/images)/(\d+)\.jpg$")
 
 
 class Line(msgspec.Struct):
@@ -87,7 +92,8 @@ def import_release(
         files: ``train.jsonl``, ``test.jsonl`` or both.
         image_dirs: Folders below which images are looked up by the ends of their paths: for
             ``./raw_datasets/MSCOCO2014/train2014/X.jpg`` the first of ``DIR/raw_datasets/MSCOCO2014/train2014/X.jpg``,
-            ``DIR/MSCOCO2014/train2014/X.jpg``, ``DIR/train2014/X.jpg`` and ``DIR/X.jpg``.
+            ``DIR/MSCOCO2014/train2014/X.jpg``, ``DIR/train2014/X.jpg`` and ``DIR/X.jpg``. Visual Genome's
+            ``image_data.json`` is ``DIR/image_data.json`` or lies one or two folders below.
         out_dir: Data directory to write.
         workers: Processes; the output does not depend on it.
         max_train: At most this many training instances of each task; 0 for all.
@@ -110,6 +116,7 @@ def import_release(
         "max_eval": max_eval,
         "seed": seed,
         "skip_bad": skip_bad,
+        "image_data": source.image_data is not None,
     }
     output = OutputDirectory(out_dir, converter="import-release", version=VERSION, settings=settings)
     return convert([source], output, options, registry)
@@ -134,6 +141,10 @@ class Release(Source):
         super().__init__(RawFolder(os.sep), self.tasks, seed)  # images may lie in several folders
         self.paths = [self.raw.find(file) for file in self.files]
         self.image_dirs = [folder.resolve() for folder in image_dirs]
+        found = (path for pattern in IMAGE_DATA for folder in self.image_dirs for path in sorted(folder.glob(pattern)))
+        self.image_data = next(found, None)
+        if self.image_data is not None:
+            self.files += (RawFile(path=str(self.image_data), page=PAGE),)
         self.image_size = lru_cache(1 << 16)(self.raw.image_size)  # many lines are about one image
         self.registry = registry
         self.by_release_name: dict[str, list[TaskSpec]] = {}
@@ -143,7 +154,7 @@ class Release(Source):
 
     def load(self) -> Sequence[int]:
         """Find where the lines begin, and which ids are repeated; a unit is the number of a line over all files."""
-        spans, ids = [], []
+        spans, ids, of_genome = [], [], 0
         for number, path in enumerate(self.paths):
             with path.open("rb") as file:
                 offset = 0
@@ -152,7 +163,16 @@ class Release(Source):
                         found = decode(line, _Id, f"{path}:{line_number}")
                         spans.append((number, line_number, offset, len(line)))
                         ids.append(hash64(found.task_name, found.unique_id))
+                        of_genome += names_of(found.image_path).visual_genome > 0
                     offset += len(line)
+        self.coco_ids = {} if self.image_data is None else coco_ids(self.image_data)
+        if of_genome and self.image_data is None:
+            logger.warning(
+                "%d lines are about photos of Visual Genome. Half of these are MSCOCO's, too, and may be held out "
+                "under one name and trained on under the other: put Visual Genome's image_data.json into a folder of "
+                "--images",
+                of_genome,
+            )
         self.spans = np.array(spans, dtype=np.int64).reshape(-1, 4)
         self.repeats = _occurrences(np.array(ids, dtype=np.uint64))
         return range(len(self.spans))
@@ -187,14 +207,29 @@ class Release(Source):
             self.repair(task, "absolute path of the authors")
         found = _find(tuple(self.image_dirs), parts)
         file = found or str(self.image_dirs[0] / Path(*_relative(parts)))
-        return ImageFile(_pool_path(parts), (file.lstrip(os.sep),))
+        return self._photo(line.image_path, (file.lstrip(os.sep),))
+
+    def _photo(self, path: str, files: tuple[str, ...]) -> ImageFile:
+        """An image below the path that its data set gives it, so that overlaps with other data are found."""
+        relative = "/".join(_relative(Path(path).parts))
+        names = names_of(relative)
+        if names.coco:
+            return ImageFile(coco_path(names.coco), files)
+        below = relative.rpartition("raw_datasets/")[2]
+        if not names.visual_genome:
+            return ImageFile(f"release/{below}", files)
+        photo = vg_image(names.visual_genome, coco_id=self.coco_ids.get(names.visual_genome))
+        if Path(relative).name.startswith("v7w_"):  # a copy of Visual7W's own, to which the boxes belong
+            return ImageFile(f"release/{below}", files, same_as=photo.photo)
+        return replace(photo, files=files)
 
 
 class _Id(msgspec.Struct):
-    """What tells a line from others."""
+    """What tells a line from others, and its image."""
 
     unique_id: str
     task_name: str
+    image_path: str = ""
 
 
 class _Unusable(Exception):
@@ -291,10 +326,10 @@ class _Importer:
             return (self.box(self.line.target_txt),)
         return _tidy(self.line.target_txt)
 
-    def references(self) -> tuple[str, ...]:
-        """The other annotators' answers."""
+    def answers(self) -> tuple[str, ...]:
+        """What all annotators answered."""
         answers = self.line.meta_data.get("answers")
-        return tuple(str(answer) for answer in answers) if isinstance(answers, list) else ()
+        return tuple(map(str, answers)) if isinstance(answers, list) else ()
 
     # -- tasks
 
@@ -306,7 +341,7 @@ class _Importer:
             "text": _tidy(self.line.text) if "text" in inputs else (),
             "context": _texts(self.line.context) if "context" in inputs else (),
             "options": self.options() if "options" in inputs else None,
-            "references": self.references(),
+            "answers": self.answers(),
         }
         if "regions" not in changes and any(name.startswith("region") for name in inputs):
             fields["regions"] = self.boxes(self.line.region)
@@ -476,14 +511,3 @@ def _find(image_dirs: tuple[Path, ...], parts: tuple[str, ...]) -> str | None:
             if path.is_file():
                 return str(path)
     return None
-
-
-def _pool_path(parts: tuple[str, ...]) -> str:
-    """Path of an image below ``images/``: that of its data set, so that overlaps with other data are found."""
-    path = "/".join(_relative(parts))
-    if match := _COCO.search(path):
-        return coco_image(int(match[1])).path
-    if match := _VISUAL_GENOME.search(path):
-        return vg_image(match[1]).path
-    _, _, below = path.rpartition("raw_datasets/")
-    return f"release/{below}"

@@ -11,18 +11,19 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from tqdm import tqdm
 
 from ofa_mi.data.files import atomic_write, open_atomic
 from ofa_mi.data.instance import Instance
 from ofa_mi.data.sidecar import ordered_map, signature
 from ofa_mi.data_prep.output import SPLITS
+from ofa_mi.data_prep.photos import COCO_ID, names_of
 from ofa_mi.data_prep.selection import CANDIDATE
 from ofa_mi.data_prep.source import Candidate, Source, hash64, held_out
 from ofa_mi.instructions.registry import Registry
+from ofa_mi.progress import progress_bar
 
 CHUNK = 256  # units per shard
-# A candidate in a shard: where its line lies, the hash of its image (0 for none), and what select() reads; `group` is
+# A candidate in a shard: where its line lies, the hash of its photo (0 for none), and what select() reads; `group` is
 # the number of its task times three plus the number of its split.
 ROW = np.dtype([("offset", "<i8"), ("length", "<i4"), ("image", "<u8"), *CANDIDATE.descr])
 
@@ -100,7 +101,7 @@ class Shards:
             return
         self._loaded()  # before worker processes start, so that they inherit it
         made = ordered_map(self._convert, shards, min(workers, len(shards)))
-        with tqdm(desc=f"{self.source.title}: candidates", unit=" candidates", unit_scale=True) as bar:
+        with progress_bar(desc=self.source.title, unit="candidates", unit_scale=True) as bar:
             for number in made:
                 bar.update(number)
 
@@ -137,7 +138,8 @@ class Shards:
             target=draft.target,
             target_set=draft.target_set,
             references=draft.references,
-            meta_data=candidate.meta_data,
+            answers=draft.answers,
+            meta_data=_meta_data(candidate),
         )
         return msgspec.json.encode((instance.to_record(), image.files if image else ())) + b"\n"
 
@@ -145,7 +147,7 @@ class Shards:
         """The columns of a row that are about its choice."""
         balance = candidate.draft.balance
         group = self.tasks[candidate.task] * len(SPLITS) + SPLITS.index(self._split(candidate))
-        image = hash64(candidate.image.path) if candidate.image else 0
+        image = hash64(candidate.image.photo) if candidate.image else 0
         priority = hash64(self.source.seed, self._id(candidate))
         if balance is None:
             return image, group, 0, 0, 0, priority
@@ -160,7 +162,14 @@ class Shards:
             return candidate.split
         if candidate.task in self.evaluation:
             return "test"
-        return "valid" if held_out(candidate.image.path if candidate.image else candidate.key) else "train"
+        return "valid" if held_out(candidate.image.photo if candidate.image else candidate.key) else "train"
+
+
+def _meta_data(candidate: Candidate) -> dict[str, Any]:
+    """What is kept of a candidate, with its photo's number in MSCOCO where the path of the image does not say it."""
+    known_as = candidate.image and candidate.image.same_as
+    number = names_of(known_as).coco if known_as else 0
+    return {**candidate.meta_data, COCO_ID: number} if number else candidate.meta_data
 
 
 def join(lists: Sequence[list[np.ndarray]]) -> np.ndarray:

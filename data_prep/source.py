@@ -19,6 +19,7 @@ from ofa_mi.data_prep.raw import RawFile, RawFolder
 from ofa_mi.errors import DataError
 
 VALID_SHARE = 0.02  # of the training images
+NO_IMAGE = "it has no image, or its image is missing"  # a reason for drop()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class ImageFile:
             or year that it comes in, e.g. ``coco/000000000139.jpg``, so that it is stored and counted once.
         files: Where it may lie below the raw folder; the first that exists is used.
         size: ``(width, height)`` in pixels as the annotations have it, checked against the file; None if they do not.
+        same_as: Path by which its photo is known, if that is another: photos of Visual Genome that are MSCOCO's, too,
+            are known by their path there.
 
     Raises:
         DataError: A path leads out of its folder; annotations name files.
@@ -38,6 +41,12 @@ class ImageFile:
     path: str
     files: tuple[str, ...]
     size: tuple[int, int] | None = None
+    same_as: str | None = None
+
+    @property
+    def photo(self) -> str:
+        """What tells its photo from others, whatever the data set; see :mod:`ofa_mi.data_prep.photos`."""
+        return self.same_as or self.path
 
     def __post_init__(self) -> None:
         for path in (self.path, *self.files):
@@ -137,6 +146,10 @@ class Source(ABC):
         if number:
             self.dropped[f"{task}: {reason}"] += number
 
+    def drop_without_image(self, task: str) -> None:
+        """Count something whose image is missing; the build warns where most of a task is lost like this."""
+        self.drop(task, NO_IMAGE)
+
     def repair(self, task: str, what: str) -> None:
         """Count something that was wrong in the annotations and has been put right; arguments as in :meth:`drop`."""
         self.repaired[f"{task}: {what}"] += 1
@@ -152,9 +165,9 @@ def hash64(*parts: object) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
-def held_out(image_path: str) -> bool:
-    """Whether an image of the training tasks is in the validation split.
+def held_out(photo: str) -> bool:
+    """Whether a photo of the training tasks (:attr:`ImageFile.photo`) is in the validation split.
 
-    It depends on the image alone, so that no image is trained on in one task and validated on in another.
+    It depends on the photo alone, so that none is trained on in one task and validated on in another.
     """
-    return hash64("valid", image_path) < VALID_SHARE * 2**64
+    return hash64("valid", photo) < VALID_SHARE * 2**64

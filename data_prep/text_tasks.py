@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from ofa_mi.data.files import atomic_write
 from ofa_mi.errors import ConfigError
+from ofa_mi.progress import progress_bar
 
 ANIMALS = [
     "cat", "dog", "horse", "cow", "sheep", "bird", "duck",
@@ -93,7 +92,7 @@ def generate(out_dir: str | Path, *, instances: int = 200, seed: int = 0) -> dic
     out_dir = Path(out_dir)
     counts = {}
     names: dict[bool, list[str]] = {False: [], True: []}
-    for number, entry in enumerate(tqdm(TASKS, desc="text tasks", unit="task"), 1):
+    for number, entry in enumerate(progress_bar(TASKS, desc="text tasks", unit="tasks"), 1):
         name = f"task{number:03d}_{entry.name}"
         names[entry.held_out].append(name)
         content = _content(entry, name, instances, seed)

@@ -20,10 +20,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from tqdm import tqdm
-
 from ofa_mi import __version__
 from ofa_mi.errors import DataError
+from ofa_mi.progress import progress_bar
 
 CHUNK = 1 << 20  # bytes
 TIMEOUT = 60  # seconds without a byte
@@ -282,12 +281,10 @@ def _continue(url: str, part: _Part, expected: Expected, room: int) -> None:
             raise DataError(f"{url}: a web page comes instead of the file; open it in a browser to see what it says")
         total = version.size if version.size is not None else expected.size
         check_room(part.path.parent, ((total or 0) - part.size) + (room - 1) * (total or 0))
-        with tqdm(
-            total=total, initial=part.size, unit="B", unit_scale=True, unit_divisor=1000, desc=part.target.name
-        ) as progress:
+        with progress_bar(desc=part.target.name, total=total, unit="B", unit_scale=True, initial=part.size) as bar:
             while data := response.read(CHUNK):
                 part.write(data)
-                progress.update(len(data))
+                bar.update(len(data))
     if total is not None and part.size < total:
         raise ConnectionError(f"the connection broke off after {part.size:,} of {total:,} bytes")
     part.end()
@@ -369,7 +366,9 @@ def _digest(path: Path, name: str) -> str:
     digest = hashlib.new(name, usedforsecurity=False)
     with (
         path.open("rb") as file,
-        tqdm(total=path.stat().st_size, unit="B", unit_scale=True, desc=f"{name} of {path.name}", leave=False) as bar,
+        progress_bar(
+            desc=f"{name} of {path.name}", total=path.stat().st_size, unit="B", unit_scale=True, leave=False
+        ) as bar,
     ):
         while data := file.read(CHUNK):
             digest.update(data)

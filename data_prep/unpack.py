@@ -20,10 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
-from tqdm import tqdm
-
 from ofa_mi.data_prep.transfer import check_room
 from ofa_mi.errors import DataError
+from ofa_mi.progress import progress_bar
 
 CHUNK = 1 << 20  # bytes
 LARGEST_RATIO = 200  # of the unpacked size to the archive's; JSON compresses to a thirtieth, a zip bomb to a millionth
@@ -107,12 +106,12 @@ class _Unpacking:
         self.staging.mkdir(parents=True, exist_ok=True)
         total = 0
         try:
-            with tqdm(unit="B", unit_scale=True, unit_divisor=1000, desc=f"unpacking {self.archive.name}") as progress:
+            with progress_bar(desc=f"unpacking {self.archive.name}", unit="B", unit_scale=True) as bar:
                 for member in self._members():
                     total += member.size
                     self._check_ratio(total)
                     self._stage_member(member)
-                    progress.update(member.size)
+                    bar.update(member.size)
         except DAMAGE as error:
             reason = error or type(error).__name__
             raise self._bad(f"damaged or not complete ({reason}); delete it to fetch it again") from error

@@ -7,16 +7,18 @@ Three formats hold the same things, `{"model": …, "cfg" or "args": …, "task_
 - safetensors, with the settings and the vocabulary as JSON in its metadata.
 
 A file is never trusted: `torch.load` reads weights only, so that a pickle that would run code is refused
-(`fairseq_compat.ALLOWED_TYPES` lists what else a file may hold).
+(`fairseq_compat.loading.ALLOWED_TYPES` lists what else a file may hold).
 """
 
+import contextlib
 import json
 import logging
+import os
 import pickle
 import re
 import zlib
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +31,6 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ofa_mi.data.files import open_atomic
 from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.errors import CheckpointError, DataError
 
@@ -53,6 +54,9 @@ OPTIONS = (
 GROWING = re.compile(r"(embed_tokens|output_projection|embed_positions|embed_image_positions)\.weight$")
 # Index tables that follow from the settings; a checkpoint's copy of another size is of no use.
 COMPUTED = re.compile(r"\.(token_rp_bucket|image_rp_bucket|image_position_idx)$")
+# Prefixes of names in files that were written of a wrapped model: data parallelism, sharding, compilation.
+WRAPPERS = ("module.", "_fsdp_wrapped_module.", "_fpw_module.", "_orig_mod.")
+AVERAGES = ("ema_fp32_params", "ema")  # in a checkpoint's `extra_state`, as fairseq and OFA write them; the finer first
 
 
 @dataclass
@@ -137,18 +141,23 @@ def _option(name: str, found: Tensor, wanted: Tensor) -> str:
     return "--arch"
 
 
+def tied_names(own: Mapping[str, Tensor]) -> list[list[str]]:
+    """The groups of names in a model's state dict that are one tensor."""
+    groups: dict[tuple[int, torch.Size], list[str]] = {}
+    for name, tensor in own.items():
+        if tensor.data_ptr():  # 0 where there is no memory to share: an empty tensor, or one on the meta device
+            groups.setdefault((tensor.data_ptr(), tensor.shape), []).append(name)
+    return [names for names in groups.values() if len(names) > 1]
+
+
 def _share_tied(state_dict: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, str]:
     """Give names that are one parameter of the model (OFA ties its embeddings) the checkpoint's one tensor.
 
     Returns:
         Each tied name with the first name of its group.
     """
-    groups: dict[tuple[int, torch.Size], list[str]] = {}
-    for name, tensor in own.items():
-        if tensor.data_ptr():  # 0 where there is no memory to share: an empty tensor, or one on the meta device
-            groups.setdefault((tensor.data_ptr(), tensor.shape), []).append(name)
     leaders = {}
-    for names in (names for names in groups.values() if len(names) > 1):
+    for names in tied_names(own):
         leaders |= dict.fromkeys(names, names[0])
         present = [name for name in names if name in state_dict]
         for name in present[1:]:
@@ -188,6 +197,8 @@ def reading(path: str | Path) -> Iterator[None]:
         raise
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise CheckpointError(f"{path}: is a folder, not a checkpoint") from None
     except Exception as error:  # a damaged file may end in any of them
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         if isinstance(error, pickle.UnpicklingError):
@@ -219,7 +230,52 @@ def read(path: str | Path) -> dict[str, Any]:
     for name in ("cfg", "task_state"):
         if not isinstance(state.get(name) or {}, dict | DictConfig):
             raise CheckpointError(f'{path}: its "{name}" is no table of settings')
+    unwrap_names(state)
     return state
+
+
+def unwrap_names(state: dict[str, Any]) -> None:
+    """Take the prefixes of data-parallel wrappers off the names of a checkpoint's weights and averages, in place."""
+    extra = state.get("extra_state")
+    for part, names in ((state, ("model",)), (extra, AVERAGES)):
+        for name in names:
+            weights = part.get(name) if isinstance(part, dict) else None
+            while isinstance(weights, dict) and weights and all(str(key).startswith(WRAPPERS) for key in weights):
+                weights = part[name] = {key.partition(".")[2]: weight for key, weight in weights.items()}
+
+
+def has_average(state: dict[str, Any]) -> bool:
+    """Whether a checkpoint holds averaged weights beside the last ones."""
+    extra = state.get("extra_state")
+    return isinstance(extra, dict) and any(isinstance(extra.get(name), dict) for name in AVERAGES)
+
+
+def select_weights(state: dict[str, Any], weights: str, path: str | Path) -> None:
+    """Make `state["model"]` the weights that are wanted, in place; averages that are not are mentioned in the log.
+
+    Args:
+        state: As :func:`read` returns it.
+        weights: `"model"`, those of the last update, or `"ema"`, their exponential moving average, which
+            `--store-ema` keeps; that in single precision (`--ema-fp32`) if there are two.
+        path: The file.
+
+    Raises:
+        CheckpointError: There is no average, or it is damaged.
+        ValueError: `weights` is neither.
+    """
+    if weights not in ("model", "ema"):
+        raise ValueError(f"weights must be 'model' or 'ema', found {weights!r}")
+    if weights == "model":
+        if has_average(state):
+            logger.info("%s also holds averaged weights (EMA): --weights ema uses them", path)
+        return
+    if not has_average(state):
+        raise CheckpointError(f"{path}: holds no averaged weights (EMA), which --store-ema keeps; leave --weights out")
+    extra = state["extra_state"]
+    averages = next(extra[name] for name in AVERAGES if isinstance(extra.get(name), dict))
+    if not all(isinstance(value, Tensor) for value in averages.values()):
+        raise CheckpointError(f"{path}: its averaged weights hold something that is no tensor")
+    state["model"] = averages
 
 
 def _read_torch(path: Path) -> Any:
@@ -324,12 +380,13 @@ class LoadedCheckpoint:
 TRAINING_ONLY = ("resnet_model_path", "encoder_embed_path", "decoder_embed_path", "sync_bn")
 
 
-def load(path: str | Path, *, bpe_dir: str | Path | None = None) -> LoadedCheckpoint:
+def load(path: str | Path, *, bpe_dir: str | Path | None = None, weights: str = "model") -> LoadedCheckpoint:
     """Build the model of a checkpoint and load its weights.
 
     Args:
         path: A file of `fairseq-train`, of the released OFA, or safetensors.
         bpe_dir: The vocabulary's files, for a checkpoint that does not hold its vocabulary.
+        weights: See :func:`select_weights`.
 
     Raises:
         CheckpointError: The file cannot be read, does not name a known architecture, or does not fit.
@@ -339,6 +396,7 @@ def load(path: str | Path, *, bpe_dir: str | Path | None = None) -> LoadedCheckp
     from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 
     state = read(path)
+    select_weights(state, weights, path)
     args = model_args(state, path)
     known = [arch for arch in ARCH_MODEL_REGISTRY if arch.startswith("ofa_")]
     if args.arch not in known:
@@ -382,17 +440,50 @@ def portable(state: dict[str, Any], words: Vocabulary | None = None) -> dict[str
     }
 
 
+@contextmanager
+def writing(path: str | Path) -> Iterator[str]:
+    """A temporary name, `PATH.tmp`, for a file that is to become `path` when the block ends without an error.
+
+    Otherwise it is removed: on a full disk it would take the space that the next try needs. A process that is killed
+    cannot do so, but the name is always the same, and the next one writes over it.
+
+    Raises:
+        CheckpointError: The system refuses to write, because the disk is full for instance.
+    """
+    temporary = f"{path}.tmp"
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        if isinstance(error, Exception) and (reason := _why_not_written(error)):
+            raise CheckpointError(f"{path}: cannot be written ({reason})") from None
+        raise
+
+
+def _why_not_written(error: BaseException) -> str | None:
+    """The system's reason, which PyTorch and safetensors wrap; None for another error."""
+    if isinstance(error, safetensors.SafetensorError):
+        return str(error)
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, OSError):
+        seen = seen.__cause__ or seen.__context__
+    return None if seen is None else seen.strerror or str(seen)
+
+
 def save(state: dict[str, Any], path: str | Path) -> None:
     """Write a checkpoint, all of it or nothing; the ending of `path` chooses safetensors or PyTorch's format.
 
     Safetensors holds what :func:`portable` keeps; equal tables (tied parameters) are written once.
 
     Raises:
-        CheckpointError: A setting cannot be written as JSON.
+        CheckpointError: A setting cannot be written as JSON, or the file cannot be written.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
-        with open_atomic(path) as file:
+        with writing(path) as temporary, open(temporary, "wb") as file:
             torch.save(state, file)
         return
     state = portable(state)
@@ -402,8 +493,8 @@ def save(state: dict[str, Any], path: str | Path) -> None:
         settings = json.dumps({"cfg": cfg, "task_state": state["task_state"], "tied": tied})
     except TypeError as error:
         raise CheckpointError(f"{path}: a setting cannot be written to safetensors: {error}") from None
-    with open_atomic(path) as file:
-        save_file(model, file.name, {"format": "pt", "ofa_mi": settings})
+    with writing(path) as temporary:
+        save_file(model, temporary, {"format": "pt", "ofa_mi": settings})
 
 
 def _untie(model: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from ofa_mi import __version__
-from ofa_mi.errors import OfaMiError
+from ofa_mi.errors import OfaMiError, root_error
+from ofa_mi.output import escape_what_cannot_be_written
 
 COMMANDS = (
     "data",
@@ -39,6 +40,7 @@ INTERRUPTED = 130  # as a shell reports Ctrl-C
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that `argv` (by default the process's arguments) names; returns the exit status."""
+    escape_what_cannot_be_written()
     name, *arguments = (list(sys.argv[1:]) if argv is None else list(argv)) or ["--help"]
     if name not in COMMANDS:
         _overview().parse_args([name])  # --help, --version or an error: it does not come back
@@ -58,6 +60,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         sys.stderr.close()
         return 0
+    except OSError as error:
+        if (found := root_error(error)) is None:
+            raise
+        print(f"ofa-mi {name}: error: {found}", file=sys.stderr)
+        return BAD_INPUT
 
 
 def _parser(name: str, module: ModuleType) -> argparse.ArgumentParser:

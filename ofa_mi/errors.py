@@ -4,6 +4,10 @@ They carry one clear line: what is wrong, in which file, line or option, and wha
 The command line prints that line and exits with status 2; a traceback is for bugs only.
 """
 
+import re
+
+PACKAGE = __name__.partition(".")[0]  # whose errors are those of this module
+
 
 class OfaMiError(Exception):
     """Base of every error that this package raises on bad input."""
@@ -21,15 +25,22 @@ class CheckpointError(OfaMiError):
     """A checkpoint cannot be read, or does not fit the model; the message names it."""
 
 
+class DivergedError(OfaMiError):
+    """Training cannot go on because its gradients are no longer finite; the message says what to try."""
+
+
 def root_error(error: BaseException) -> OfaMiError | None:
     """The error of this package that `error` is, was raised from or while handling, in one line; None if there is none.
 
-    PyTorch puts the traceback of a worker process into the message of what it raises again; here it is left out.
+    A file that the system refuses to open or write counts as one. PyTorch puts the traceback of another process into
+    the message of what it raises here; it is left out.
     """
     seen: BaseException | None = error
     while seen is not None and not isinstance(seen, OfaMiError):
         seen = seen.__cause__ or seen.__context__
-    if seen is None or "\nOriginal Traceback" not in str(seen):
-        return seen
-    line = str(seen).rstrip().splitlines()[-1]
-    return OfaMiError(line.removeprefix(f"{type(seen).__module__}.{type(seen).__qualname__}: "))
+    if "\nTraceback" in (text := str(seen or error)) or "\nOriginal Traceback" in text:
+        lines = re.findall(rf"^{PACKAGE}\.[\w.]+Error: (.*)$", text, re.MULTILINE)
+        return OfaMiError(lines[-1]) if lines else seen
+    if seen is None and isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return OfaMiError(f"{error.filename}: {error.strerror}")
+    return seen

@@ -15,9 +15,10 @@ from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 from torch._utils import ExceptionWrapper
 
 import ofa_mi
-from ofa_mi import checkpoint, cli, fairseq_compat
+from ofa_mi import checkpoint, cli
 from ofa_mi.data.vocabulary import Vocabulary, build_compact
 from ofa_mi.errors import CheckpointError, ConfigError, DataError, OfaMiError, root_error
+from ofa_mi.fairseq_compat import errors
 
 
 @pytest.fixture(autouse=True)
@@ -108,19 +109,46 @@ def test_an_error_of_a_worker_process_is_its_one_line():
     assert str(root_error(error.value)) == "train.jsonl:3: instance 'x': image is corrupt"
 
 
+def test_an_error_of_a_launched_process_is_its_one_line():
+    """As torch.multiprocessing.spawn reports it, with fairseq's wrapping."""
+    text = (
+        "\n\n-- Process 0 terminated with the following error:\nTraceback (most recent call last):\n  File x\n"
+        "ofa_mi.errors.CheckpointError: a.pt: refused\n\nDuring handling of the above exception, another exception "
+        "occurred:\n\nTraceback (most recent call last):\n  File y\nException: Cannot load model parameters\n"
+    )
+    assert str(root_error(Exception(text))) == "a.pt: refused"
+    image = text.replace("ofa_mi.errors.CheckpointError", "ofa_mi.data.store.MissingImageError")
+    assert str(root_error(RuntimeError(image))) == "a.pt: refused"
+    assert root_error(Exception(text.replace("ofa_mi.errors.Check", "their.Check"))) is None
+
+
+def test_a_file_that_the_system_refuses_is_one_line(fake_command, capsys, tmp_path):
+    fake_command.run = lambda args: (tmp_path / "absent" / "x").write_text("")
+    assert cli.main(["score"]) == 2
+    assert capsys.readouterr().err == f"ofa-mi score: error: {tmp_path / 'absent' / 'x'}: No such file or directory\n"
+    assert root_error(OSError("a bug")) is None
+
+
 @pytest.mark.parametrize(
     ("program", "expected"),
-    [("/bin/fairseq-train", True), ("/lib/fairseq_cli/train.py", True), ("/fairseq/run.py", False), ("", False)],
+    [
+        ("/bin/fairseq-train", True),
+        ("/lib/fairseq_cli/train.py", True),
+        ("ofa-mi train", True),
+        ("/bin/ofa-mi", False),
+        ("/fairseq/run.py", False),
+        ("", False),
+    ],
 )
 def test_only_fairseqs_own_commands_lose_the_traceback(program, expected):
-    assert fairseq_compat._runs_fairseq(program) is expected
+    assert errors.runs_fairseq(program) is expected
 
 
 def test_a_traceback_is_for_bugs_only(monkeypatch, capsys):
     shown = []
     monkeypatch.setattr(sys, "excepthook", lambda *details: shown.append(details))
     monkeypatch.setattr(sys, "argv", ["/bin/fairseq-train"])
-    fairseq_compat._wrap_excepthook()
+    errors.wrap_excepthook()
     sys.excepthook(ConfigError, ConfigError("--tasks is odd"), None)
     assert not shown and capsys.readouterr().err == "fairseq-train: error: --tasks is odd\n"
     sys.excepthook(ZeroDivisionError, ZeroDivisionError(), None)

@@ -329,8 +329,9 @@ def _images(images: Mapping[str, Any]) -> list[Block]:
         Heading("Images in common"),
         Paragraph(
             "Images are the same where their files have the same size and the same bytes at the start, in the middle "
-            "and at the end, whatever they are called. An evaluation image that is also trained on is not new to the "
-            "model, even where the question about it is."
+            "and at the end, whatever they are called, and where they are known to be of one photo of MSCOCO or Visual "
+            "Genome, by their paths or by coco_id in the meta data. An evaluation image that is also trained on is not "
+            "new to the model, even where the question about it is."
         ),
     ]
     if images["splits"]:
@@ -349,7 +350,22 @@ def _images(images: Mapping[str, Any]) -> list[Block]:
         for entry in (*images["splits"], images["training_and_evaluation"])
         for a, b in entry["examples"]
     ]
-    return [*blocks, *([Heading("Examples of shared images", 3), Lines(tuple(dict.fromkeys(lines)))] if lines else [])]
+    if lines:
+        blocks += [Heading("Examples of shared images", 3), Lines(tuple(dict.fromkeys(lines)))]
+    return [*blocks, *_turned(images["turned"])]
+
+
+def _turned(turned: Mapping[str, Any]) -> list[Block]:
+    """Images with an EXIF orientation, if there are any."""
+    if not turned["images"]:
+        return []
+    text = (
+        f"{_plural(turned['images'], 'image')} with an EXIF orientation, by which viewers and many labelling tools "
+        "turn them. It is not applied, in training or evaluation: the model sees the stored pixels, and boxes must "
+        "refer to these. Look whether they do, or save the images upright."
+    )
+    lines = [f"{use['line']} {use['image']} ({use['task']})" for use in turned["examples"]]
+    return [Heading("Turned images", 3), Paragraph(text), Lines(tuple(lines))]
 
 
 def _shared_row(name: str, entry: Mapping[str, Any], of: str = "") -> tuple[Cell, ...]:

@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from ofa_mi.data.sidecar import ordered_map
 from ofa_mi.data_prep.check.card import build_record, open_card, write_card
 from ofa_mi.data_prep.check.examples import choose_examples
-from ofa_mi.data_prep.check.findings import Findings
+from ofa_mi.data_prep.check.findings import TRAINING_SPLIT, Findings
 from ofa_mi.data_prep.check.guess import guess, questions_of
 from ofa_mi.data_prep.check.images import Images, check_images, sharing
 from ofa_mi.data_prep.check.scan import Scan, data_files, directory_names, scan
 from ofa_mi.data_prep.output import MANIFEST
+from ofa_mi.evaluation.doubts import doubts
 from ofa_mi.instructions.registry import Registry
+from ofa_mi.progress import progress_bar
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ def check(
     earlier = open_card(card_dir)
     found = scan(files, registry, keep=keep, workers=workers)
     manifests = _check_manifests(directories, found)
+    _check_answers(found)
     images = check_images(found, workers=workers)
     guesses = _guesses(found, images, registry, guess_instances, workers) if with_guess else None
     chosen = choose_examples(found, registry, count=examples)
@@ -130,6 +132,15 @@ def _compare_counts(directory: Path, said: dict[str, Any], first: int, found: Sc
             found.findings.add("manifest", first, 0, f"says {a} instances of {task} in {split}, the file holds {b}")
 
 
+def _check_answers(found: Scan) -> None:
+    """Add a finding for what makes the right answers of an evaluation split doubtful."""
+    for (number, task), counts in found.counts.items():
+        if found.files[number].split == TRAINING_SPLIT or counts.chosen:
+            continue
+        for doubt in doubts(counts.instances, counts.answers.counts, counts.repeating):
+            found.findings.add("answers", number, 0, f"{task}: {doubt}")
+
+
 def _guesses(found: Scan, images: Images, registry: Registry, most: int, workers: int) -> list[dict[str, Any]]:
     """Results of the guess baseline for every task with options, in the order of the registry."""
     numbers = {task: number for number, task in enumerate(found.tasks)}
@@ -147,4 +158,4 @@ def _guesses(found: Scan, images: Images, registry: Registry, most: int, workers
         return guess(spec, questions, len(rows)).record()
 
     results = ordered_map(measure, tasks, workers)
-    return list(tqdm(results, total=len(tasks), unit=" tasks", desc="guess answers", leave=False))
+    return list(progress_bar(results, desc="guess answers", total=len(tasks), unit="tasks", leave=False))

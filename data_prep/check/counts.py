@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ofa_mi.data.instance import Instance, Text, plain
+from ofa_mi.evaluation.doubts import repeats
+from ofa_mi.evaluation.metrics import text_of
 from ofa_mi.instructions.registry import TaskSpec
 
 MAX_ANSWERS = 1000  # different answers of a task that are told apart
@@ -61,6 +63,7 @@ class TaskCounts:
         options: Number of instances by number of options.
         positions: Number of right options by (number of options, place among them from 0).
         answers: Answers as text, or the right options where the answer is a set.
+        repeating: Instances whose references repeat the right answer or each other.
         offered: Options as text; given up where one of them is a region or there are too many.
         chosen: Number of instances by size of the set that is the answer.
     """
@@ -71,6 +74,7 @@ class TaskCounts:
     target: Counter[int] = field(default_factory=Counter)
     options: Counter[int] = field(default_factory=Counter)
     positions: Counter[tuple[int, int]] = field(default_factory=Counter)
+    repeating: int = 0
     answers: Tally = field(default_factory=lambda: Tally(MAX_ANSWERS))
     offered: Tally = field(default_factory=lambda: Tally(MAX_LABELS))
     chosen: Counter[int] = field(default_factory=Counter)
@@ -86,6 +90,7 @@ class TaskCounts:
         """
         self.instances += 1
         self.text_only += instance.image_path is None
+        self.repeating += repeats((text_of(instance.target), *instance.references))
         self.source[source] += 1
         self.target[target] += 1
         output = spec.output if spec else "text"

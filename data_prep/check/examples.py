@@ -12,8 +12,7 @@ from PIL import Image
 
 from ofa_mi.data.images import load_image
 from ofa_mi.data.instance import Box, Instance, plain
-from ofa_mi.data.store import path_inside
-from ofa_mi.data_prep.check.scan import Scan
+from ofa_mi.data_prep.check.scan import DataFile, Scan
 from ofa_mi.decoding.draw import draw_boxes
 from ofa_mi.errors import DataError
 from ofa_mi.instructions.prompt import OPTION_SEPARATOR, OPTIONS_MARKER, OptionsSegment, Prompt, RegionSegment
@@ -114,7 +113,7 @@ def _example(scan: Scan, spec: TaskSpec, row: np.void, number: int) -> Example |
         else:
             instruction, prompt = spec.name, render_task_name(spec, instance)
         target = render_target(spec, instance)
-        picture = None if instance.image_path is None else draw(instance, scan.files[row["file"]].directory)
+        picture = None if instance.image_path is None else draw(instance, scan.files[row["file"]])
     except DataError:
         return None
     return Example(
@@ -130,16 +129,13 @@ def _example(scan: Scan, spec: TaskSpec, row: np.void, number: int) -> Example |
     )
 
 
-def draw(instance: Instance, directory: str) -> bytes:
-    """JPEG of an instance's image with its boxes.
+def draw(instance: Instance, file: DataFile) -> bytes:
+    """JPEG of the image of an instance of a file, with its boxes.
 
     Raises:
         DataError: The image is missing, corrupt, outside the directory, or of another size than the instance says.
     """
-    path = path_inside(str(directory), instance.image_path)
-    if path is None:
-        raise DataError(f"{instance.name}: image {instance.image_path!r} lies outside the data directory")
-    image = load_image(path, name=instance.name, size=instance.image_size)
+    image = load_image(file.image_file(instance), name=instance.name, size=instance.image_size)
     boxes = {label: group for label, group in _labelled(instance).items() if group}
     if boxes:
         image = draw_boxes(image, boxes)

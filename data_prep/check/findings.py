@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from ofa_mi.data.instance import Instance, Text
+from ofa_mi.data.instance import Instance, Text, is_blank
 from ofa_mi.errors import DataError
-from ofa_mi.evaluation.metrics import normalise
+from ofa_mi.evaluation.answers import normalise
 from ofa_mi.instructions.prompt import OPTION_SEPARATOR, OPTIONS_MARKER
 from ofa_mi.instructions.registry import TaskSpec
 from ofa_mi.instructions.rendering import render, render_target, render_task_name
@@ -17,19 +17,28 @@ from ofa_mi.instructions.rendering import render, render_target, render_task_nam
 # Kinds of findings in the order in which they are reported, and what each one means.
 KINDS = {
     "manifest": "the manifest says something else than the files",
-    "line": "not a line of JSON in UTF-8",
+    "line": "not a line of JSON in UTF-8, or not one of OFA's TSV files",
     "schema": "not an instance",
-    "box": "a box that is empty or not inside its image",
+    "box": "a box that is not inside its image, less than a pixel wide or high, or not in pixels",
     "task": "a task that nobody knows",
     "split": "an evaluation task among the training instances",
-    "inputs": "an input of the task is missing, or there are too many or too few",
+    "inputs": "an input of the task or its image is missing, or there are too many or too few",
     "target": "an answer that the task cannot have",
+    "answers": "right answers that cannot be what they say",
     "options": "options that cannot be told apart, or are none",
     "text": "text that breaks the prompt",
     "id": "an id that another instance has",
     "image": "an image that is missing, outside the directory, unreadable or of another size",
 }
 TRAINING_SPLIT = "train"
+# How errors of parsing begin, by the kind of finding that they are; all others are of kind schema.
+_PARSING = {
+    "line": re.compile(
+        r"is blank|not valid JSON|holds half of a surrogate pair|(column \d+ \(\w+\) is )?not UTF-8|expected at least"
+    ),
+    "image": re.compile(r"column \d+ \(image\)"),
+    "box": re.compile(r"instance .*: box \[", re.DOTALL),
+}
 
 # Tabs and line breaks are white space to the encoder; any other control character is debris of a bad conversion.
 _BREAKS_PROMPT = re.compile(
@@ -102,15 +111,20 @@ class Findings:
             kept += [replace(finding, line=finding.line + lines) for finding in findings[:room]]
 
 
-def parse(line: bytes, where: str = "") -> Instance | tuple[str, str]:
-    """The instance on a line, or what kind of finding the line is, and its message."""
+def parse(read: Callable[[bytes, str, int], Instance], line: bytes, offset: int) -> Instance | tuple[str, str]:
+    """The instance on a line, or what kind of finding the line is, and its message.
+
+    Args:
+        read: Makes an instance of a line, where it is (not said here), and its place in the file in bytes.
+        line: The line.
+        offset: Its place.
+    """
     try:
-        return Instance.from_json(line, where)
+        return read(line, "", offset)
     except DataError as error:
         message = str(error).removeprefix(": ")
-        if "not UTF-8" in message or "not valid JSON" in message or "surrogate pair" in message:
-            return "line", message
-        return "box" if ": box [" in f": {message}" else "schema", message
+        kinds = (kind for kind, pattern in _PARSING.items() if pattern.match(message))
+        return next(kinds, "schema"), message
 
 
 def check_instance(instance: Instance, spec: TaskSpec | None, split: str) -> Iterator[tuple[str, str]]:
@@ -129,9 +143,20 @@ def check_instance(instance: Instance, spec: TaskSpec | None, split: str) -> Ite
         if spec.split == "eval" and split == TRAINING_SPLIT:
             yield "split", f"{instance.name}: {spec.name} is an evaluation task, which must not be trained on"
         yield from _attempt("inputs", lambda: _check_inputs(spec, instance))
+        if instance.image_path is None and not spec.text_only:
+            yield (
+                "inputs",
+                f"{instance.name}: has no image, which {spec.name} asks about; give image_path and image_size",
+            )
         yield from _attempt("target", lambda: render_target(spec, instance))
         if spec.output in ("option", "options"):
             yield from _check_options(instance, spec)
+    for box in instance.boxes():
+        if max(box) <= 1:  # smaller ones are refused
+            yield (
+                "box",
+                f"{instance.name}: box {list(box)} is the first pixel; boxes are in pixels, not in shares of the image",
+            )
     yield from _check_text(instance)
 
 
@@ -158,7 +183,7 @@ def _check_options(instance: Instance, spec: TaskSpec) -> Iterator[tuple[str, st
         yield "options", f"{instance.name}: has one option, so there is nothing to choose"
     first: dict[tuple, int] = {}
     for number, option in enumerate(options, 1):
-        if not any(not isinstance(piece, str) or piece.strip() for piece in option):
+        if is_blank(option):
             yield "options", f"{instance.name}: option {number} is empty"
         earlier = first.setdefault(option_key(option), number)
         if earlier != number:
@@ -181,7 +206,7 @@ def _check_text(instance: Instance) -> Iterator[tuple[str, str]]:
         yield "text", f"{instance.name}: a text holds {found['marker']!r}, which marks options in a prompt"
     else:
         yield "text", f"{instance.name}: a text holds the control character {found['control']!r}"
-    for name in ("question", "text", "target"):
+    for name in ("question", "text"):
         value = getattr(instance, name)
-        if value and all(isinstance(piece, str) and not piece.strip() for piece in value):
+        if value and is_blank(value):
             yield "text", f"{instance.name}: {name} is nothing but white space"

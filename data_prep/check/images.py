@@ -1,4 +1,8 @@
-"""The images of a data directory: each is opened once, and recognised by its content wherever it lies."""
+"""The images of a data directory: each is opened once, and recognised wherever it lies.
+
+It is recognised by its content, and as a photo of MSCOCO or Visual Genome by its number there
+(:mod:`ofa_mi.data_prep.photos`): the two hold copies of many photos in different sizes.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +11,27 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
-from tqdm import tqdm
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from ofa_mi.data.images import open_image
+from ofa_mi.data.images import IMAGE_ERRORS, exif_orientation, image_problem, open_image, wrong_size
 from ofa_mi.data.instance import Instance
 from ofa_mi.data.sidecar import ordered_map
-from ofa_mi.data.store import path_inside
 from ofa_mi.data_prep.check.findings import TRAINING_SPLIT
 from ofa_mi.data_prep.check.scan import DataFile, Scan, path_hash
+from ofa_mi.errors import DataError
 from ofa_mi.instructions.registry import Registry
+from ofa_mi.progress import progress_bar
 
 PROBE = 1 << 14  # bytes read at the start, the middle and the end of a file to recognise it
 BATCH = 128  # images opened by one worker at a time
 EXAMPLES = 5  # shared images that are named
 TRAINING_TASKS = 3  # training tasks that are named beside an evaluation task
 
-_INFO = np.dtype([("content", "<u8"), ("width", "<i4"), ("height", "<i4")])
+_INFO = np.dtype([("content", "<u8"), ("width", "<i4"), ("height", "<i4"), ("orientation", "u1")])
 
 
 @dataclass(slots=True)
@@ -35,14 +40,17 @@ class Images:
 
     Attributes:
         paths: Hashes of their paths as in :data:`USE`, sorted, uint64 ``(images,)``.
-        contents: Hashes that are equal for images with the same content, uint64 ``(images,)``; an image that cannot be
-            read has that of its path.
+        contents: Hashes that are equal for images with the same content or of the same photo, uint64 ``(images,)``; an
+            image that cannot be read, and is of no known photo, has that of its path.
         unreadable: Number of images that cannot be read.
+        turned: The first use (a place in ``scan.uses``) of every image whose EXIF orientation turns it, int64, in the
+            order of the files.
     """
 
     paths: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
     contents: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
     unreadable: int = 0
+    turned: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
     def content(self, paths: np.ndarray) -> np.ndarray:
         """Content hashes of images by their path hashes."""
@@ -68,7 +76,7 @@ def check_images(scan: Scan, *, workers: int = 1) -> Images:
         info, problems = np.zeros(len(batch), _INFO), {}
         for place, index in enumerate(batch):
             use = scan.uses[first[index]]
-            found = inspect_image(scan.files[use["file"]].directory, scan.instance(use).image_path)
+            found = inspect_image(scan.files[use["file"]], scan.instance(use))
             if isinstance(found, str):
                 problems[int(index)] = found
             else:
@@ -77,7 +85,7 @@ def check_images(scan: Scan, *, workers: int = 1) -> Images:
 
     info, problems = np.zeros(len(paths), _INFO), {}
     results = ordered_map(inspect, batches, workers)
-    with tqdm(total=len(paths), unit=" images", desc="check images", leave=False) as bar:
+    with progress_bar(desc="check images", total=len(paths), unit="images", leave=False) as bar:
         for batch, (part, bad) in zip(batches, results, strict=True):
             info[batch] = part
             problems.update(bad)
@@ -85,33 +93,64 @@ def check_images(scan: Scan, *, workers: int = 1) -> Images:
     _report(scan, first, which, info, problems)
     bad = np.array(sorted(problems), np.int64)
     info["content"][bad] = paths[bad]
-    return Images(paths, info["content"], len(problems))
+    turned = np.sort(first[info["orientation"] > 1])
+    return Images(paths, _by_photo(info["content"], scan.uses, which), len(problems), turned)
 
 
-def inspect_image(directory: Path, image_path: str) -> tuple[int, int, int] | str:
-    """Content hash, width and height of an image, or what is wrong with it.
+def inspect_image(file: DataFile, instance: Instance) -> tuple[int, int, int, int] | str:
+    """Content hash, width, height and EXIF orientation of an instance's image, or what is wrong with it.
 
     Images count as the same if their files have the same size and the same bytes at the start, in the middle and at
     the end; whole files are not read unless they are small.
     """
-    path = path_inside(str(directory), image_path)
-    if path is None:
-        return f"image {image_path!r} lies outside the data directory; copy it there, or link the whole directory"
+    image_path = instance.image_path
     try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            digest = hashlib.blake2b(size.to_bytes(8, "little"), digest_size=8)
-            starts = (0, size // 2, size - PROBE) if size > 3 * PROBE else range(0, size, PROBE)
-            for start in starts:
-                digest.update(os.pread(file.fileno(), PROBE, start))
-            with open_image(file) as image:
-                return int.from_bytes(digest.digest(), "little"), image.width, image.height
-    except (FileNotFoundError, IsADirectoryError):
-        return f"image {image_path} does not exist"
-    except UnidentifiedImageError:
-        return f"image {image_path} is not an image that can be read"
-    except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:  # as codecs raise
-        return f"image {image_path} cannot be read ({error})"
+        found = file.image_file(instance)
+        with found.open("rb") if isinstance(found, Path) else found as stream:
+            content = _content_hash(stream)
+            with open_image(stream) as image:
+                return content, image.width, image.height, exif_orientation(image)
+    except DataError as error:
+        return str(error)
+    except IMAGE_ERRORS as error:
+        return f"image {image_path} {image_problem(error)}"
+
+
+def _content_hash(stream: BinaryIO) -> int:
+    """A hash of an open file's size and of parts of it; the file is left at its start."""
+    size = stream.seek(0, os.SEEK_END)
+    digest = hashlib.blake2b(size.to_bytes(8, "little"), digest_size=8)
+    for start in (0, size // 2, size - PROBE) if size > 3 * PROBE else range(0, size, PROBE):
+        stream.seek(start)
+        digest.update(stream.read(PROBE))
+    stream.seek(0)
+    return int.from_bytes(digest.digest(), "little")
+
+
+def _by_photo(contents: np.ndarray, uses: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """Content hashes of images, made equal where they are of one photo.
+
+    Args:
+        contents: Content hashes, uint64 ``(images,)``.
+        uses: Uses of images, :data:`USE` ``(uses,)``.
+        which: The image of each use, int ``(uses,)``.
+
+    Returns:
+        The least hash of all that are connected by equal contents or by a number in common, uint64 ``(images,)``.
+    """
+    different, content_of = np.unique(contents, return_inverse=True)
+    number, edges = len(different), [np.empty((0, 2), np.int64)]
+    for name in ("coco", "visual_genome"):
+        known = np.flatnonzero(uses[name] > 0)
+        photos, photo_of = np.unique(uses[name][known], return_inverse=True)
+        edges.append(np.stack([content_of[which[known]], number + photo_of], axis=1))
+        number += len(photos)
+    starts, ends = np.concatenate(edges).T
+    graph = coo_array((np.ones(len(starts), np.int8), (starts, ends)), shape=(number, number))
+    _, group_of = connected_components(graph, directed=False)
+    least = np.full(number, np.iinfo(np.uint64).max)
+    np.minimum.at(least, group_of[: len(different)], different)
+    return least[group_of[: len(different)]][content_of]
 
 
 def _report(scan: Scan, first: np.ndarray, which: np.ndarray, info: np.ndarray, problems: Mapping[int, str]) -> None:
@@ -134,11 +173,12 @@ def _report(scan: Scan, first: np.ndarray, which: np.ndarray, info: np.ndarray, 
         key = (int(use["path"]), int(use["width"]), int(use["height"]))
         if key not in said:
             said.add(key)
-            claimed = f"{size['width']}x{size['height']}, but image_size says {use['width']}x{use['height']}"
+            claimed = wrong_size(
+                int(size["orientation"]), (size["width"], size["height"]), (use["width"], use["height"])
+            )
 
             def message(at=at, claimed=claimed) -> str:
-                image = scan.instance(uses[at]).image_path
-                return _named(scan, at, f"image {image} is {claimed}; regions would be wrong")
+                return _named(scan, at, f"image {scan.instance(uses[at]).image_path} {claimed}")
 
             scan.findings.add("image", int(use["file"]), int(use["line"]), message)
 
@@ -153,7 +193,8 @@ def _named(scan: Scan, at: int, message: str) -> str:
 def sharing(scan: Scan, images: Images, registry: Registry) -> dict[str, Any]:
     """Numbers of images, and those that splits, or evaluation and training tasks, have in common, as JSON values.
 
-    An image is the same wherever its content is; ``same_path`` counts those that have the same path, too.
+    An image is the same wherever its content is, or where it is known to be of the same photo; ``same_path`` counts
+    those that have the same path, too. ``turned`` counts images with an EXIF orientation and names the first ones.
     """
     uses, content = scan.uses, images.content(scan.uses["path"])
     splits = list(dict.fromkeys(file.split for file in scan.files))
@@ -171,6 +212,10 @@ def sharing(scan: Scan, images: Images, registry: Registry) -> dict[str, Any]:
         "paths": len(images.paths),
         "different": len(np.unique(images.contents)),
         "unreadable": images.unreadable,
+        "turned": {
+            "images": len(images.turned),
+            "examples": [_example(scan, at) for at in images.turned[:EXAMPLES].tolist()],
+        },
         "by_split": {split: len(np.unique(content[used])) for split, used in used_by_split.items()},
         "by_task": {task: len(np.unique(content[uses["task"] == number])) for number, task in enumerate(scan.tasks)},
         "splits": [

@@ -9,27 +9,30 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from ofa_mi.data.instance import Instance
 from ofa_mi.data.sidecar import ordered_map
-from ofa_mi.data.store import count_tokens
+from ofa_mi.data.store import content_end, count_tokens, path_inside
+from ofa_mi.data.tsv import TsvReader, find_tsv, tsv_splits
 from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.data_prep.check.counts import TaskCounts
 from ofa_mi.data_prep.check.findings import Findings, check_instance, parse
 from ofa_mi.data_prep.output import SPLITS
+from ofa_mi.data_prep.photos import names_of
 from ofa_mi.errors import DataError
 from ofa_mi.instructions.registry import Registry
+from ofa_mi.progress import progress_bar
 
 CHUNK_BYTES = 1 << 22  # of a file, read by one worker at a time
 
 # One instance: the hash of its id, where its line lies, the number of its task and of its file.
 ROW = np.dtype([("id", "<u8"), ("offset", "<i8"), ("line", "<i4"), ("task", "<i4"), ("file", "<u2")])
-# An image as the instances of one task in one part of a file use it: the hash of its path, the size they give, and the
-# first of them.
+# An image as the instances of one task in one part of a file use it: the hash of its path, the size they give, the
+# numbers by which its photo is known (0 for none), and the first of them.
 USE = np.dtype(
     [
         ("path", "<u8"),
@@ -39,6 +42,8 @@ USE = np.dtype(
         ("file", "<u2"),
         ("width", "<i4"),
         ("height", "<i4"),
+        ("coco", "<i8"),
+        ("visual_genome", "<i8"),
     ]
 )
 
@@ -48,18 +53,43 @@ class DataFile:
     """One split of one data directory.
 
     Attributes:
-        directory: The data directory.
+        path: The file.
         split: Name of the split.
         name: How the card names the file: without the path of the directory.
+        reader: What its lines mean, if it is one of OFA's TSV files; None for JSON lines.
     """
 
-    directory: Path
+    path: Path
     split: str
     name: str
+    reader: TsvReader | None = None
 
     @property
-    def path(self) -> Path:
-        return self.directory / f"{self.split}.jsonl"
+    def directory(self) -> Path:
+        return self.path.parent
+
+    def parse(self, line: bytes, where: str, offset: int) -> Instance:
+        """The instance on a line that begins at a byte of the file; DataError naming ``where`` if it is bad."""
+        if self.reader is None:
+            return Instance.from_json(line, where)
+        return self.reader.instance(line, where, offset)
+
+    def image_file(self, instance: Instance) -> Path | BytesIO:
+        """The image of an instance of this file, not opened yet.
+
+        Raises:
+            DataError: It lies outside the data directory.
+        """
+        if self.reader is not None:
+            line = self.line_at(int(instance.image_path.rpartition("@")[2]))
+            return BytesIO(self.reader.image(line, instance.name))
+        path = path_inside(str(self.directory), instance.image_path)
+        if path is None:
+            raise DataError(
+                f"image {instance.image_path!r} lies outside the data directory; copy it there, or link the whole "
+                "directory"
+            )
+        return path
 
     def line_at(self, offset: int) -> bytes:
         """The line that begins at a byte of the file."""
@@ -69,7 +99,7 @@ class DataFile:
 
     def instance_at(self, offset: int, line: int = 0) -> Instance:
         """The instance on the line that begins at a byte of the file."""
-        return Instance.from_json(self.line_at(offset), f"{self.name}:{line}" if line else "")
+        return self.parse(self.line_at(offset), f"{self.name}:{line}" if line else "", offset)
 
 
 @dataclass(slots=True)
@@ -113,18 +143,29 @@ class _Part:
 def data_files(directories: Sequence[Path]) -> list[DataFile]:
     """The instance files of some data directories: train, valid, test, and then the others by name.
 
+    They are those that :func:`ofa_mi.data.store.open_store` opens: JSON lines, or OFA's own TSV files.
+
     Raises:
-        DataError: A directory does not exist, or holds none.
+        DataError: A directory does not exist, or holds none, or several files for one split.
     """
     files = []
     for directory in directories:
         if not directory.is_dir():
             raise DataError(f"{directory}: no such data directory")
-        splits = sorted((path.stem for path in directory.glob("*.jsonl") if path.is_file()), key=_split_order)
-        if not splits:
-            raise DataError(f"{directory}: holds no train.jsonl, valid.jsonl, test.jsonl or other .jsonl file")
+        readers = {path.stem: (path, None) for path in directory.glob("*.jsonl") if path.is_file()}
+        for split in tsv_splits(directory):
+            if split not in readers:
+                path, kind = find_tsv(directory, split)
+                readers[split] = path, TsvReader(path, kind)
+        if not readers:
+            raise DataError(
+                f"{directory}: holds no train.jsonl, valid.jsonl, test.jsonl or other .jsonl file, nor one of OFA's "
+                "TSV files, such as vqa_train.tsv"
+            )
         prefix = f"{directory_names(directories)[directory]}/" if len(directories) > 1 else ""
-        files += [DataFile(directory, split, f"{prefix}{split}.jsonl") for split in splits]
+        for split in sorted(readers, key=_split_order):
+            path, reader = readers[split]
+            files.append(DataFile(path, split, f"{prefix}{path.name}", reader))
     return files
 
 
@@ -158,7 +199,7 @@ def scan(files: Sequence[DataFile], registry: Registry, *, keep: int, workers: i
     found = Scan(files, Findings(keep), lines=[0] * len(files))
     task_numbers: dict[str, int] = {}
     rows, uses = [found.rows], [found.uses]
-    with tqdm(total=sum(sizes), unit="B", unit_scale=True, desc="check lines", leave=False) as bar:
+    with progress_bar(desc="check lines", total=sum(sizes), unit="B", unit_scale=True, leave=False) as bar:
         for (number, start, end), part in zip(parts, results, strict=True):
             numbers = np.array([task_numbers.setdefault(task, len(task_numbers)) for task in part.counts], np.int32)
             for array in (part.rows, part.uses):
@@ -194,8 +235,7 @@ def _split_order(split: str) -> tuple[int, str]:
 
 def _size(path: Path) -> int:
     try:
-        with path.open("rb"):
-            return path.stat().st_size
+        return content_end(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
 
@@ -216,7 +256,7 @@ def _read_part(
         while (offset := stream.tell()) < end:
             line = stream.readline()
             lines += 1
-            instance = parse(line)
+            instance = parse(file.parse, line, offset)
             if not isinstance(instance, Instance):
                 findings.add(instance[0], number, lines, instance[1])
                 continue
@@ -229,10 +269,11 @@ def _read_part(
             counts[instance.task_name].add(instance, spec, *count_tokens(instance, vocabulary))
             rows.append((hash64(instance.unique_id), offset, lines, task, 0))
             if instance.image_path is not None:
-                key = (instance.image_path, task, *instance.image_size)
+                names = names_of(instance.image_path, instance.meta_data)
+                key = (instance.image_path, task, *instance.image_size, *names)
                 if key not in uses:
                     path = path_hash(file.directory, instance.image_path)
-                    uses[key] = (path, offset, lines, task, 0, *instance.image_size)
+                    uses[key] = (path, offset, lines, task, 0, *instance.image_size, *names)
     return _Part(lines, np.array(rows, ROW), np.array(list(uses.values()), USE), counts, findings)
 
 

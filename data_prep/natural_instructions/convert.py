@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from ofa_mi.data.files import open_atomic
-from ofa_mi.data.instance import Instance
+from ofa_mi.data.instance import Instance, is_blank
 from ofa_mi.data.sidecar import ordered_map
 from ofa_mi.data_prep.natural_instructions.release import (
     NAME,
@@ -33,8 +32,9 @@ from ofa_mi.data_prep.natural_instructions.release import (
 )
 from ofa_mi.data_prep.output import SPLITS, OutputDirectory, instance_line
 from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.progress import progress_bar
 
-VERSION = 2
+VERSION = 3
 TASK_OF_SPLIT = {
     "train": "natural_instructions",
     "valid": "natural_instructions",
@@ -94,6 +94,7 @@ class Converted:
         lines: JSON lines by split.
         no_answer: Instances left out because they have no answer.
         repaired: Instances written without debris that they held.
+        repeated: Instances whose input an earlier one of those that can be used has.
         lacks_examples: Whether it has fewer examples than were asked for.
     """
 
@@ -102,6 +103,7 @@ class Converted:
     lines: dict[str, list[bytes]] = field(default_factory=dict)
     no_answer: int = 0
     repaired: int = 0
+    repeated: int = 0
     lacks_examples: bool = False
 
 
@@ -119,8 +121,9 @@ def convert(
     Returns:
         The manifest. Besides ``counts`` it has ``tasks`` (split → name of the task → number of instances),
         ``train_from`` (which tasks train), ``missing``, ``not_english`` and ``lacks_examples``
-        (names of tasks), ``no_answer`` (name of the task → number of instances left out) and ``repaired`` (→ number of
-        instances that lost control characters).
+        (names of tasks), ``no_answer`` (name of the task → number of instances left out), ``repaired`` (→ number of
+        instances that lost control characters) and ``repeated`` (of training tasks → number of instances whose input an
+        earlier one has).
 
     Raises:
         ConfigError: ``workers`` is below 1.
@@ -160,20 +163,33 @@ def clean(text: str) -> str:
     return _DEBRIS.sub("", text).strip()
 
 
-def sample(indices: Sequence[int], name: str, options: ImportOptions) -> dict[str, list[int]]:
+def sample(groups: Sequence[Hashable], name: str, options: ImportOptions) -> dict[str, list[int]]:
     """Split the instances of a training task into ``train`` and ``valid``, each in the order of the file.
 
     Validation instances are drawn first, so that a task with enough instances still has ``max_per_task`` to train on.
+    Those that repeat each other stay together: a group is held out as a whole, if there is room for it, or not at all.
 
     Args:
-        indices: Instances that can be used.
+        groups: Of each instance that can be used, what it shares with those that repeat it.
         name: Name of the task, which the draw depends on besides the seed.
         options: How many are wanted.
+
+    Returns:
+        Split → places in ``groups``.
     """
-    cap = min(options.max_per_task or len(indices), len(indices))
-    held_out = round(options.valid_fraction * cap)
-    drawn = random.Random(f"{options.seed}/{name}").sample(indices, min(held_out + cap, len(indices)))
-    return {"train": sorted(drawn[held_out:]), "valid": sorted(drawn[:held_out])}
+    cap = min(options.max_per_task or len(groups), len(groups))
+    room = round(options.valid_fraction * cap)
+    drawn = random.Random(f"{options.seed}/{name}").sample(range(len(groups)), len(groups))
+    sizes, held_out = Counter(groups), {}
+    for place in drawn:
+        if not room:
+            break
+        if (group := groups[place]) not in held_out:
+            held_out[group] = sizes[group] <= room
+            room -= sizes[group] * held_out[group]
+    valid = [place for place in drawn if held_out.get(groups[place])]
+    train = [place for place in drawn if not held_out.get(groups[place])]
+    return {"train": sorted(train[:cap]), "valid": sorted(valid)}
 
 
 def _write(output: OutputDirectory, selection: Selection, options: ImportOptions, workers: int) -> dict[str, Any]:
@@ -182,16 +198,18 @@ def _write(output: OutputDirectory, selection: Selection, options: ImportOptions
     tasks: dict[str, dict[str, int]] = {split: {} for split in SPLITS}
     no_answer: dict[str, int] = {}
     repaired: dict[str, int] = {}
+    repeated: dict[str, int] = {}
     not_english, lacks_examples = [], []
     with ExitStack() as stack:
         files = {split: stack.enter_context(open_atomic(output.path / f"{split}.jsonl")) for split in SPLITS}
         results = ordered_map(partial(_convert_task, options), jobs, min(workers, len(jobs)))
-        for result in tqdm(results, total=len(jobs), desc="Natural Instructions", unit="task"):
+        for result in progress_bar(results, desc="Natural Instructions", total=len(jobs), unit="tasks"):
             for split, lines in result.lines.items():
                 files[split].writelines(lines)
                 tasks[split][result.name] = len(lines)
             no_answer |= {result.name: result.no_answer} if result.no_answer else {}
             repaired |= {result.name: result.repaired} if result.repaired else {}
+            repeated |= {result.name: result.repeated} if result.repeated else {}
             not_english += [] if result.english else [result.name]
             lacks_examples += [result.name] if result.lacks_examples else []
     return output.finish(
@@ -202,6 +220,7 @@ def _write(output: OutputDirectory, selection: Selection, options: ImportOptions
         not_english=not_english,
         no_answer=no_answer,
         repaired=repaired,
+        repeated=repeated,
         lacks_examples=lacks_examples,
     )
 
@@ -222,19 +241,32 @@ def _convert_task(options: ImportOptions, job: tuple[str, Path]) -> Converted:
     if split == "test" and options.eval_per_task:
         offered = offered[: options.eval_per_task]
     usable = [index for index in offered if _answers(task.instances[index])]
-    chosen = {"test": usable} if split == "test" else sample(usable, name, options)
+    if split == "test":
+        chosen, repeated = {"test": usable}, 0
+    else:
+        groups = [_group(task.instances[index]) for index in usable]
+        places = sample(groups, name, options)
+        chosen = {part: [usable[place] for place in places[part]] for part in places}
+        repeated = len(groups) - len(set(groups))
     return Converted(
         name,
         lines={part: [_line(part, name, task, index, context) for index in chosen[part]] for part in chosen},
         no_answer=len(offered) - len(usable),
         repaired=sum(_has_debris(task.instances[index]) for indices in chosen.values() for index in indices),
+        repeated=repeated,
         lacks_examples=len(task.positive) < options.positive_examples or len(task.negative) < options.negative_examples,
     )
 
 
 def _answers(item: Item) -> list[str]:
     """Its different right answers in the order of the file, without empty ones."""
-    return list(dict.fromkeys(answer for output in item.output if (answer := clean(output))))
+    return list(dict.fromkeys(answer for output in item.output if not is_blank(answer := clean(output))))
+
+
+def _group(item: Item) -> tuple[str, ...]:
+    """What instances have in common that repeat each other: the input or, if that is empty, the answers."""
+    given = clean(item.input)
+    return (given,) if given else ("", *_answers(item))
 
 
 def _has_debris(item: Item) -> bool:

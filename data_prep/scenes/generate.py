@@ -16,8 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from ofa_mi.data.files import atomic_write
 from ofa_mi.data.instance import Instance
 from ofa_mi.data_prep.output import SPLITS, OutputDirectory, instance_line
@@ -25,6 +23,7 @@ from ofa_mi.data_prep.scenes.draw import draw_scene
 from ofa_mi.data_prep.scenes.tasks import BUILDERS, Balance, Builder, Draft
 from ofa_mi.data_prep.scenes.world import Scene, sample_scene
 from ofa_mi.errors import ConfigError
+from ofa_mi.progress import progress_bar
 
 VERSION = 1
 ATTEMPTS = 3  # draws until a scene is given up for a task
@@ -160,13 +159,13 @@ def _balanced_sets(members: list[Candidate]) -> Iterator[tuple[Candidate, ...]]:
 def _candidates(split: str, number: int, seed: int, out_dir: Path, workers: int) -> Iterator[Candidate]:
     """All candidates of a split in order of scene; the scenes' images are written on the way."""
     job = partial(_scene_candidates, split, seed, out_dir)
-    progress = {"total": number, "desc": f"{split} scenes", "unit": "scene"}
+    shown = {"desc": f"{split} scenes", "total": number, "unit": "scenes"}
     if workers == 1:
-        for index in tqdm(range(number), **progress):
+        for index in progress_bar(range(number), **shown):
             yield from job(index)
         return
     with multiprocessing.get_context("spawn").Pool(min(workers, number)) as pool:
-        for found in tqdm(pool.imap(job, range(number), chunksize=CHUNK), **progress):
+        for found in progress_bar(pool.imap(job, range(number), chunksize=CHUNK), **shown):
             yield from found
 
 

@@ -1,10 +1,12 @@
 """The photos of MSCOCO, which many data sets annotate.
 
-The releases of 2014 and 2017 hold the same photos under other names and in other splits, so that either serves.
+The releases of 2014 and 2017 hold the same photos under other names and in other splits, so that either serves: the
+training photos of 2014 are all among those of 2017, the validation photos of 2014 are in both sets of 2017.
 """
 
 from __future__ import annotations
 
+from ofa_mi.data_prep.photos import coco_path
 from ofa_mi.data_prep.raw import RawFile
 from ofa_mi.data_prep.source import ImageFile
 
@@ -29,7 +31,7 @@ VAL_IMAGES = RawFile(
     unpack="coco",
     size=6_645_013_297,
     sha256="fe9be816052049c34717e077d9e34aa60814a55679f804cd043e3cbee3b9fde0",
-    alternatives=("coco/val2017/", "coco/train2017/"),
+    alternatives=(("coco/train2017/", "coco/val2017/"),),
 )
 
 
@@ -55,4 +57,4 @@ def coco_image(image_id: int, size: tuple[int, int] | None = None) -> ImageFile:
     name = f"{image_id:012d}.jpg"
     files = [f"coco/{split}2014/COCO_{split}2014_{name}" for split in ("train", "val")]
     files += [f"coco/{split}2017/{name}" for split in ("train", "val")]
-    return ImageFile(f"coco/{name}", tuple(files), size)
+    return ImageFile(coco_path(image_id), tuple(files), size)

@@ -2,7 +2,8 @@
 
 Official files: ``questions1.2.zip``, of which ``train_balanced_questions.json`` is used (943,000 questions, half a
 gigabyte): an object of question id → question with ``imageId``, ``question``, ``answer`` (a word or two),
-``fullAnswer`` (a sentence), ``types`` and the program that makes the answer. The images are photos of Visual Genome.
+``fullAnswer`` (a sentence), ``types`` and the program that makes the answer. The images are photos of Visual Genome,
+whose ``image_data.json`` says which of them are MSCOCO's, too.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from ofa_mi.data_prep.draft import Draft, text
 from ofa_mi.data_prep.raw import RawFile
 from ofa_mi.data_prep.reading import decode, read_json, tidy
 from ofa_mi.data_prep.source import Candidate, Source
-from ofa_mi.data_prep.sources.vg_images import vg_image
+from ofa_mi.data_prep.sources.vg_images import IMAGE_DATA, IMAGES, coco_ids, vg_image
 
 PAGE = "https://cs.stanford.edu/people/dorarad/gqa/download.html"
 TASK = "compositional_vqa"
@@ -47,6 +48,7 @@ class Gqa(Source):
     licence = "CC BY 4.0 (questions); the photos' own licences on Flickr"
     size = "1.4 GB of questions, 20 GB of images"
     tasks = (TASK,)
+    version = 2
     files = (
         RawFile(
             path="gqa/train_balanced_questions.json",
@@ -61,13 +63,15 @@ class Gqa(Source):
             unpack="gqa",
             size=21_817_965_542,
             note="not needed beside both image folders of Visual Genome",
-            alternatives=("visual_genome/VG_100K/",),
+            alternatives=(tuple(file.path for file in IMAGES),),
         ),
+        IMAGE_DATA,
     )
 
     def load(self) -> Sequence[tuple[str, msgspec.Raw]]:
         """One unit per question: its id and its JSON, which the worker decodes."""
         self.path = self.raw.find(self.files[0])
+        self.coco_ids = coco_ids(self.raw.find(IMAGE_DATA))
         return list(read_json(self.path, dict[str, msgspec.Raw]).items())
 
     def convert(self, unit: tuple[str, msgspec.Raw]) -> Iterator[Candidate]:
@@ -80,4 +84,6 @@ class Gqa(Source):
             return
         draft = Draft(question=text(question), target=text(answer))
         types = {"structural": entry.types.structural, "semantic": entry.types.semantic}
-        yield Candidate(TASK, key, draft, vg_image(entry.imageId), types)
+        # An id that begins with n is no number of Visual Genome's.
+        coco_id = self.coco_ids.get(int(entry.imageId)) if entry.imageId.isdigit() else None
+        yield Candidate(TASK, key, draft, vg_image(entry.imageId, coco_id=coco_id), types)

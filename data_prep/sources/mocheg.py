@@ -2,8 +2,9 @@
 
 Official files: ``train/Corpus2.csv`` with the columns ``claim_id``, ``Claim``, ``Evidence`` (a passage of HTML),
 ``cleaned_truthfulness`` (``supported``, ``refuted`` or ``NEI``: not enough information) and others, one row per passage
-of evidence, and ``train/images/<claim id>-proof-<…>.jpg``. The column ``ruling_outline``, the journalists' summary, is
-not used: it states the verdict.
+of evidence, and ``train/images/<claim id>-proof-<…>.jpg``. Claim ids are plain numbers in the table and have leading
+zeros in file names (``00281-proof-11-….jpg``). The column ``ruling_outline``, the journalists' summary, is not used: it
+states the verdict.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Claim:
         evidence: Passages, without repetitions, in the order of the file.
     """
 
-    claim_id: str
+    claim_id: int
     claim: str
     verdict: str
     evidence: list[str] = field(default_factory=list)
@@ -54,6 +55,7 @@ class Mocheg(Source):
     licence = "CC BY 4.0"
     size = "about 30 GB"
     tasks = (TASK,)
+    version = 2
     files = (
         RawFile(path="mocheg/train/Corpus2.csv", page=PAGE, note=NOTE),
         RawFile(path="mocheg/train/images/", page=PAGE, note=NOTE),
@@ -62,28 +64,30 @@ class Mocheg(Source):
     def load(self) -> Sequence[Claim]:
         """One unit per claim."""
         table, folder = map(self.raw.find, self.files)
-        claims: dict[str, Claim] = {}
+        claims: dict[int, Claim] = {}
         columns = ("claim_id", "Claim", "Evidence", "cleaned_truthfulness")
         for number, row in enumerate(read_table(table, columns=columns), 1):
             verdict = VERDICTS.get(row["cleaned_truthfulness"].strip().lower())
             if verdict is None:
                 found = row["cleaned_truthfulness"]
                 raise DataError(f"{table}: row {number}: verdict {found!r} is none of {', '.join(VERDICTS)}")
-            claim = claims.setdefault(row["claim_id"], Claim(row["claim_id"], plain_text(row["Claim"]), verdict))
+            if not (written := row["claim_id"].strip()).isdecimal():
+                raise DataError(f"{table}: row {number}: claim_id {written!r} is not a number")
+            claim = claims.setdefault(int(written), Claim(int(written), plain_text(row["Claim"]), verdict))
             passage = plain_text(row["Evidence"])
             if passage and passage not in claim.evidence:
                 claim.evidence.append(passage)
-        self.images: dict[str, list[str]] = {}
+        self.images: dict[int, list[str]] = {}
         for name in sorted(os.listdir(folder)):
             if match := _IMAGE.fullmatch(name):
-                self.images.setdefault(match[1], []).append(name)
+                self.images.setdefault(int(match[1]), []).append(name)
         return list(claims.values())
 
     def convert(self, unit: Claim) -> Iterator[Candidate]:
         """The claim's instance."""
         names = self.images.get(unit.claim_id)
         if not names:
-            self.drop(TASK, "the claim has no image")
+            self.drop_without_image(TASK)
         elif not unit.claim or not unit.evidence:
             self.drop(TASK, "claim or evidence is empty or has control characters")
         else:

@@ -43,6 +43,7 @@ class OkVqa(Source):
     page = PAGE
     licence = f"CC BY 4.0; {LICENCE}"
     size = "0.01 GB, images 13.5 GB"
+    version = 2
     tasks = (TASK,)
     files = (
         RawFile(
@@ -66,13 +67,13 @@ class OkVqa(Source):
         return list(by_image(read_annotated(questions, annotations, OkVqaAnnotation)).values())
 
     def convert(self, unit: list[tuple[Question, OkVqaAnnotation]]) -> Iterator[Candidate]:
-        """The target is the most frequent answer (the first of equals); the references are all ten."""
+        """The target is the most frequent answer (the first of equals); `answers` are all ten."""
         for question, annotation in unit:
             asked = tidy(question.question)
-            answers = [answer for a in annotation.answers if (answer := tidy(a.answer))]
-            if not asked or not answers:
+            answers = tuple(tidy(answer.answer) for answer in annotation.answers)
+            if not asked or not any(answers):
                 self.drop(TASK, "the question is empty" if not asked else "no answer")
                 continue
-            draft = Draft(question=text(asked), target=text(most_frequent(answers)), references=tuple(answers))
+            draft = Draft(question=text(asked), target=text(most_frequent(filter(None, answers))), answers=answers)
             meta = {"question_type": annotation.question_type}
             yield Candidate(TASK, str(question.question_id), draft, coco_image(question.image_id), meta)

@@ -55,7 +55,8 @@ class Sroie(Source):
         file = f"sroie/train/{unit}.jpg"
         size = self.raw.image_size((file,))
         if size is None:
-            self.drop("all tasks", "the scan is missing or cannot be read")
+            for task in self.wanted:
+                self.drop_without_image(task)
             return
         lines = self._lines(self.folder / f"{unit}.txt", size)
         image = ImageFile(f"sroie/{unit}.jpg", (file,), size)

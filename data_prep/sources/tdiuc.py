@@ -2,11 +2,12 @@
 
 Official files: ``Questions/OpenEnded_mscoco_train2014_questions.json`` and
 ``Annotations/mscoco_train2014_annotations.json`` in VQA's format; an annotation has ``question_type``, one answer in
-``answers`` and ``ans_source``. Of the types, ``absurd`` (questions that do not fit the photo) makes no task. A photo
-has the number ``image_id`` in MSCOCO or in Visual Genome. The archive's ``setup.py`` puts all of them into
-``Images/train2014/COCO_train2014_<12 digits>.jpg``, where they are looked for first, then where MSCOCO has them.
-Numbers beyond the greatest of MSCOCO are taken for Visual Genome's and also looked for there. Questions whose photo
-is in none of these places are left out and counted, so that Visual Genome's photos are not strictly needed.
+``answers`` and ``ans_source``. Of the types, ``absurd`` (questions that do not fit the photo) makes no task.
+``image_id`` is the photo's number in MSCOCO, or 90,000,000 plus its number in Visual Genome
+(:func:`ofa_mi.data_prep.photos.of_mixed_number`). The archive's ``setup.py`` puts all of them into
+``Images/train2014/COCO_train2014_<12 digits>.jpg``, where they are looked for first, then where MSCOCO or Visual Genome
+has them. Questions whose photo is in none of these places are left out and counted, so that Visual Genome's photos are
+not strictly needed; its ``image_data.json``, which says which of them are MSCOCO's, too, is.
 
 Every question gets options of its answer's kind: yes and no; numbers; or other answers.
 
@@ -30,16 +31,18 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from ofa_mi.data_prep.draft import Draft, choice, text, yes_no
+from ofa_mi.data_prep.photos import of_mixed_number
 from ofa_mi.data_prep.raw import RawFile
 from ofa_mi.data_prep.reading import tidy
 from ofa_mi.data_prep.source import Candidate, ImageFile, Source
 from ofa_mi.data_prep.sources.answer_pools import AnswerPool
 from ofa_mi.data_prep.sources.answer_words import YES_NO, concept, kind_of
 from ofa_mi.data_prep.sources.coco_images import LICENCE, TRAIN_IMAGES, coco_image
+from ofa_mi.data_prep.sources.vg_images import IMAGE_DATA, coco_ids, vg_image
 from ofa_mi.data_prep.sources.vg_images import IMAGES as VG_IMAGES
-from ofa_mi.data_prep.sources.vg_images import vg_image
 from ofa_mi.data_prep.sources.vqa_format import Annotation, Answer, Question, by_image, read_annotated
 
 PAGE = "https://kushalkafle.com/projects/tdiuc.html"
@@ -58,7 +61,6 @@ TASKS = {
     "attribute": "attribute_recognition",
 }
 ABOUT_ONE_THING = ("color", "counting")
-GREATEST_COCO_ID = 581_929
 LEAST_QUESTIONS = 20  # of a pool of similar questions
 FIRST_WORDS = 3  # in which similar questions agree
 
@@ -89,16 +91,18 @@ class Tdiuc(Source):
     licence = f"CC BY 4.0; {LICENCE}"
     size = "0.07 GB, images 13.5 GB (MSCOCO) and 15 GB (Visual Genome)"
     tasks = tuple(TASKS.values())
+    version = 2
     files = (
         RawFile(path="tdiuc/TDIUC/Questions/OpenEnded_mscoco_train2014_questions.json", **ARCHIVE),
         RawFile(path="tdiuc/TDIUC/Annotations/mscoco_train2014_annotations.json", **ARCHIVE),
         TRAIN_IMAGES,
+        IMAGE_DATA,
         *VG_IMAGES,
     )
 
     def needed(self) -> tuple[RawFile, ...]:
         """All but the photos of Visual Genome."""
-        return self.files[:3]
+        return self.files[:4]
 
     def load(self) -> Sequence[list[Asked]]:
         """One unit per photo: its questions of the wanted tasks."""
@@ -109,14 +113,15 @@ class Tdiuc(Source):
             if self.wants(TASKS.get(pair[1].question_type, ""))
         ]
         self._make_pools(asked)
+        self.coco_ids = coco_ids(self.raw.find(IMAGE_DATA))
         return list(by_image(asked).values())
 
     def convert(self, unit: list[Asked]) -> Iterator[Candidate]:
         """The questions of one photo; options as described above."""
-        image = _image(unit[0][0].image_id)
-        if self.raw.first(image.files) is None:
+        image = self._image(unit[0][0].image_id)
+        if image is None or self.raw.first(image.files) is None:
             for _, annotation in unit:
-                self.drop(TASKS[annotation.question_type], "the photo is in no folder")
+                self.drop_without_image(TASKS[annotation.question_type])
             return
         for question, annotation in unit:
             task = TASKS[annotation.question_type]
@@ -126,6 +131,17 @@ class Tdiuc(Source):
             else:
                 meta = {"answer_source": annotation.ans_source}
                 yield Candidate(task, str(question.question_id), draft, image, meta)
+
+    def _image(self, image_id: int) -> ImageFile | None:
+        """The photo with this number; None if neither data set can have it."""
+        names = of_mixed_number(image_id)
+        if names.coco:
+            image = coco_image(names.coco)
+        elif names.visual_genome:
+            image = vg_image(names.visual_genome, coco_id=self.coco_ids.get(names.visual_genome))
+        else:
+            return None
+        return replace(image, files=(f"tdiuc/TDIUC/Images/train2014/COCO_train2014_{image_id:012d}.jpg", *image.files))
 
     def _draft(self, task: str, question: Question, annotation: TdiucAnnotation, unit: list[Asked]) -> Draft | str:
         """The draft of a question, or why there is none."""
@@ -213,12 +229,3 @@ def _also_right(question: Question, annotation: TdiucAnnotation, unit: list[Aske
         if other.question_type == annotation.question_type
         and (other.question_type not in ABOUT_ONE_THING or _wording(asked) == wording)
     } - {concept(annotation.answer)}
-
-
-def _image(image_id: int) -> ImageFile:
-    coco = coco_image(image_id)
-    own = (f"tdiuc/TDIUC/Images/train2014/COCO_train2014_{image_id:012d}.jpg",)
-    if image_id <= GREATEST_COCO_ID:
-        return ImageFile(coco.path, (*own, *coco.files))
-    photo = vg_image(image_id)
-    return ImageFile(photo.path, (*own, *photo.files))

@@ -43,6 +43,7 @@ class TextVqa(Source):
     page = PAGE
     licence = "CC BY 4.0"
     size = "7.1 GB"
+    version = 2
     tasks = (TASK,)
     files = (
         RawFile(
@@ -67,15 +68,15 @@ class TextVqa(Source):
         return read_json(self.raw.find(self.files[0]), _File).data
 
     def convert(self, unit: TextVqaQuestion) -> Iterator[Candidate]:
-        """The target is the most frequent answer (the first of equals); the references are all ten.
+        """The target is the most frequent answer (the first of equals); `answers` are all ten.
 
         Answers such as "unanswerable" stay: they are part of the official evaluation.
         """
         question = tidy(unit.question)
-        answers = [answer for a in unit.answers if (answer := tidy(a))]
-        if not question or not answers:
+        answers = tuple(map(tidy, unit.answers))
+        if not question or not any(answers):
             self.drop(TASK, "the question is empty" if not question else "no answer")
             return
-        draft = Draft(question=text(question), target=text(most_frequent(answers)), references=tuple(answers))
+        draft = Draft(question=text(question), target=text(most_frequent(filter(None, answers))), answers=answers)
         image = ImageFile(f"textvqa/{unit.image_id}.jpg", (f"textvqa/train_images/{unit.image_id}.jpg",))
         yield Candidate(TASK, str(unit.question_id), draft, image, {"image_classes": unit.image_classes})

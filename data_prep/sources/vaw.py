@@ -60,12 +60,13 @@ class Vaw(Source):
     licence = "Adobe Research License, non-commercial (annotations); the photos' own licences on Flickr"
     size = "0.1 GB, and the photos of Visual Genome"
     tasks = (TASK,)
+    version = 2
     files = (_part(1), _part(2), IMAGE_DATA, *IMAGES)
 
     def load(self) -> Sequence[Instance]:
         """One unit per thing."""
         instances = [instance for file in self.files[:2] for instance in read_json(self.raw.find(file), list[Instance])]
-        self.photos = vg_photos(self.raw)
+        self.photos = vg_photos(self.raw.find(IMAGE_DATA))
         unknown = next((one for one in instances if int(one.image_id) not in self.photos), None)
         if unknown is not None:
             raise DataError(
@@ -104,7 +105,7 @@ class Vaw(Source):
                         target=text(answer),
                         balance=Balance(answer, tuple(sorted(chosen)), "\0".join(sorted(chosen))),
                     ),
-                    vg_image(int(unit.image_id), photo.size),
+                    vg_image(int(unit.image_id), photo.size, coco_id=photo.coco_id),
                     {"object": unit.object_name},
                 )
                 return

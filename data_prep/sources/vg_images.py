@@ -1,14 +1,18 @@
 """The photos of Visual Genome, which GQA, VAW and Visual7W annotate too.
 
 ``image_data.json`` lists them with their sizes; about half of them are photos of MSCOCO, too, in another resolution.
-Its fields are ``image_id`` (``id`` in version 1.0), ``width``, ``height``, ``url``, ``coco_id`` and ``flickr_id``.
+Its fields are ``image_id`` (``id`` in version 1.0), ``width``, ``height``, ``url``, ``coco_id`` (null or -1 for none)
+and ``flickr_id``.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 
-from ofa_mi.data_prep.raw import RawFile, RawFolder
+from ofa_mi.data_prep.photos import coco_path, known_coco_id
+from ofa_mi.data_prep.raw import RawFile
 from ofa_mi.data_prep.reading import read_json
 from ofa_mi.data_prep.source import ImageFile
 from ofa_mi.errors import DataError
@@ -53,6 +57,9 @@ class Photo(msgspec.Struct, kw_only=True):
     height: int
     coco_id: int | None = None
 
+    def __post_init__(self) -> None:
+        self.coco_id = known_coco_id(self.coco_id)
+
     @property
     def number(self) -> int | None:
         """Its id in any version."""
@@ -64,26 +71,35 @@ class Photo(msgspec.Struct, kw_only=True):
         return self.width, self.height
 
 
-def vg_photos(raw: RawFolder) -> dict[int, Photo]:
+def vg_photos(path: Path) -> dict[int, Photo]:
     """Id → photo, of all of Visual Genome.
 
+    Args:
+        path: ``image_data.json``.
+
     Raises:
-        DataError: ``image_data.json`` is missing or not in the official format.
+        DataError: It is not in the official format.
     """
-    path = raw.find(IMAGE_DATA)
     photos = {photo.number: photo for photo in read_json(path, list[Photo])}
     if None in photos:
         raise DataError(f"{path}: an image has neither image_id nor id; download it again")
     return photos
 
 
-def vg_image(image_id: int | str, size: tuple[int, int] | None = None) -> ImageFile:
+def coco_ids(path: Path) -> dict[int, int]:
+    """Id in Visual Genome → id in MSCOCO, of the photos that are in both; as :func:`vg_photos`."""
+    return {number: photo.coco_id for number, photo in vg_photos(path).items() if photo.coco_id is not None}
+
+
+def vg_image(image_id: int | str, size: tuple[int, int] | None = None, *, coco_id: int | None = None) -> ImageFile:
     """The photo with this id, in either folder of Visual Genome or in that of GQA.
 
     Args:
         image_id: Its number in Visual Genome.
         size: ``(width, height)`` in pixels, if the annotations have it.
+        coco_id: Its number in MSCOCO; None if it is not there.
     """
     name = f"{image_id}.jpg"
+    same_as = None if coco_id is None else coco_path(coco_id)
     folders = ("visual_genome/VG_100K", "visual_genome/VG_100K_2", "gqa/images")
-    return ImageFile(f"visual_genome/{name}", tuple(f"{folder}/{name}" for folder in folders), size)
+    return ImageFile(f"visual_genome/{name}", tuple(f"{folder}/{name}" for folder in folders), size, same_as)

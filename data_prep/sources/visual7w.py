@@ -6,7 +6,8 @@ Official files: ``dataset_v7w_telling.json`` and ``dataset_v7w_pointing.json``, 
 chosen by people. In the pointing file answers are ids into ``boxes``: ``box_id``, ``x``, ``y``, ``width``, ``height``
 (pixels; a few corners are -1) and ``name``. Neither file has image sizes.
 
-The images are photos of Visual Genome, with its ids.
+The images are photos of Visual Genome, with its ids, but in copies of Visual7W's own, to which the boxes belong. So
+they have paths of their own, and are known as Visual Genome's photos, or as MSCOCO's where ``image_data.json`` says so.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from ofa_mi.data_prep.geometry import box_of
 from ofa_mi.data_prep.raw import RawFile
 from ofa_mi.data_prep.reading import decode, read_json, tidy
 from ofa_mi.data_prep.source import Candidate, ImageFile, Source
-from ofa_mi.data_prep.sources.vg_images import vg_image
+from ofa_mi.data_prep.sources.vg_images import IMAGE_DATA, coco_ids, vg_image
 from ofa_mi.errors import DataError
 
 PAGE = "http://ai.stanford.edu/~yukez/visual7w/"
@@ -99,16 +100,24 @@ class _Visual7W(Source):
 
     page = PAGE
     licence = LICENCE
+    version = 2
     split: str
 
     def read(self, kind: type) -> Any:
-        """The annotation file, decoded; keeps its path for errors."""
+        """The annotation file, decoded; keeps its path for errors, and which photos are MSCOCO's."""
         self.path = self.raw.find(self.files[0])
+        self.coco_ids = coco_ids(self.raw.find(IMAGE_DATA))
         return read_json(self.path, kind)
 
     def photos(self, images: Sequence[Photo]) -> list[Photo]:
         """The images of the split."""
         return [photo for photo in images if photo.split == self.split]
+
+    def photo(self, photo: Photo) -> ImageFile:
+        """Its image file, Visual7W's own copy."""
+        name = f"v7w_{photo.image_id}.jpg"
+        known_as = vg_image(photo.image_id, coco_id=self.coco_ids.get(photo.image_id)).photo
+        return ImageFile(f"visual7w/{name}", (f"visual7w/images/{name}",), same_as=known_as)
 
     def questions(self, photo: Photo, kind: type) -> list[Any]:
         """The questions about an image."""
@@ -148,6 +157,7 @@ class Visual7WTelling(_Visual7W):
             unpack="visual7w",
         ),
         IMAGES,
+        IMAGE_DATA,
     )
 
     def load(self) -> Sequence[Photo]:
@@ -160,7 +170,7 @@ class Visual7WTelling(_Visual7W):
             answer, *wrong = map(tidy, (entry.answer, *entry.multiple_choices))
             if not all((answer, *wrong)):
                 self.drop("visual7w_vqa", "an option is empty or has control characters")
-            elif candidate := self.candidate(entry, text(answer), [text(option) for option in wrong], photo_of(unit)):
+            elif candidate := self.candidate(entry, text(answer), [text(option) for option in wrong], self.photo(unit)):
                 yield candidate
 
 
@@ -180,6 +190,7 @@ class Visual7WPointing(_Visual7W):
             unpack="visual7w",
         ),
         IMAGES,
+        IMAGE_DATA,
     )
 
     def load(self) -> Sequence[Photo]:
@@ -193,7 +204,7 @@ class Visual7WPointing(_Visual7W):
 
     def convert(self, unit: Photo) -> Iterator[Candidate]:
         """The questions about one image."""
-        image = photo_of(unit)
+        image = self.photo(unit)
         size = self.raw.image_size(image.files)
         # An image that cannot be read is reported by the build with all others: until then, nothing is cut off.
         image, limits = replace(image, size=size), size or (float("inf"), float("inf"))
@@ -210,11 +221,6 @@ class Visual7WPointing(_Visual7W):
         if place == len(self.box_ids) or self.box_ids[place] != number:
             raise DataError(f"{self.path}: an answer is box {number}, which the file does not have; download it again")
         return box_of(*self.boxes[place].tolist(), image_size)
-
-
-def photo_of(photo: Photo) -> ImageFile:
-    """Its image file. Visual7W's own copy, to which the boxes belong, under the path that Visual Genome's photo has."""
-    return replace(vg_image(photo.image_id), files=(f"visual7w/images/v7w_{photo.image_id}.jpg",))
 
 
 def _as_scored(option: Text) -> object:

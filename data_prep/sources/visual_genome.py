@@ -81,12 +81,13 @@ class VisualGenome(Source):
 
     page = PAGE
     licence = LICENCE
+    version = 2
     annotations: ClassVar[RawFile]
     entry: ClassVar[type[Entry]]
 
     def load(self) -> Sequence[Unit]:
         """One unit per image, in the order of the annotation file."""
-        photos = vg_photos(self.raw)
+        photos = vg_photos(self.raw.find(IMAGE_DATA))
         entries = self.entries(self.annotations, self.entry)
         unknown = next((number for number in entries if number not in photos), None)
         if unknown is not None:
@@ -110,11 +111,9 @@ class VisualGenome(Source):
         return decode(content, kind, f"{self.raw.root / self.annotations.path}: image {number}")
 
     def candidate(self, unit: Unit, task: str, key: object, draft: Draft, **meta_data: Any) -> Candidate:
-        """A candidate on the unit's image; a photo of MSCOCO says so, because other data sets annotate it there."""
-        meta_data = {"image_id": unit.number, **meta_data}
-        if unit.photo.coco_id is not None:
-            meta_data["coco_id"] = unit.photo.coco_id
-        return Candidate(task, f"{unit.number}-{key}", draft, vg_image(unit.number, unit.photo.size), meta_data)
+        """A candidate on the unit's image."""
+        image = vg_image(unit.number, unit.photo.size, coco_id=unit.photo.coco_id)
+        return Candidate(task, f"{unit.number}-{key}", draft, image, {"image_id": unit.number, **meta_data})
 
     def up_to(self, task: str, found: Iterator[Any], nothing: str) -> list[Any]:
         """The first :data:`PER_IMAGE` of what was found in an image; if there is nothing, this is counted."""

@@ -108,6 +108,7 @@ class VqaV2(Source):
     page = PAGE
     licence = f"{ANNOTATIONS_LICENCE}; {LICENCE}"
     size = "0.03 GB, MSCOCO's annotations 0.3 GB, images 13.5 GB"
+    version = 2
     tasks = (OPEN, MATCHING)
     files = (QUESTIONS, ANNOTATIONS, INSTANCES, CAPTIONS, TRAIN_IMAGES)
 
@@ -187,14 +188,14 @@ class VqaV2(Source):
             yield self._matching(question, unit.image_id)
 
     def _open(self, question: Question, annotation: VqaAnnotation) -> Iterator[Candidate]:
-        """The target is the most frequent answer in its normal form; the references are the ten answers."""
+        """The target is the most frequent answer in its normal form; `answers` are all ten."""
         asked, target = tidy(question.question), tidy(annotation.multiple_choice_answer)
         if not asked or not target:
             self.drop(OPEN, "the question is empty" if not asked else "no answer")
             return
         answers = decode(annotation.answers, list[Answer], f"answers to question {question.question_id}")
-        references = tuple(answer for a in answers if (answer := tidy(a.answer)))
-        draft = Draft(question=text(asked), target=text(target), references=references)
+        given = tuple(tidy(answer.answer) for answer in answers)
+        draft = Draft(question=text(asked), target=text(target), answers=given)
         meta = {"question_type": annotation.question_type, "answer_type": annotation.answer_type}
         yield Candidate(OPEN, str(question.question_id), draft, coco_image(question.image_id), meta)
 

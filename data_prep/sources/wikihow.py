@@ -99,48 +99,43 @@ class WikiHow(Source):
             IMAGE_RELATIVE_TO_TEXT: self._ordering,
             TEXT_RELATIVE_TO_IMAGE: self._ordering,
         }
+        last = len(method.headlines) - 1
         for task in self.wanted:
-            for place in range(len(method.headlines)):
-                made = makers[task](method, place, task)
-                if made is not None:
+            ordering = task in (IMAGE_RELATIVE_TO_TEXT, TEXT_RELATIVE_TO_IMAGE)
+            for place in range(1, last) if ordering else range(last):
+                shown = (place - 1, place + 1) if ordering else (place,)
+                if not all(map(method.image, shown)):
+                    self.drop_without_image(task)
+                elif (made := makers[task](method, place, task)) is not None:
                     draft, image = made
                     split = "valid" if held_out(method.guide) else "train"
                     yield Candidate(task, f"{method.key}-{place}", draft, image, split=split)
 
-    def _generation(self, method: _MethodView, place: int, task: str) -> tuple[Draft, ImageFile] | None:
-        image = method.image(place)
-        if image is None or place + 1 == len(method.headlines):
-            return None
+    def _generation(self, method: _MethodView, place: int, task: str) -> tuple[Draft, ImageFile]:
         context = (method.goal, *method.headlines[:place])
         draft = Draft(
             context=tuple(map(text, context)),
             text=text(method.headlines[place]),
             target=text(method.headlines[place + 1]),
         )
-        return draft, image
+        return draft, method.image(place)
 
     def _selection(self, method: _MethodView, place: int, task: str) -> tuple[Draft, ImageFile] | None:
-        image = method.image(place)
         others = [text(headline) for i, headline in enumerate(method.headlines) if i not in (place, place + 1)]
-        if image is None or place + 1 == len(method.headlines) or not others:
-            return None
+        if not others:
+            return self.drop(task, "no other step to choose from")
         number = min(MAX_OPTIONS, 1 + len(others))
         rng = self.rng(task, f"{method.key}-{place}")
         draft = choice_of(text(method.headlines[place + 1]), others, rng, number=number, text=text(method.goal))
-        return draft and (draft, image)
+        return draft and (draft, method.image(place))
 
-    def _ordering(self, method: _MethodView, place: int, task: str) -> tuple[Draft, ImageFile] | None:
-        if not 0 < place < len(method.headlines) - 1:
-            return None
-        before, after = method.image(place - 1), method.image(place + 1)
-        if before is None or after is None:
-            return None
+    def _ordering(self, method: _MethodView, place: int, task: str) -> tuple[Draft, ImageFile]:
         rng = self.rng(task, f"{method.key}-{place}")
         image_is_next = coin(rng)
         answer_is_next = image_is_next == (task == IMAGE_RELATIVE_TO_TEXT)
         stated = text(f"{method.goal}: {method.headlines[place]}")
         draft = labelled(ORDER[0] if answer_is_next else ORDER[1], ORDER, rng, text=stated)
-        return draft, after if image_is_next else before
+        return draft, method.image(place + 1 if image_is_next else place - 1)
 
 
 class _MethodView:

@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 
 from ofa_mi.commands.evaluate import parse_instructions
+from ofa_mi.commands.model_options import add_device_option, add_weights_option
 from ofa_mi.commands.question_options import add_question_options
 from ofa_mi.errors import ConfigError
 
@@ -31,8 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bpe-dir", metavar="DIR", help="vocabulary files, for checkpoints without their own vocabulary"
     )
+    add_weights_option(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="directory of the analysis")
-    parser.add_argument("--device", help="where to compute, e.g. cpu or cuda:1; default: a GPU if there is one")
+    add_device_option(parser)
     parser.add_argument("--batch-size", type=int, default=16, help="prompts per batch")
 
     what = parser.add_argument_group("what is read")
@@ -81,7 +83,10 @@ def run(args: argparse.Namespace) -> int:
         registry=load_registry(
             *filter(None, (args.instruction_dir or "").split(os.pathsep)), language=args.instruction_language
         ),
-        load=lambda path: Predictor.from_checkpoint(path, bpe_dir=args.bpe_dir, device=args.device),
+        load=lambda path: Predictor.from_checkpoint(
+            path, bpe_dir=args.bpe_dir, weights=args.weights, device=args.device
+        ),
+        weights=args.weights,
     )
     print(shares_table(result))
     return 0

@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from ofa_mi import checkpoint
+from ofa_mi.commands.model_options import add_weights_option
 from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.errors import CheckpointError
 
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     convert.add_argument(
         "--bpe-dir", type=Path, help="put this vocabulary into the output, for a checkpoint that holds none"
     )
+    add_weights_option(convert)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         for name, value in describe(args.checkpoint).items():
             print(f"{name:<14}{value}")
     else:
-        convert(args.checkpoint, args.output, bpe_dir=args.bpe_dir)
+        convert(args.checkpoint, args.output, bpe_dir=args.bpe_dir, weights=args.weights)
         print(f"wrote {args.output}")
     return 0
 
@@ -61,20 +63,23 @@ def describe(path: Path) -> dict[str, str]:
         "embedding": "none" if embedding is None else f"{embedding.shape[0]:,} tokens x {embedding.shape[1]}",
         "vocabulary": "none: give --bpe-dir" if kept is None else f"{len(Vocabulary.from_state(kept)):,} entries",
         "updates": str(history[-1].get("num_updates", "not recorded")),
+        "averages": "yes: --weights ema" if checkpoint.has_average(state) else "no",
         "optimizer": "yes" if state.get("last_optimizer_state") else "no",
     }
 
 
-def convert(source: Path, output: Path, *, bpe_dir: Path | None = None) -> None:
-    """Write weights, settings and vocabulary of `source` to `output`.
+def convert(source: Path, output: Path, *, bpe_dir: Path | None = None, weights: str = "model") -> None:
+    """Write weights (`"model"`, or `"ema"`: their average), settings and vocabulary of `source` to `output`.
 
     Raises:
-        CheckpointError: A file cannot be read, `output` has another ending, or `bpe_dir` does not fit `source`.
+        CheckpointError: A file cannot be read or written, `output` has another ending, `bpe_dir` does not fit
+            `source`, or that holds no average.
         DataError: A file of `bpe_dir` is missing or wrong.
     """
     if output.suffix not in SUFFIXES:
         raise CheckpointError(f"{output}: its ending must be {' or '.join(SUFFIXES)}")
     state = checkpoint.read(source)
+    checkpoint.select_weights(state, weights, source)
     checkpoint.model_args(state, source)
     words = None
     if bpe_dir is not None:

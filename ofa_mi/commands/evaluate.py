@@ -14,6 +14,7 @@ import re
 from pathlib import Path
 
 from ofa_mi.commands.decoding_options import add_decoding_options
+from ofa_mi.commands.model_options import add_device_option, add_precision_option, add_weights_option
 from ofa_mi.commands.question_options import add_question_options
 from ofa_mi.errors import ConfigError
 from ofa_mi.evaluation.conditions import IMAGES, PERTURBATIONS, PROMPT_STYLES
@@ -27,8 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bpe-dir", metavar="DIR", help="vocabulary files, for a checkpoint without its own vocabulary"
     )
+    add_weights_option(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="directory of the run")
-    parser.add_argument("--device", help="where to compute, e.g. cpu or cuda:1; default: a GPU if there is one")
+    add_device_option(parser)
+    add_precision_option(parser)
     parser.add_argument("--batch-size", type=int, default=16, help="questions per batch")
     parser.add_argument("--shard", default="0/1", metavar="I/N", help="answer part I (from 0) of N parts")
 
@@ -78,8 +81,10 @@ def run(args: argparse.Namespace) -> int:
     predictor = Predictor.from_checkpoint(
         args.checkpoint,
         bpe_dir=args.bpe_dir,
+        weights=args.weights,
         device=args.device,
         generation=GenerationConfig(beam=args.beam, lenpen=args.lenpen, max_len=args.max_len),
+        precision=args.precision,
     )
     options = EvaluationOptions(
         tasks=tuple(args.tasks),
@@ -106,6 +111,7 @@ def run(args: argparse.Namespace) -> int:
             *filter(None, (args.instruction_dir or "").split(os.pathsep)), language=args.instruction_language
         ),
         checkpoint=args.checkpoint,
+        weights=args.weights,
     )
     if scores is None:
         print(f"part {args.shard} of {args.out} is done; other parts are not")

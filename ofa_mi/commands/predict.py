@@ -10,12 +10,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
 from pathlib import Path
 
 from ofa_mi.commands.decoding_options import add_decoding_options
-from ofa_mi.data.instance import Instance, Text, check_box, plain, text_from_json
+from ofa_mi.commands.model_options import add_device_option, add_precision_option, add_weights_option
+from ofa_mi.data.instance import Instance, Text, check_box, is_blank, plain, text_from_json
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.instructions.registry import OUTPUTS, TaskSpec, split_template
 from ofa_mi.instructions.rendering import render
@@ -32,16 +34,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bpe-dir", metavar="DIR", help="vocabulary files, for a checkpoint without its own vocabulary"
     )
-    parser.add_argument("--device", help="where to compute, e.g. cpu or cuda:1; default: a GPU if there is one")
+    add_weights_option(parser)
+    add_device_option(parser)
+    add_precision_option(parser)
 
     question = parser.add_argument_group("the question")
-    question.add_argument("--image", metavar="FILE", help="image that the question is about")
+    question.add_argument(
+        "--image",
+        metavar="FILE",
+        help="image that the question is about, turned upright if its EXIF data say how; regions are pixels of the "
+        "upright image, as a viewer shows it",
+    )
     question.add_argument(
         "--instruction",
         required=True,
         metavar="TEXT",
         help="what to do; {region}, {region_1}, {region_2}, {regions}, {options}, {text}, {question} and {context} "
-        "stand for what the other options give",
+        "stand for what the other options give; a brace itself is written twice, {{ or }}",
     )
     question.add_argument(
         "--options",
@@ -78,10 +87,15 @@ def run(args: argparse.Namespace) -> int:
     from ofa_mi.decoding.predictor import Predictor, Query
 
     generation = GenerationConfig(beam=args.beam, max_len=args.max_len)
-    image = load_image(Path(args.image), name="--image") if args.image else None
+    image = load_image(Path(args.image), name="--image", upright=True) if args.image else None
     instance = question_instance(args, image.size if image else None)
     predictor = Predictor.from_checkpoint(
-        args.checkpoint, bpe_dir=args.bpe_dir, device=args.device, generation=generation
+        args.checkpoint,
+        bpe_dir=args.bpe_dir,
+        weights=args.weights,
+        device=args.device,
+        generation=generation,
+        precision=args.precision,
     )
     prompt = build_prompt(args.instruction, instance, option_markers=predictor.option_markers)
     output = args.output or ("option" if args.options else "text")
@@ -100,6 +114,7 @@ def check_arguments(args: argparse.Namespace) -> None:
     Raises:
         ConfigError: Names the option and what to do.
     """
+    _check_texts(args)
     used = placeholders(args.instruction)
     if args.draw and Path(args.draw).suffix.lower() not in PICTURES:
         raise ConfigError(f"--draw {args.draw}: the name must end in {', '.join(PICTURES)}")
@@ -122,6 +137,17 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise ConfigError(f"--output {args.output} needs an image; give --image")
 
 
+def _check_texts(args: argparse.Namespace) -> None:
+    """Refuse texts that say nothing, or that are not Unicode and could be neither encoded nor printed."""
+    given = {name: getattr(args, name) for name in ("instruction", "text", "question", "context")}
+    texts = [(name, text) for name, text in given.items() if text is not None]
+    for name, text in [*texts, *(("options", option) for option in args.options or ())]:
+        if is_blank(text):
+            raise ConfigError(f"--{name}: {text!r} is empty")
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise ConfigError(f"--{name}: {text!r} is not UTF-8")
+
+
 def _check_regions(name: str, used: set[str], count: int) -> None:
     needed = REGION_PLACEHOLDERS.get(name)
     if not count or needed not in (None, count):
@@ -132,8 +158,11 @@ def _check_regions(name: str, used: set[str], count: int) -> None:
 
 
 def placeholders(instruction: str) -> set[str]:
-    """Names of the placeholders in an instruction; ConfigError for an unknown one."""
-    return set(split_template(instruction)[1::2])
+    """Names of the placeholders in an instruction; ConfigError for an unknown one, or a stray brace."""
+    try:
+        return set(split_template(instruction)[1::2])
+    except ConfigError as error:
+        raise ConfigError(f"--instruction: {error}") from None
 
 
 def question_instance(args: argparse.Namespace, image_size: tuple[int, int] | None) -> Instance:
@@ -164,16 +193,18 @@ def question_instance(args: argparse.Namespace, image_size: tuple[int, int] | No
 
 
 def parse_option(text: str) -> Text:
-    """An option as rich text: a JSON list is a region or a mixture of text and regions, all else is text."""
+    """An option as rich text: a JSON list is a region or a mixture of text and regions, all else is text.
+
+    Raises:
+        DataError: A list holds something else, or the option is empty.
+    """
+    option: Text = (text,)
     if text.startswith("["):
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError:
-            return (text,)
-        return text_from_json(value, _bad_option)
-    if not text.strip():
-        raise DataError("--options: an option is empty")
-    return (text,)
+        with contextlib.suppress(ValueError, RecursionError):  # not JSON: text that begins with a bracket
+            option = text_from_json(json.loads(text), _bad_option)
+    if is_blank(option):
+        raise DataError(f"--options: {text!r} is empty, which is no option")
+    return option
 
 
 def _bad_option(message: str):

@@ -23,7 +23,11 @@ def run(args: argparse.Namespace) -> int:
     from ofa_mi.evaluation.scoring import condition_label, score_run
     from ofa_mi.evaluation.tables import format_table
 
-    runs = {label: score_run(directory) for label, directory in labelled(args.runs).items()}
+    directories = labelled(args.runs)
+    for directory in directories.values():
+        if not directory.is_dir():  # scoring would make it, to write the scores
+            raise ConfigError(f"{directory}: no such run directory")
+    runs = {label: score_run(directory) for label, directory in directories.items()}
     print(format_table(runs))
     for label, scores in runs.items():
         if conditions := condition_label(scores):

@@ -6,8 +6,6 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ofa_mi.data.encoding import PromptEncoder
 from ofa_mi.data.instance import Instance
 from ofa_mi.data.regions import RegionCodec
@@ -17,6 +15,7 @@ from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.instructions.prompt import TextSegment
 from ofa_mi.instructions.registry import Registry, TaskSpec, load_registry, split_template
 from ofa_mi.instructions.rendering import render, render_target, render_task_name, task_name_text
+from ofa_mi.progress import progress_bar
 
 HELP = "build a compact vocabulary from data directories, for training a small model from scratch"
 
@@ -83,7 +82,7 @@ def corpus(
         for _ in range(min_count):
             yield from _instruction_texts(spec, encoder)
     for store in stores:
-        for i, instance in enumerate(tqdm(store, desc=f"read {store.path}", unit=" instances", leave=False)):
+        for i, instance in enumerate(progress_bar(store, desc=f"read {store.path}", unit="instances", leave=False)):
             spec = _spec(registry, instance)
             if spec.instructions:
                 prompt = render(spec, spec.instructions[i % len(spec.instructions)], instance)

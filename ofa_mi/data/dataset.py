@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import bisect
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -193,7 +192,7 @@ class MultiInstructDataset(FairseqDataset):
             target=self.encoder.target(render_target(spec, instance), size, name=name),
             image=self._image(store, instance),
             options=options,
-            confidence=_confidence(instance),
+            confidence=instance.confidence,
             instance=instance if self.options.keep_instances else None,
         )
 
@@ -287,11 +286,3 @@ class MultiInstructDataset(FairseqDataset):
     def size(self, index: int) -> int:
         """Same as :meth:`num_tokens`; encoding truncates, so nothing is ever too long."""
         return self.num_tokens(index)
-
-
-def _confidence(instance: Instance) -> float:
-    """Weight of an instance in the loss, ``meta_data["confidence"]``, 1 if it has none."""
-    value = instance.meta_data.get("confidence", 1.0)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise DataError(f"{instance.name}: confidence in meta_data must be a number from 0, found {value!r}")
-    return float(value)

@@ -213,7 +213,7 @@ def _shorten(pieces: Sequence[_Piece], room: int, name: str) -> None:
     if left < 0:
         raise DataError(
             f"{name or 'prompt'}: instruction, options and regions take {room - left + 2} tokens, "
-            f"but a source has room for {room + 2}; raise --max-src-length"
+            f"but a source has room for {room + 2} (--max-src-length of the training); make them shorter"
         )
     for i, piece in enumerate(texts):  # shortest first: what it does not need is shared by the longer ones
         share = min(len(piece.tokens), left // (len(texts) - i))

@@ -4,7 +4,7 @@ A text value may mention regions of the image, so every text field is *rich text
 string, a box ``[x0, y0, x1, y1]``, or a list that mixes the two, e.g.
 ``["why is ", [10, 20, 60, 90], " smiling?"]``. In Python it is always a tuple of pieces, each
 a ``str`` or a :data:`Box`. Boxes are absolute pixels of the original image, with
-``0 <= x0 < x1 <= width`` and ``0 <= y0 < y1 <= height``.
+``0 <= x0 < x1 <= width`` and ``0 <= y0 < y1 <= height``, at least a pixel wide and high.
 """
 
 from __future__ import annotations
@@ -12,12 +12,21 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, AnyStr
+
+import regex
 
 from ofa_mi.errors import DataError
 
 Box = tuple[float, float, float, float]
 Text = tuple["str | Box", ...]
+LEAST_SIDE = 1.0  # pixels of a box
+
+MAX_CONFIDENCE = 3.4e38  # what float32 holds
+MAX_PIXELS = 1 << 27  # 134 million of an image; a file may claim a size that no memory can hold
+BYTE_ORDER_MARK = "\ufeff"
+# White space, control and format characters, and what Unicode lets a font leave out; U+2800 is Braille without dots.
+_INVISIBLE = regex.compile(r"[\s\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\u2800]*")
 
 _FIELDS = frozenset(
     [
@@ -33,6 +42,7 @@ _FIELDS = frozenset(
         "target_txt",
         "target_set",
         "references",
+        "answers",
         "meta_data",
     ]
 )
@@ -55,8 +65,10 @@ class Instance:
         target: The answer: text, one of the options, or one or several boxes.
         target_set: For tasks whose answer is a set of options (output ``options``), those
             options; ``target`` is then empty.
-        references: Further answers that count as right (VQA has ten); never trained on.
-        meta_data: Whatever else the converter kept.
+        references: Further answers that count as right as the target; never trained on.
+        answers: What annotators answered, each as often as it was given (VQA has ten). Not all of them are right: they
+            serve VQA's accuracy and nothing else.
+        meta_data: Whatever else the converter kept. ``confidence`` in it weights the instance in the loss.
         where: ``file:line`` it was read from, for error messages.
     """
 
@@ -72,6 +84,7 @@ class Instance:
     target: Text = ()
     target_set: tuple[Text, ...] | None = None
     references: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
     meta_data: dict[str, Any] = field(default_factory=dict)
     where: str = ""
 
@@ -84,11 +97,12 @@ class Instance:
             where: ``file:line``, named in every error.
 
         Raises:
-            DataError: The line is not valid UTF-8 or JSON, a field is missing, unknown or
+            DataError: The line is blank, not valid UTF-8 or JSON, a field is missing, unknown or
                 malformed, or a box lies outside the image.
         """
         try:
             text = line if isinstance(line, str) else line.decode("utf-8")  # json.loads is laxer with bytes
+            text = line_content(text, where)
             record = json.loads(text)
             if "\\ud" in text.lower():  # an escape for half of a surrogate pair could be read but not written again
                 json.dumps(record, ensure_ascii=False).encode("utf-8")
@@ -121,6 +135,7 @@ class Instance:
             target=parser.text("target_txt"),
             target_set=parser.texts("target_set") if record.get("target_set") is not None else None,
             references=parser.references(),
+            answers=parser.strings("answers"),
             meta_data=parser.meta_data(),
             where=where,
         )
@@ -142,10 +157,16 @@ class Instance:
             "target_txt": text_to_json(self.target),
             "target_set": None if self.target_set is None else [text_to_json(o) for o in self.target_set],
             "references": list(self.references),
+            "answers": list(self.answers),
             "meta_data": self.meta_data,
         }
         keep_empty = ("options", "target_set")
         return {k: v for k, v in record.items() if v or (v is not None and k in keep_empty)}
+
+    @property
+    def confidence(self) -> float:
+        """Weight of the instance in the loss, from 0; 1 if it says none."""
+        return float(self.meta_data.get("confidence", 1))
 
     @property
     def name(self) -> str:
@@ -158,10 +179,14 @@ class Instance:
         return [*self.regions, *(piece for text in texts for piece in text if not isinstance(piece, str))]
 
     def _check(self, parser: _Parser) -> None:
-        if not self.target and self.target_set is None:
+        if is_blank(self.target) and (self.target or self.target_set is None):
             parser.fail("target_txt is missing or empty")
+        if any(map(is_blank, self.target_set or ())):
+            parser.fail("target_set holds an empty option")
         if self.image_path is not None and self.image_size is None:
             parser.fail("image_size is missing; it must give [width, height] of image_path")
+        if self.image_path is None and self.image_size is not None:
+            parser.fail("image_path is missing; image_size gives the size of an image")
         boxes = self.boxes()
         if boxes and self.image_size is None:
             parser.fail("has regions but no image")
@@ -170,7 +195,7 @@ class Instance:
 
 
 def check_box(box: Box, image_size: tuple[int, int], name: str) -> None:
-    """Raise :class:`DataError` naming ``name`` unless ``box`` is non-empty and inside the image.
+    """Raise :class:`DataError` naming ``name`` unless ``box`` is at least a pixel wide and high and inside the image.
 
     Args:
         box: ``(x0, y0, x1, y1)`` in pixels.
@@ -184,6 +209,26 @@ def check_box(box: Box, image_size: tuple[int, int], name: str) -> None:
         raise DataError(f"{name}: box {list(box)} is empty or reversed; it must have x0 < x1 and y0 < y1")
     if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
         raise DataError(f"{name}: box {list(box)} reaches outside the {width}x{height} image")
+    if x1 - x0 < LEAST_SIDE or y1 - y0 < LEAST_SIDE:
+        hint = "; boxes are in pixels, not in shares of the image" if max(box) <= 1 else ""
+        raise DataError(f"{name}: box {list(box)} is less than a pixel wide or high{hint}")
+
+
+def is_blank(text: str | Text) -> bool:
+    """Whether a text shows nothing: it has no box, and no character but white space and invisible ones."""
+    return all(isinstance(piece, str) and _INVISIBLE.fullmatch(piece) for piece in text)
+
+
+def line_content(line: AnyStr, where: str) -> AnyStr:
+    """A line of a file of instances without a byte order mark, which Windows puts at the start of a file.
+
+    Raises:
+        DataError: The line holds nothing but white space; names ``where``.
+    """
+    line = line.removeprefix(BYTE_ORDER_MARK if isinstance(line, str) else BYTE_ORDER_MARK.encode())
+    if not line.strip():
+        raise DataError(f"{where}: is blank; take the line out, or put back what it held")
+    return line
 
 
 def text_to_json(text: Text) -> Any:
@@ -263,6 +308,8 @@ class _Parser:
             return None
         if not isinstance(value, list) or len(value) != 2 or not all(type(v) is int and v > 0 for v in value):
             self.fail(f"image_size must be [width, height] in whole pixels, found {value!r}")
+        if value[0] * value[1] > MAX_PIXELS:
+            self.fail(f"image_size {value} is more than {MAX_PIXELS:,} pixels, the limit; make the image smaller")
         return tuple(value)
 
     def text(self, key: str) -> Text:
@@ -274,16 +321,27 @@ class _Parser:
 
     def context(self) -> tuple[Text, ...]:
         value = self.record.get("context")
-        return self.texts("context") if not isinstance(value, str) else ((value,),) if value else ()
+        parts = self.texts("context") if not isinstance(value, str) else ((value,),)
+        return tuple(part for part in parts if not is_blank(part))
 
     def references(self) -> tuple[str, ...]:
-        values = self.list("references")
+        values = self.strings("references")
+        if any(map(is_blank, values)):
+            self.fail(f"references holds the empty answer {next(filter(is_blank, values))!r}; leave it out")
+        return values
+
+    def strings(self, key: str) -> tuple[str, ...]:
+        values = self.list(key)
         if not all(isinstance(value, str) for value in values):
-            self.fail(f"references must be a list of strings, found {values!r}")
+            self.fail(f"{key} must be a list of strings, found {values!r}")
         return tuple(values)
 
     def meta_data(self) -> dict[str, Any]:
         value = self.record.get("meta_data")
         if value is not None and not isinstance(value, dict):
             self.fail(f"meta_data must be an object, found {value!r}")
-        return dict(value or {})
+        meta_data = dict(value or {})
+        confidence = meta_data.get("confidence", 1)
+        if not _is_number(confidence) or not 0 <= confidence <= MAX_CONFIDENCE:
+            self.fail(f"confidence in meta_data must be a number from 0, found {confidence!r}")
+        return meta_data

@@ -49,7 +49,7 @@ class RegionCodec:
             name: What an error message calls the box.
 
         Raises:
-            DataError: The box is empty, reversed or reaches outside the image.
+            DataError: The box is less than a pixel wide or high, reversed, or reaches outside the image.
         """
         check_box(box, image_size, name)
         box = mirror(box, image_size[0]) if flip else box

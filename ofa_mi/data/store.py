@@ -18,17 +18,18 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from ofa_mi.data.images import load_image
-from ofa_mi.data.instance import Box, Instance, Text
+from ofa_mi.data.instance import BYTE_ORDER_MARK, Box, Instance, Text
 from ofa_mi.data.sidecar import LARGE_FILE, Sidecar, choose_workers, ordered_map
 from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.errors import DataError
 from ofa_mi.instructions.prompt import OPTION_SEPARATOR, OPTIONS_MARKER
+from ofa_mi.progress import progress_bar
 
-INDEX_VERSION = 1  # raised when the index changes, or when what counts as a good line does
+INDEX_VERSION = 2  # raised when the index changes, or when what counts as a good line does
 CHUNK_BYTES = 1 << 24  # of the file, read by one worker at a time
+TAIL_BYTES = 1 << 12  # of the file, read at once to find the end of its last line
 CHUNK_ROWS = 1 << 14  # instances whose tokens are counted by one worker at a time
 
 # One instance: where its line lies, its number (from 1), its task (a number in task_names) and the
@@ -176,10 +177,12 @@ class LineStore(ABC):
     def _build_index(self, skip_bad: bool) -> tuple[np.ndarray, dict]:
         """Read and check every line; the rows of the index, and what else is kept with them."""
         found = _Found(self, skip_bad)
-        size = self.path.stat().st_size
+        size = content_end(self.path)
         chunks = [(start, min(start + CHUNK_BYTES, size)) for start in range(0, size, CHUNK_BYTES)]
         results = ordered_map(self._scan, chunks, choose_workers(self.path, self._workers))
-        with tqdm(total=size, unit="B", unit_scale=True, desc=f"index {self.path}", disable=size < LARGE_FILE) as bar:
+        with progress_bar(
+            desc=f"index {self.path}", total=size, unit="B", unit_scale=True, show=size >= LARGE_FILE
+        ) as bar:
             for (start, end), chunk in zip(chunks, results, strict=True):
                 found.add(chunk)
                 bar.update(end - start)
@@ -230,8 +233,8 @@ class LineStore(ABC):
 
         starts = range(0, len(self), CHUNK_ROWS)
         counts = ordered_map(count, starts, choose_workers(self.path, self._workers))
-        large = self.path.stat().st_size >= LARGE_FILE
-        parts = list(tqdm(counts, total=len(starts), desc=f"count tokens of {self.path}", disable=not large))
+        shown = {"desc": f"count tokens of {self.path}", "total": len(starts), "unit": "parts"}
+        parts = list(progress_bar(counts, **shown, show=self.path.stat().st_size >= LARGE_FILE))
         return np.concatenate([np.empty((0, 2), dtype=np.int32), *parts]).T.copy()  # len, 2 -> 2, len
 
 
@@ -278,6 +281,25 @@ def open_store(directory: Path, split: str, *, skip_bad: bool = False) -> LineSt
         return InstanceStore(path, skip_bad=skip_bad)
     found = find_tsv(Path(directory), split)
     return None if found is None else TsvStore(*found, skip_bad=skip_bad)
+
+
+def has_split(directory: Path, split: str) -> bool:
+    """Whether :func:`open_store` finds a split in a data directory."""
+    from ofa_mi.data.tsv import find_tsv
+
+    return (directory / f"{split}.jsonl").exists() or find_tsv(directory, split) is not None
+
+
+def content_end(path: Path) -> int:
+    """Bytes of a file of lines up to the end of the last one that is not blank; empty lines behind it mean nothing."""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - TAIL_BYTES)
+            if found := os.pread(file.fileno(), end - start, start).rstrip():
+                return start + len(found) if start or found != BYTE_ORDER_MARK.encode() else 0
+            end = start
+    return 0
 
 
 def count_tokens(instance: Instance, vocabulary: Vocabulary, text_case: str = "lower") -> tuple[int, int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,14 +18,18 @@ from typing import Any
 
 from PIL import Image
 
-from ofa_mi.data.images import load_image, open_image
-from ofa_mi.data.instance import Instance
+from ofa_mi.data.images import IMAGE_ERRORS, image_problem, load_image, open_image
+from ofa_mi.data.instance import MAX_CONFIDENCE, Instance, is_blank, line_content
 from ofa_mi.data.store import LineStore
 from ofa_mi.errors import ConfigError, DataError
 
 SEPARATOR = "&&"  # between several captions or answers
+CONFIDENCE_SEPARATOR = "|!+"  # between the confidence of an answer and the answer
 SPLITS = {"valid": ("valid", "val", "dev")}  # what else OFA calls a split
 ENTAILMENT = {"entailment": "yes", "neutral": "not sure", "contradiction": "no"}
+CAPTIONS = f"a caption, or several with {SEPARATOR} between them"
+ANSWERS = f"confidence{CONFIDENCE_SEPARATOR}answer, or several with {SEPARATOR} between them, and confidences from 0"
+SHOWN = 60  # characters of a cell in an error message; a cell in the wrong column may be an image
 BOX_TOLERANCE = 1.0  # pixels by which rounding may carry RefCOCO's boxes over the edge of the image
 
 
@@ -43,38 +48,47 @@ class TsvKind:
     fields: Callable[[dict[str, str], tuple[int, int]], dict[str, Any]]
 
 
+class _CellError(Exception):
+    """A cell does not hold what its column does: name of the column, and what that is."""
+
+
 def _caption(row: dict[str, str], image_size: tuple[int, int]) -> dict[str, Any]:
-    target, *references = row["caption"].split(SEPARATOR)
+    target, *references = _parts(row, "caption", CAPTIONS)
     return {"target_txt": target, "references": references}
 
 
 def _refcoco(row: dict[str, str], image_size: tuple[int, int]) -> dict[str, Any]:
-    box = [float(coordinate) for coordinate in row["region"].split(",")]
-    if len(box) != 4:
-        raise ValueError(f"expected a region x0,y0,x1,y1, found {row['region']!r}")
-    return {"text": row["text"], "target_txt": [_pull_inside(c, image_size[i % 2]) for i, c in enumerate(box)]}
+    box = [_number(coordinate) for coordinate in row["region"].split(",")]
+    if len(box) != 4 or not all(map(math.isfinite, box)):
+        raise _CellError("region", "a region x0,y0,x1,y1 in pixels")
+    box = [_pull_inside(coordinate, image_size[i % 2]) for i, coordinate in enumerate(box)]
+    return {"text": _text(row, "text"), "target_txt": box}
 
 
 def _vqa(row: dict[str, str], image_size: tuple[int, int]) -> dict[str, Any]:
     answers = {}
-    for item in row["answer"].split(SEPARATOR):
-        confidence, _, answer = item.partition("|!+")
-        answers[answer] = float(confidence)
+    for item in _parts(row, "answer", ANSWERS):
+        confidence, separator, answer = item.partition(CONFIDENCE_SEPARATOR)
+        if not separator or not 0 <= (value := _number(confidence)) <= MAX_CONFIDENCE:
+            raise _CellError("answer", ANSWERS)
+        if not is_blank(answer):
+            answers[answer] = value
+    if not answers:
+        raise _CellError("answer", ANSWERS)
     target = max(answers, key=answers.__getitem__)
-    others = [answer for answer in answers if answer != target]
     return {
-        "question": row["question"],
+        "question": _text(row, "question"),
         "target_txt": target,
-        "references": others,
-        "meta_data": {"confidence": answers[target]},
+        # The other answers are those of a minority of annotators: neither right nor a list of their answers.
+        "meta_data": {"confidence": answers[target], "confidences": answers},
     }
 
 
 def _snli_ve(row: dict[str, str], image_size: tuple[int, int]) -> dict[str, Any]:
     if row["label"] not in ENTAILMENT:
-        raise ValueError(f"expected a label among {', '.join(ENTAILMENT)}, found {row['label']!r}")
+        raise _CellError("label", f"one of {', '.join(ENTAILMENT)}")
     return {
-        "text": row["hypothesis"],
+        "text": _text(row, "hypothesis"),
         "options": list(ENTAILMENT.values()),
         "target_txt": ENTAILMENT[row["label"]],
         "meta_data": {"caption": row["caption"]},
@@ -116,37 +130,62 @@ class TsvStore(LineStore):
         skip_bad: bool = False,
         workers: int = 0,
     ) -> None:
+        self.reader = TsvReader(path, kind, columns)
+        super().__init__(path, skip_bad=skip_bad, workers=workers)
+
+    def load_image(self, instance: Instance) -> Image.Image:
+        offset = int(instance.image_path.rpartition("@")[2])
+        row = self._rows[bisect_left(self._rows["offset"], offset)]
+        data = self.reader.image(self._read(offset, row["length"]), instance.name)
+        return load_image(BytesIO(data), name=instance.name, size=instance.image_size)
+
+    def _format(self) -> str:
+        return f"{self.reader.kind} {sorted(self.reader.columns.items())}"
+
+    def _parse(self, line: bytes, where: str, offset: int, image_size: tuple[int, int] | None = None) -> Instance:
+        return self.reader.instance(line, where, offset, image_size)
+
+    def _check_image(self, instance: Instance) -> None:
+        """Nothing: the image lies on the line, and parsing has read its size."""
+
+
+class TsvReader:
+    """What the lines of one of OFA's files mean; arguments and errors as those of :class:`TsvStore`."""
+
+    def __init__(self, path: str | Path, kind: str, columns: Mapping[str, int] | None = None) -> None:
         if kind not in KINDS:
             raise ConfigError(f"{path}: unknown kind of TSV file {kind!r}; known kinds are {', '.join(KINDS)}")
         known = KINDS[kind].columns
         unknown = sorted(set(columns or {}) - set(known))
         if unknown:
             raise ConfigError(f"{path}: {kind} files have no column {unknown[0]!r}; they have {', '.join(known)}")
-        self.kind = kind
+        self.path, self.kind = Path(path), kind
         self.columns = {**known, **(columns or {})}
-        super().__init__(path, skip_bad=skip_bad, workers=workers)
 
-    def load_image(self, instance: Instance) -> Image.Image:
-        offset = int(instance.image_path.rpartition("@")[2])
-        row = self._rows[bisect_left(self._rows["offset"], offset)]
-        cells = self._cells(self._read(offset, row["length"]), instance.name)
-        data = self._decode(cells[self.columns["image"]], instance.name)
-        return load_image(BytesIO(data), name=instance.name, size=instance.image_size)
+    def image(self, line: bytes, name: str) -> bytes:
+        """The encoded image on a line; ``name`` is the instance's in an error."""
+        return self._decode(self._cells(line, name)[self.columns["image"]], name)
 
-    def _format(self) -> str:
-        return f"{self.kind} {sorted(self.columns.items())}"
+    def instance(self, line: bytes, where: str, offset: int, image_size: tuple[int, int] | None = None) -> Instance:
+        """The instance on a line.
 
-    def _parse(self, line: bytes, where: str, offset: int, image_size: tuple[int, int] | None = None) -> Instance:
+        Args:
+            line: The line.
+            where: ``file:line``, named in every error.
+            offset: Where it begins in the file, in bytes.
+            image_size: ``(width, height)`` of its image in pixels where it is known; None to read it.
+
+        Raises:
+            DataError: The line is bad.
+        """
         cells = self._cells(line, where)
-        try:
-            row = {name: cells[i].decode("utf-8").strip() for name, i in self.columns.items() if name != "image"}
-        except UnicodeDecodeError as error:
-            raise DataError(f"{where}: not UTF-8 (byte {error.start}: {error.reason})") from None
+        row = {name: self._decoded(cells[i], name, where) for name, i in self.columns.items() if name != "image"}
         kind, size = KINDS[self.kind], image_size or self._image_size(cells[self.columns["image"]], where)
         try:
             fields = kind.fields(row, size)
-        except ValueError as error:
-            raise DataError(f"{where}: {error}") from None
+        except _CellError as error:
+            name, form = error.args
+            raise DataError(f"{self._cell(name, where)} must hold {form}, found {_shortened(row[name])!r}") from None
         record = {
             "unique_id": f"{row['id']}@{offset}",
             "task_name": kind.task_name,
@@ -155,31 +194,39 @@ class TsvStore(LineStore):
         }
         return Instance.from_record({**record, **fields}, where)
 
-    def _check_image(self, instance: Instance) -> None:
-        """Nothing: the image lies on the line, and parsing has read its size."""
-
     def _cells(self, line: bytes, where: str) -> list[bytes]:
-        cells = line.rstrip(b"\r\n").split(b"\t")
+        cells = line_content(line, where).rstrip(b"\r\n").split(b"\t")
         if len(cells) <= max(self.columns.values()):
+            places = ", ".join(f"{name} in {i + 1}" for name, i in self.columns.items())
             raise DataError(
                 f"{where}: expected at least {max(self.columns.values()) + 1} columns, found {len(cells)}; "
-                f"is it a {self.kind} file?"
+                f"is it a {self.kind} file, with {places} and tabs between the columns?"
             )
         return cells
+
+    def _cell(self, name: str, where: str) -> str:
+        """How an error message names a cell of a line."""
+        return f"{where}: column {self.columns[name] + 1} ({name})"
+
+    def _decoded(self, cell: bytes, name: str, where: str) -> str:
+        try:
+            return cell.decode("utf-8").strip()
+        except UnicodeDecodeError as error:
+            raise DataError(f"{self._cell(name, where)} is not UTF-8 (byte {error.start}: {error.reason})") from None
 
     def _image_size(self, cell: bytes, where: str) -> tuple[int, int]:
         try:
             with open_image(BytesIO(self._decode(cell, where))) as image:
                 return image.size
-        except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
-            raise DataError(f"{where}: its image cannot be read ({error})") from None
+        except IMAGE_ERRORS as error:
+            raise DataError(f"{self._cell('image', where)} {image_problem(error)}") from None
 
     def _decode(self, cell: bytes, where: str) -> bytes:
         """Bytes of the image, from either alphabet of base64."""
         try:
             return base64.b64decode(cell.translate(bytes.maketrans(b"-_", b"+/")), validate=True)
         except binascii.Error as error:
-            raise DataError(f"{where}: its image is not valid base64 ({error})") from None
+            raise DataError(f"{self._cell('image', where)} must hold an image in base64 ({error})") from None
 
 
 def find_tsv(directory: Path, split: str) -> tuple[Path, str] | None:
@@ -199,6 +246,42 @@ def find_tsv(directory: Path, split: str) -> tuple[Path, str] | None:
         files = ", ".join(path.name for path, _ in found)
         raise DataError(f"{directory}: several files hold the split {split}: {files}; give each a directory of its own")
     return found[0] if found else None
+
+
+def tsv_splits(directory: Path) -> list[str]:
+    """Names of the splits for which a folder has files of OFA's, as :func:`find_tsv` takes them."""
+    names = {name: split for split, others in SPLITS.items() for name in others}
+    found = [
+        path.stem.rpartition("_")[2] for path in sorted(directory.glob("*.tsv")) if path.stem.startswith((*KINDS,))
+    ]
+    return list(dict.fromkeys(names.get(name, name) for name in found))
+
+
+def _parts(row: dict[str, str], name: str, form: str) -> list[str]:
+    """What stands between the separators of a cell; empty parts, such as one behind the last separator, are none."""
+    parts = [part.strip() for part in row[name].split(SEPARATOR) if not is_blank(part)]
+    if not parts:
+        raise _CellError(name, form)
+    return parts
+
+
+def _text(row: dict[str, str], name: str) -> str:
+    """A cell that must not be empty."""
+    if is_blank(row[name]):
+        raise _CellError(name, "text")
+    return row[name]
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+def _number(text: str) -> float:
+    """The number that a text is; not a number if it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _pull_inside(coordinate: float, side: int) -> float:

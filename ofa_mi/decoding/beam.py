@@ -53,10 +53,10 @@ class GenerationConfig:
     def __post_init__(self) -> None:
         if self.beam < 1:
             raise ConfigError(f"beam must be at least 1, not {self.beam}")
-        if not 0 <= self.min_len <= self.max_len:
-            raise ConfigError(
-                f"0 <= min_len <= max_len must hold, found min_len {self.min_len}, max_len {self.max_len}"
-            )
+        if self.min_len < 0:
+            raise ConfigError(f"min_len must be at least 0, not {self.min_len}")
+        if self.max_len < self.min_len:
+            raise ConfigError(f"max_len must be at least {self.min_len}, the least length, not {self.max_len}")
         if self.no_repeat_ngram < 0:
             raise ConfigError(f"no_repeat_ngram must be 0 (off) or positive, not {self.no_repeat_ngram}")
 

@@ -10,7 +10,7 @@ Three modes:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,11 +20,12 @@ from torch import Tensor
 
 from ofa_mi import checkpoint
 from ofa_mi.data.collation import pad_right
-from ofa_mi.data.encoding import PromptEncoder
+from ofa_mi.data.encoding import REGION_TOKENS, PromptEncoder
 from ofa_mi.data.images import ImageTransform
 from ofa_mi.data.instance import Box, Text
 from ofa_mi.data.regions import RegionCodec
-from ofa_mi.decoding.beam import GenerationConfig, generate
+from ofa_mi.decoding.beam import GenerationConfig
+from ofa_mi.decoding.kinds import generate_answers
 from ofa_mi.decoding.ranking import rank_options
 from ofa_mi.decoding.trie import Automaton, OptionSetGrammar, RegionGrammar, Trie
 from ofa_mi.errors import ConfigError
@@ -34,7 +35,6 @@ from ofa_mi.precision import autocast, check_precision
 
 DEFAULT_PATCH_IMAGE_SIZE, DEFAULT_MAX_IMAGE_SIZE = 480, 512  # of checkpoints that do not say; the released ones
 MODES = ("generate", "constrained", "rank")
-REGION_TOKENS = 4
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,7 @@ class Predictor:
         path: str | Path,
         *,
         bpe_dir: str | Path | None = None,
+        weights: str = "model",
         device: str | torch.device | None = None,
         generation: GenerationConfig | None = None,
         precision: str = "fp32",
@@ -136,6 +137,7 @@ class Predictor:
         Args:
             path: Checkpoint of fairseq-train, or of the released format.
             bpe_dir: Folder of the vocabulary's files, for a checkpoint without a vocabulary of its own.
+            weights: ``"model"``, or ``"ema"`` for the averaged weights of training with ``--store-ema``.
             device: Where to compute; None takes a GPU if there is one.
             generation: Settings of the search.
             precision: As in the constructor.
@@ -145,7 +147,7 @@ class Predictor:
             ConfigError: There is no such device, or it lacks the precision.
         """
         device = _usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        loaded = checkpoint.load(path, bpe_dir=bpe_dir)
+        loaded = checkpoint.load(path, bpe_dir=bpe_dir, weights=weights)
         task = loaded.task_config
         size = task.get("patch_image_size", DEFAULT_PATCH_IMAGE_SIZE)
         encoder = PromptEncoder(
@@ -178,13 +180,17 @@ class Predictor:
         """
         if mode not in MODES:
             raise ConfigError(f"unknown mode {mode!r}; choose one of {', '.join(MODES)}")
-        predictions: list[Prediction | None] = [None] * len(queries)
+        if not queries:
+            return []
         if mode == "rank":
-            return self._rank(queries) if queries else []
-        for rows, config in self._groups(queries):
-            for row, prediction in zip(rows, self._search([queries[row] for row in rows], mode, config), strict=True):
-                predictions[row] = prediction
-        return predictions
+            return self._rank(queries)
+        allowed = [self._automaton(query) for query in queries] if mode == "constrained" else None
+        outputs = [query.output for query in queries]
+        with autocast(self.precision, self.device):
+            found = generate_answers(self.model, self.net_input(queries), outputs, self.generation, allowed=allowed)
+        return [
+            self._prediction(query, best.tokens, best.score) for query, (best, *_) in zip(queries, found, strict=True)
+        ]
 
     def net_input(self, queries: Sequence[Query]) -> dict[str, Tensor | None]:
         """The encoder's inputs for ``queries`` as one batch; images only of those that have one.
@@ -208,22 +214,6 @@ class Predictor:
             rows = {id(image): row for row, image in enumerate(different)}
             inputs["patch_index"] = torch.tensor([rows[id(image)] for image in present], device=self.device)
         return inputs
-
-    def _groups(self, queries: Sequence[Query]) -> Iterator[tuple[list[int], GenerationConfig]]:
-        """Rows of the queries that are decoded with the same settings, and these settings."""
-        region = replace(self.generation, min_len=REGION_TOKENS, max_len=REGION_TOKENS, no_repeat_ngram=0)
-        for wants_region, config in ((True, region), (False, self.generation)):
-            rows = [row for row, query in enumerate(queries) if (query.output == "region") == wants_region]
-            if rows:
-                yield rows, config
-
-    def _search(self, queries: Sequence[Query], mode: str, config: GenerationConfig) -> list[Prediction]:
-        allowed = [self._automaton(query) for query in queries] if mode == "constrained" else None
-        with autocast(self.precision, self.device):
-            results = generate(self.model, self.net_input(queries), config, allowed=allowed)
-        return [
-            self._prediction(query, best.tokens, best.score) for query, (best, *_) in zip(queries, results, strict=True)
-        ]
 
     def _rank(self, queries: Sequence[Query]) -> list[Prediction]:
         for query in queries:

@@ -29,16 +29,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ofa_mi.data.files import atomic_write
 from ofa_mi.decoding.predictor import Predictor, Query
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation.attention_plots import HeatMaps, Shares, heat_map_figure, layers_shown, share_figure
-from ofa_mi.evaluation.runner import EvaluationOptions, Plan, Question, file_hash
+from ofa_mi.evaluation.runner import EvaluationOptions, Plan, Question, file_hash, weights_hash
 from ofa_mi.instructions.prompt import RegionSegment
 from ofa_mi.instructions.registry import Registry, default_registry
 from ofa_mi.kernels import position_bias
+from ofa_mi.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -155,6 +155,7 @@ def analyse(
     *,
     registry: Registry | None = None,
     load: Callable[[Path], Predictor] = Predictor.from_checkpoint,
+    weights: str = "model",
     progress: bool = True,
 ) -> dict[str, Any]:
     """Measure every checkpoint that ``out_dir`` does not hold yet, then write numbers, table, plot and heat maps.
@@ -166,6 +167,7 @@ def analyse(
         options: What to measure and to show.
         registry: Tasks; None for the packaged ones.
         load: Makes a predictor of a checkpoint.
+        weights: Which of a checkpoint's weights ``load`` takes, ``"model"`` or ``"ema"``.
         progress: Show a progress bar.
 
     Returns:
@@ -178,7 +180,7 @@ def analyse(
         DataError: An instance cannot be used.
     """
     out_dir, registry = Path(out_dir), registry or default_registry()
-    hashes = {name: file_hash(path) for name, path in checkpoints.items()}
+    hashes = {name: weights_hash(path, weights) for name, path in checkpoints.items()}
     selection = Selection(data_dirs, options, registry)
     measured = {}
     for name, path in checkpoints.items():
@@ -283,7 +285,7 @@ def measure(predictor: Predictor, selection: Selection, name: str, *, progress: 
     parts, size = selection.questions(predictor), selection.options.selection.batch_size
     rows: list[dict[str, Any]] = []
     maps: dict[tuple, dict[str, Any]] = {}
-    with tqdm(total=sum(map(len, parts)), unit="prompts", desc=name, disable=not progress) as bar:
+    with progress_bar(desc=name, total=sum(map(len, parts)), unit="prompts", show=progress) as bar:
         for questions in parts:
             for start in range(0, len(questions), size):
                 batch = questions[start : start + size]

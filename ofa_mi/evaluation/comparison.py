@@ -1,8 +1,9 @@
 """Two runs side by side: is one better than the other, or could it be luck?
 
 Both answered the same instances, so every instance is compared with itself. Its score is the mean over the
-instructions of its run, by the task's primary metric; the number of instructions may differ, as it does between
-instructions and task names. What is compared with what, and what is not, is said in words.
+instructions of its run, by the task's primary metric, computed anew for both, so that the rules are the same; the
+number of instructions may differ, as it does between instructions and task names. What is compared with what, and
+what is not, is said in words.
 """
 
 from __future__ import annotations
@@ -17,9 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from ofa_mi.errors import DataError
 from ofa_mi.evaluation.metrics import get_metric
-from ofa_mi.evaluation.predictions import Record, read_predictions
+from ofa_mi.evaluation.predictions import Record
 from ofa_mi.evaluation.protocol import sensitivity_report
 from ofa_mi.evaluation.resampling import (
     PERMUTATIONS,
@@ -31,7 +31,13 @@ from ofa_mi.evaluation.resampling import (
     interval,
     sign_flip_p,
 )
-from ofa_mi.evaluation.scoring import PREDICTIONS, SECTION_OF_SPLIT, replicated_aggregate, replicated_sensitivity
+from ofa_mi.evaluation.scoring import (
+    PREDICTIONS,
+    SECTION_OF_SPLIT,
+    replicated_aggregate,
+    replicated_sensitivity,
+    scored_records,
+)
 from ofa_mi.instructions.spec import EXTRA_GROUP
 
 TITLES = {"zero_shot": "Zero-shot tasks", "trained": "Trained tasks"}
@@ -96,7 +102,7 @@ class _Instance:
         """Whether the right answers and the options are the same, in whatever order the options are."""
         return all(
             sorted(map(repr, getattr(self.record, name) or ())) == sorted(map(repr, getattr(other.record, name) or ()))
-            for name in ("references", "target_boxes", "target_set", "options")
+            for name in ("references", "answers", "target_boxes", "target_set", "options")
         )
 
 
@@ -130,13 +136,11 @@ class _Run:
     @classmethod
     def read(cls, directory: Path) -> _Run:
         tasks: dict[str, _Task] = {}
-        for record in read_predictions(directory / PREDICTIONS):
+        for record in scored_records(directory / PREDICTIONS):
             task = tasks.setdefault(record.task, _Task(record))
             instance = task.instances.setdefault(record.unique_id, _Instance(record))
             instance.scores[record.instruction] = next(iter(record.scores.values()))
             task.instructions.add(record.instruction)
-        if not tasks:
-            raise DataError(f"{directory / PREDICTIONS}: holds no prediction")
         return cls(tasks)
 
     @property

@@ -22,7 +22,7 @@ from ofa_mi.data.seeding import generator
 from ofa_mi.errors import ConfigError
 from ofa_mi.instructions.registry import Registry
 from ofa_mi.instructions.rendering import inputs_template, task_name_template
-from ofa_mi.instructions.spec import REWORDED, TaskSpec, split_template
+from ofa_mi.instructions.spec import REWORDED, TaskSpec, join_template, split_template
 
 PROMPT_STYLES = ("instruction", "task-name", "options-only")
 PERTURBATIONS = ("none", "option-order", "typos", "upper-case", "paraphrase", "other-task")
@@ -165,13 +165,13 @@ def add_typos(template: str, *, seed: int, name: str) -> str:
     for chosen in sorted(rng.choice(len(places), count, replace=False).tolist()) if places else []:
         i, j = places[chosen]
         words[i][j] = _typo(words[i][j], rng)
-    return "".join("{" + part + "}" if place % 2 else " ".join(words[place]) for place, part in enumerate(parts))
+    return join_template(part if place % 2 else " ".join(words[place]) for place, part in enumerate(parts))
 
 
 def upper_case(template: str) -> str:
     """The template with its own words in capital letters; placeholders stay."""
     parts = split_template(template)
-    return "".join("{" + part + "}" if place % 2 else part.upper() for place, part in enumerate(parts))
+    return join_template(part if place % 2 else part.upper() for place, part in enumerate(parts))
 
 
 def exchange(images: Sequence[_Image], *, seed: int, name: str) -> dict[_Image, _Image]:

@@ -16,14 +16,15 @@ from dataclasses import dataclass
 from ofa_mi.data.encoding import Answer
 from ofa_mi.data.instance import Box, Instance, Text
 from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.evaluation.answers import canonical, normalise, says_something
 from ofa_mi.evaluation.boxes import box_iou, closest, count_matches
+from ofa_mi.evaluation.rouge import rouge_l_f
+from ofa_mi.evaluation.vqa import AGREEMENT, agreement
 from ofa_mi.instructions.prompt import OPTION_SEPARATOR
 from ofa_mi.instructions.registry import TaskSpec
 from ofa_mi.instructions.rendering import EMPTY_SET
 
 IOU_THRESHOLD = 0.5
-# VQA's formula takes an answer as fully right when three of the other annotators gave it.
-VQA_AGREEMENT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ class Truth:
 
     Attributes:
         references: Right answers as text: the target's text (unless it is boxes only), then the
-            instance's further references.
+            instance's further references. Those that say nothing are left out: silence is never right.
+        answers: What annotators answered, for VQA's accuracy only.
         boxes: Boxes of the target.
         options: The options that could be chosen from; None if the task has none.
         target_set: The options that make up the answer of a task whose answer is a set, else None.
@@ -44,6 +46,10 @@ class Truth:
     options: tuple[Text, ...] | None = None
     target_set: tuple[Text, ...] | None = None
     name: str = "instance"
+    answers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "references", tuple(filter(says_something, self.references)))
 
     @classmethod
     def of(cls, instance: Instance) -> Truth:
@@ -55,6 +61,7 @@ class Truth:
             options=instance.options,
             target_set=instance.target_set,
             name=instance.name,
+            answers=instance.answers,
         )
 
 
@@ -148,15 +155,6 @@ def boxes_of(text: Text) -> tuple[Box, ...]:
     return tuple(piece for piece in text if not isinstance(piece, str))
 
 
-def normalise(text: str) -> str:
-    """``text`` as accuracy compares it: lower case, white space collapsed, no final punctuation.
-
-    A text of nothing but punctuation stays what it is.
-    """
-    text = " ".join(text.lower().split())
-    return text.rstrip(".,;:!? ") or text
-
-
 # -- text
 
 
@@ -164,6 +162,7 @@ def normalise(text: str) -> str:
 def accuracy(answer: Answer, truth: Truth) -> float:
     """Exact match with a reference after lower-casing, collapsing white space and dropping final punctuation.
 
+    What cannot be seen makes no difference: two codes of one character, zero-width characters, typographic quotes.
     An option that mentions regions ("[box] points at [box]") is matched when its text is, and each
     of its boxes overlaps the generated one in its place with IoU 0.5 or more.
     """
@@ -174,39 +173,24 @@ def accuracy(answer: Answer, truth: Truth) -> float:
 
 @metric("text", "option")
 def rouge_l(answer: Answer, truth: Truth) -> float:
-    """ROUGE-L F-measure with Porter stemming, the best over the references (``rouge-score`` package)."""
-    references = _references(truth, "rouge_l")
-    if not answer.text:
-        return 0.0
-    scorer = _rouge_scorer()
-    return 100.0 * max(scorer.score(reference, answer.text)["rougeL"].fmeasure for reference in references)
+    """ROUGE-L F-measure with Porter stemming, the best over the references (``rouge-score``, for any script)."""
+    return 100.0 * max(rouge_l_f(answer.text, reference) for reference in _references(truth, "rouge_l"))
 
 
 @metric("text")
 def vqa_accuracy(answer: Answer, truth: Truth) -> float:
     """VQA's accuracy: mean over leave-one-out subsets of the annotators' answers of min(matches / 3, 1).
 
-    The annotators' answers are the instance's ``references`` without its target; answers are
-    compared as accuracy compares them. Antol et al. 2015, https://visualqa.org/evaluation.html.
+    Answers are compared as the official script compares them. Antol et al. 2015,
+    https://visualqa.org/evaluation.html.
     """
-    annotated = truth.references[1:]
-    if len(annotated) <= VQA_AGREEMENT:
+    if len(truth.answers) <= AGREEMENT:
         raise DataError(
-            f"{truth.name}: vqa_accuracy needs the annotators' answers (VQA has ten) in references, "
-            f"found {len(annotated)}; at least {VQA_AGREEMENT + 1} are needed"
+            f"{truth.name}: vqa_accuracy needs the annotators' answers (VQA has ten) in answers, found "
+            f"{len(truth.answers)}; at least {AGREEMENT + 1} are needed. Where older data have them in references, "
+            "convert it again"
         )
-    given = normalise(answer.text)
-    matches = [normalise(reference) == given for reference in annotated]
-    left_out = [min((sum(matches) - match) / VQA_AGREEMENT, 1.0) for match in matches]
-    return 100.0 * sum(left_out) / len(left_out)
-
-
-@functools.cache
-def _rouge_scorer():
-    # Imported on first use: it brings NLTK, which takes longer to import than everything else here.
-    from rouge_score.rouge_scorer import RougeScorer
-
-    return RougeScorer(["rougeL"], use_stemmer=True)
+    return 100.0 * agreement(answer.text, truth.answers)
 
 
 def _references(truth: Truth, metric_name: str) -> tuple[str, ...]:
@@ -232,12 +216,12 @@ def _same_boxes(given: Sequence[Box], wanted: Sequence[Box]) -> bool:
 
 def corpus_bleu(texts: Sequence[str], references: Sequence[Sequence[str]]) -> float:
     """sacrebleu's corpus BLEU, lower-cased; each text may have any number of references."""
-    return _sacrebleu("BLEU", lowercase=True).corpus_score(list(texts), _streams(references)).score
+    return _sacrebleu("BLEU", lowercase=True).corpus_score(_canonical(texts), _streams(references)).score
 
 
 def corpus_chrf(texts: Sequence[str], references: Sequence[Sequence[str]]) -> float:
     """sacrebleu's corpus chrF2, lower-cased; each text may have any number of references."""
-    return _sacrebleu("CHRF", lowercase=True).corpus_score(list(texts), _streams(references)).score
+    return _sacrebleu("CHRF", lowercase=True).corpus_score(_canonical(texts), _streams(references)).score
 
 
 @metric("text", corpus=corpus_bleu)
@@ -247,13 +231,14 @@ def bleu(answer: Answer, truth: Truth) -> float:
     The score of one instance is sentence BLEU with the effective order, for looking at, not for averaging.
     """
     scorer = _sacrebleu("BLEU", lowercase=True, effective_order=True)
-    return scorer.sentence_score(answer.text, list(_references(truth, "bleu"))).score
+    return scorer.sentence_score(canonical(answer.text), _canonical(_references(truth, "bleu"))).score
 
 
 @metric("text", corpus=corpus_chrf)
 def chrf(answer: Answer, truth: Truth) -> float:
     """chrF2 of ``sacrebleu``, over the corpus; lower-cased, because prompts and targets are."""
-    return _sacrebleu("CHRF", lowercase=True).sentence_score(answer.text, list(_references(truth, "chrf"))).score
+    scorer = _sacrebleu("CHRF", lowercase=True)
+    return scorer.sentence_score(canonical(answer.text), _canonical(_references(truth, "chrf"))).score
 
 
 @functools.cache
@@ -263,8 +248,13 @@ def _sacrebleu(name: str, **options):
     return getattr(sacrebleu.metrics, name)(**options)
 
 
+def _canonical(texts: Sequence[str]) -> list[str]:
+    return list(map(canonical, texts))
+
+
 def _streams(references: Sequence[Sequence[str]]) -> list[list[str | None]]:
     """sacrebleu's form: the first reference of every text, then every second one, …, None where there is none."""
+    references = list(map(_canonical, references))
     count = max(map(len, references), default=0)
     return [[refs[i] if i < len(refs) else None for refs in references] for i in range(count)]
 
@@ -325,6 +315,8 @@ def set_f1(answer: Answer, truth: Truth) -> float:
     """F1 of the generated set of options, separated by ``||||``; ``none`` is the empty set."""
     if truth.target_set is None:
         raise DataError(f"{truth.name}: set_f1 compares sets of options, but the instance has no target_set")
+    if any(boxes_of(option) for option in (*(truth.options or ()), *truth.target_set)):
+        raise DataError(f"{truth.name}: set_f1 compares text, but an option mentions a region")
     # The empty set is written as a word; an empty answer is no answer.
     wanted = {normalise(text_of(option)) for option in truth.target_set} or {EMPTY_SET}
     given = {normalise(part) for part in answer.text.split(OPTION_SEPARATOR)} - {""}

@@ -54,6 +54,7 @@ class Record:
         options: Options as rich text, None if there are none.
         prediction: The answer.
         references: Right answers as text, that of the target first.
+        answers: What annotators answered, for VQA's accuracy.
         target_boxes: Boxes of the target.
         target_set: Right options of a task whose answer is a set, otherwise None.
         scores: Score from 0 to 100 by metric; the task's primary metric comes first.
@@ -81,6 +82,7 @@ class Record:
     options: tuple[Text, ...] | None
     prediction: Answer
     references: tuple[str, ...]
+    answers: tuple[str, ...] = ()
     target_boxes: tuple[Box, ...]
     target_set: tuple[Text, ...] | None
     scores: dict[str, float]
@@ -114,7 +116,7 @@ class Record:
     def truth(self) -> Truth:
         """What the prediction is compared with."""
         name = self.where or f"{self.instruction_id}: instance {self.unique_id!r}"
-        return Truth(self.references, self.target_boxes, self.options, self.target_set, name)
+        return Truth(self.references, self.target_boxes, self.options, self.target_set, name, self.answers)
 
     def to_json(self) -> bytes:
         """The record as one line."""
@@ -250,6 +252,7 @@ def _cut_last_line(file, path: Path) -> None:
 
 
 _NAMES = tuple(f.name for f in fields(Record) if f.name != "where")
+_ADDED = {"answers": []}  # fields that older files do not have
 _TYPES: dict[type | tuple[type, ...], tuple[str, ...]] = {
     str: (
         "unique_id",
@@ -264,7 +267,7 @@ _TYPES: dict[type | tuple[type, ...], tuple[str, ...]] = {
         "image",
     ),
     int: ("task_version", "instruction", "data_dir"),
-    list: ("regions", "references", "target_boxes"),
+    list: ("regions", "references", "answers", "target_boxes"),
     dict: ("prediction", "scores"),
     (list, type(None)): ("options", "target_set", "image_size", "option_scores"),
     (str, type(None)): ("image_path", "subset"),
@@ -277,6 +280,7 @@ def _parse(record: Any, where: str) -> Record:
 
     if not isinstance(record, dict):
         fail("expected a JSON object")
+    record = {**_ADDED, **record}
     if set(record) != set(_NAMES):
         fail(f"not a prediction: missing or unknown fields {', '.join(sorted(set(record) ^ set(_NAMES)))}")
     for kinds, names in _TYPES.items():
@@ -298,6 +302,11 @@ def _parse(record: Any, where: str) -> Record:
             return None
         return tuple(text_from_json(value, lambda message: fail(f"{name}: {message}")) for value in record[name])
 
+    def strings(name: str) -> tuple[str, ...]:
+        if not all(isinstance(value, str) for value in record[name]):
+            fail(f"{name} must hold strings, found {record[name]!r}")
+        return tuple(record[name])
+
     def numbers(name: str) -> tuple | None:
         return None if record[name] is None else tuple(record[name])
 
@@ -306,4 +315,5 @@ def _parse(record: Any, where: str) -> Record:
     parsed |= {name: boxes(record[name], name) for name in ("regions", "target_boxes")}
     parsed |= {name: texts(name) for name in ("options", "target_set")}
     parsed |= {name: numbers(name) for name in ("image_size", "option_scores")}
-    return Record(**parsed | {"references": tuple(record["references"]), "where": where})
+    parsed |= {name: strings(name) for name in ("references", "answers")}
+    return Record(**parsed | {"where": where})

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from tqdm import tqdm
 
 import ofa_mi
 from ofa_mi.data.encoding import Answer
@@ -32,12 +31,14 @@ from ofa_mi.data.store import LineStore, open_store
 from ofa_mi.decoding.predictor import MODES, Prediction, Predictor, Query
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation.conditions import Conditions, exchange, gray_image, perturbed, reworded, templates
+from ofa_mi.evaluation.doubts import doubts
 from ofa_mi.evaluation.metrics import Truth, boxes_of, check_metric, score_answer
 from ofa_mi.evaluation.predictions import PredictionWriter, Record, count_complete_lines, write_sorted
-from ofa_mi.evaluation.scoring import PREDICTIONS, RUN_JSON, read_run, score_run
+from ofa_mi.evaluation.scoring import PREDICTIONS, RUN_JSON, count_answers, read_run, score_run
 from ofa_mi.instructions.prompt import OptionsSegment, Prompt, RegionSegment
 from ofa_mi.instructions.registry import Registry, TaskSpec, default_registry
-from ofa_mi.instructions.rendering import render
+from ofa_mi.instructions.rendering import render, render_target
+from ofa_mi.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -160,6 +161,7 @@ class Question:
             options=instance.options,
             prediction=answer,
             references=truth.references,
+            answers=truth.answers,
             target_boxes=truth.boxes,
             target_set=instance.target_set,
             scores={name: score_answer(name, answer, truth) for name in self.spec.metrics},
@@ -175,6 +177,7 @@ def evaluate(
     *,
     registry: Registry | None = None,
     checkpoint: str | Path | None = None,
+    weights: str = "model",
     progress: bool = True,
 ) -> dict[str, Any] | None:
     """Answer every question that ``out_dir`` does not hold an answer to, then score the run.
@@ -186,6 +189,7 @@ def evaluate(
         options: What to evaluate and how.
         registry: Tasks; None for the packaged ones.
         checkpoint: The model's file, whose hash ``run.json`` records; None for a model without one.
+        weights: Which of its weights the model has, ``"model"`` or ``"ema"``.
         progress: Show a progress bar.
 
     Returns:
@@ -202,7 +206,9 @@ def evaluate(
         raise ConfigError("perturb upper-case changes nothing: this model reads all text in lower case")
     plan = Plan(data_dirs, options, registry or default_registry())
     total = plan.check()
-    _start_run(out_dir, plan.settings(predictor, checkpoint, total), plan.notes(checkpoint))
+    _start_run(
+        out_dir, plan.settings(predictor, weights_hash(checkpoint, weights), total), plan.notes(checkpoint, weights)
+    )
     path = out_dir / _shard_file(options)
     with PredictionWriter(path) as writer:
         _answer(predictor, plan, writer, total, progress)
@@ -243,12 +249,16 @@ class Plan:
         self.templates = {name: self._chosen_templates(spec, registry) for name, spec in self.specs.items()}
 
     def check(self) -> int:
-        """Render every prompt and try every metric, so that what cannot work fails now; number of questions."""
+        """Render every prompt and target and try every metric, so that what cannot work fails now; number of questions.
+
+        A target is refused as in training: one that is none of its options would be scored 0, whatever the answer.
+        """
         total = 0
         for spec in self.specs.values():
             for name in spec.metrics:
                 check_metric(name, spec)
             seen: dict[str, str] = {}
+            truths = []
             if self.conditions.image == "shuffled":
                 self.other_images(spec)
             for store, index in self._chosen(spec):
@@ -257,8 +267,12 @@ class Plan:
                     raise DataError(f"{instance.name}: has the same unique_id as {seen[instance.unique_id]}")
                 seen[instance.unique_id] = instance.where
                 total += len(self._prompts(spec, instance))
+                render_target(spec, instance)
+                truths.append(Truth.of(instance))
                 for name in spec.metrics:
-                    score_answer(name, Answer(""), Truth.of(instance))
+                    score_answer(name, Answer(""), truths[-1])
+            for doubt in doubts(len(truths), *count_answers(truths)):
+                logger.warning("%s: %s", spec.name, doubt)
         return total
 
     def questions(self, spec: TaskSpec) -> list[Question]:
@@ -277,8 +291,8 @@ class Plan:
         groups.sort(key=lambda group: -max(_length(question.prompt) for question in group))
         return [question for group in groups for question in group]
 
-    def settings(self, predictor: Predictor, checkpoint: str | Path | None, total: int) -> dict[str, Any]:
-        """What a directory's run must agree about before it may go on."""
+    def settings(self, predictor: Predictor, model: str | None, total: int) -> dict[str, Any]:
+        """What a directory's run must agree about before it may go on; ``model`` is its :func:`weights_hash`."""
         options = asdict(self.options)
         for name in ("batch_size", "shard", "num_shards"):
             del options[name]
@@ -290,19 +304,21 @@ class Plan:
             for name, spec in self.specs.items()
         }
         return {
-            "checkpoint": None if checkpoint is None else file_hash(Path(checkpoint)),
+            "checkpoint": model,
             "data": [file_hash(store.path) for store in self.stores],
             "options": options,
             "instruction_language": self.language,
             "generation": asdict(predictor.generation),
+            "precision": predictor.precision,
             "tasks": tasks,
             "records": total,
         }
 
-    def notes(self, checkpoint: str | Path | None) -> dict[str, Any]:
+    def notes(self, checkpoint: str | Path | None, weights: str) -> dict[str, Any]:
         """What is good to know of a run, but may change while it is under way."""
         return {
             "checkpoint": None if checkpoint is None else str(checkpoint),
+            "weights": weights,
             "data": [str(store.root.resolve()) for store in self.stores],
             "ofa_mi": ofa_mi.__version__,
             "torch": torch.__version__,
@@ -396,11 +412,17 @@ def file_hash(path: Path) -> str:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
 
 
+def weights_hash(checkpoint: str | Path | None, weights: str) -> str | None:
+    """What tells two models apart: the hash of a checkpoint's file, followed by ``ema`` for its average."""
+    if checkpoint is None:
+        return None
+    return file_hash(Path(checkpoint)) + ("" if weights == "model" else f" {weights}")
+
+
 def _answer(predictor: Predictor, plan: Plan, writer: PredictionWriter, total: int, progress: bool) -> None:
     """Answer what has no answer yet, batch by batch."""
     share = -(-total // plan.options.num_shards)
-    with tqdm(total=share, unit="answers", desc="evaluate", disable=not progress) as bar:
-        bar.update(len(writer.done))
+    with progress_bar(desc="evaluate", total=share, unit="answers", initial=len(writer.done), show=progress) as bar:
         for spec in plan.specs.values():
             bar.set_description(spec.name)
             images = _Images(plan, spec)

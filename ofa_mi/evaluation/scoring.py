@@ -12,7 +12,7 @@ import json
 import logging
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
@@ -23,7 +23,9 @@ import numpy as np
 from ofa_mi.data.encoding import Answer
 from ofa_mi.data.files import atomic_write, open_atomic
 from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.evaluation.answers import normalise
 from ofa_mi.evaluation.conditions import Conditions
+from ofa_mi.evaluation.doubts import count, doubts
 from ofa_mi.evaluation.metrics import Truth, boxes_of, get_metric, score_answer, text_of
 from ofa_mi.evaluation.predictions import Record, read_predictions
 from ofa_mi.evaluation.protocol import TaskScores, aggregated, sensitivity_report
@@ -36,13 +38,16 @@ from ofa_mi.evaluation.resampling import (
     bootstrap_means,
     interval,
 )
+from ofa_mi.evaluation.rouge import has_no_token
 from ofa_mi.instructions.registry import EXTRA_GROUP
 
 logger = logging.getLogger(__name__)
 
 PREDICTIONS, SCORES_JSON, SCORES_CSV, RUN_JSON = "predictions.jsonl", "scores.json", "scores.csv", "run.json"
+ROUGE_L = "rouge_l"
 ZERO_SHOT, TRAINED = "zero_shot", "trained"
 SECTION_OF_SPLIT = {"eval": ZERO_SHOT, "train": TRAINED}
+RULES = 2  # raised when the score of an answer changes; scores of other rules do not compare
 NO_INTERVALS = {"aggregated_interval": None, "sensitivity_interval": None}
 
 
@@ -50,11 +55,11 @@ def score_run(run_dir: Path) -> dict[str, Any]:
     """Score a run again; rewrites the scores in its predictions, and its score files.
 
     Returns:
-        The content of ``scores.json``: the ``conditions`` of the run; ``tasks`` by name (group, split, version,
-        language of the instructions, primary metric, and per metric one score per instruction with mean, max,
-        deviation and interval, chance level and score of the majority answer); and for the ``zero_shot`` and the
-        ``trained`` tasks apart the aggregated performance and the sensitivity, by primary metric, with their
-        intervals. docs/evaluation.md lists every key.
+        The content of ``scores.json``: the number of the ``rules``; the ``conditions`` of the run; ``tasks`` by name
+        (group, split, version, language of the instructions, primary metric, remarks, and per metric one score per
+        instruction with mean, max, deviation and interval, chance level and score of the majority answer); and for
+        the ``zero_shot`` and the ``trained`` tasks apart the aggregated performance and the sensitivity, by primary
+        metric, with their intervals. docs/evaluation.md lists every key.
 
     Raises:
         DataError: The predictions cannot be read, contradict each other or are empty.
@@ -62,20 +67,14 @@ def score_run(run_dir: Path) -> dict[str, Any]:
     path = run_dir / PREDICTIONS
     tasks: dict[str, _Task] = {}
     images: dict[tuple[str, ...], int] = {}
-    conditions: Conditions | None = None
     with open_atomic(path) as file:
-        for record in read_predictions(path):
-            record = replace(record, scores={name: _score(name, record) for name in record.scores})
+        for record in scored_records(path):
             file.write(record.to_json())
-            conditions = conditions or record.conditions
-            if record.conditions != conditions:
-                raise DataError(f"{record.where}: was asked under other conditions than earlier lines")
             tasks.setdefault(record.task, _Task(record)).add(record, images.setdefault(record.image_key, len(images)))
-        if not tasks:
-            raise DataError(f"{path}: holds no prediction")
     summaries = {name: tasks[name].summary() for name in sorted(tasks)}
     scores = {
-        "conditions": asdict(conditions),
+        "rules": RULES,
+        "conditions": asdict(record.conditions),
         "bootstrap": {"replicates": REPLICATES, "confidence": CONFIDENCE, "seed": SEED, "images": len(images)},
         "tasks": summaries,
     }
@@ -94,6 +93,29 @@ def score_run(run_dir: Path) -> dict[str, Any]:
     atomic_write(run_dir / SCORES_JSON, (json.dumps(scores, indent=1, ensure_ascii=False) + "\n").encode())
     atomic_write(run_dir / SCORES_CSV, _csv(summaries).encode())
     return scores
+
+
+def scored_records(path: Path) -> Iterator[Record]:
+    """The records of a predictions file, in order, each with its scores computed by today's rules.
+
+    Raises:
+        DataError: As :func:`~ofa_mi.evaluation.predictions.read_predictions`; or there is no record, or one contradicts
+            an earlier one in what all of a run, or of a task, have in common.
+    """
+    firsts: dict[str, Record] = {}
+    for record in read_predictions(path):
+        record = replace(record, scores={name: _score(name, record) for name in record.scores})
+        first = firsts.setdefault(record.task, record)
+        if record.conditions != next(iter(firsts.values())).conditions:
+            raise DataError(f"{record.where}: was asked under other conditions than earlier lines")
+        for name in ("task_version", "group", "split", "language", "mode"):
+            if getattr(record, name) != getattr(first, name):
+                raise DataError(f"{record.where}: {name} of {record.task} differs from that of earlier lines")
+        if list(record.scores) != list(first.scores):
+            raise DataError(f"{record.where}: scores of {record.task} name other metrics than earlier lines")
+        yield record
+    if not firsts:
+        raise DataError(f"{path}: holds no prediction")
 
 
 def section_intervals(section: dict[str, Any], replicates: dict[str, np.ndarray | None]) -> dict[str, Interval | None]:
@@ -141,8 +163,14 @@ def condition_label(scores: Mapping[str, Any]) -> str:
 
 
 def read_scores(run_dir: Path) -> dict[str, Any]:
-    """The content of a run's ``scores.json``; :class:`ConfigError` if it was not scored."""
-    return _read_json(run_dir / SCORES_JSON, f"run `ofa-mi score {run_dir}` first")
+    """The content of a run's ``scores.json``; :class:`ConfigError` if it was not scored, or by other rules."""
+    scores = _read_json(run_dir / SCORES_JSON, f"run `ofa-mi score {run_dir}` first")
+    if scores.get("rules") != RULES:
+        raise ConfigError(
+            f"{run_dir / SCORES_JSON}: was computed by the rules of another version of OFA-MI, whose scores do not "
+            f"compare; run `ofa-mi score {run_dir}` first"
+        )
+    return scores
 
 
 def read_run(run_dir: Path) -> dict[str, Any]:
@@ -186,19 +214,17 @@ class _Task:
     truths: dict[int, list[Truth]] = field(default_factory=dict)  # as texts, and those of the first instruction
     images: dict[int, list[int]] = field(default_factory=dict)  # instruction
     subsets: dict[int, list[str | None]] = field(default_factory=dict)  # instruction
+    not_tokenised: int = 0  # answers of which ROUGE-L can tokenise nothing, or nothing of what is right
 
     def add(self, record: Record, image: int) -> None:
-        """Collect a record about the image of a number; it must agree with the first one about the task."""
-        for name in ("task_version", "group", "split"):
-            if getattr(record, name) != getattr(self.first, name):
-                raise DataError(f"{record.where}: {name} of {record.task} differs from that of earlier lines")
-        if list(record.scores) != list(self.first.scores):
-            raise DataError(f"{record.where}: scores of {record.task} name other metrics than earlier lines")
+        """Collect a record about the image of a number."""
         by_metric = self.scores.setdefault(record.instruction, {name: [] for name in record.scores})
         for name, score in record.scores.items():
             by_metric[name].append(score)
         self.images.setdefault(record.instruction, []).append(image)
         self.subsets.setdefault(record.instruction, []).append(record.subset)
+        if ROUGE_L in record.scores:
+            self.not_tokenised += any(map(has_no_token, (record.prediction.text, *record.truth.references)))
         over_corpus = any(get_metric(name).corpus for name in record.scores)
         if over_corpus:
             self.texts.setdefault(record.instruction, []).append(record.prediction.text)
@@ -227,9 +253,20 @@ class _Task:
             "images": len({image for row in self.images.values() for image in row}),
             "instructions": instructions,
             "metrics": {name: self._metric(name, instructions) for name in self.first.scores},
+            "remarks": list(self._remarks()),
         }
         subsets = self._subsets(primary, instructions)
         return summary | ({"subsets": subsets} if subsets else {})
+
+    def _remarks(self) -> Iterator[str]:
+        """What a reader must know of the task's scores, in sentences without its name and full stop."""
+        truths = self.truths[self.first.instruction]
+        yield from doubts(len(truths), *count_answers(truths))
+        if self.not_tokenised:
+            yield (
+                f"{self.not_tokenised} answers, or what is right, hold no letter, digit or symbol that ROUGE-L could "
+                "tokenise: they count as a whole, right or wrong"
+            )
 
     def image_sums(self) -> ImageSums:
         """Scores added up by image; of the metrics that are means."""
@@ -282,6 +319,11 @@ class _Task:
         }
 
 
+def count_answers(truths: Sequence[Truth]) -> tuple[Counter[str], int]:
+    """How often which text is right, and how many instances say it twice, as :func:`doubts` takes them."""
+    return count([() if truth.boxes else truth.references for truth in truths])
+
+
 def chance_level(metric: str, truths: Sequence[Truth]) -> float | None:
     """Expected score of answering with one of the options at random; for accuracy, 100 x mean of 1 / options.
 
@@ -300,10 +342,13 @@ def majority_level(metric: str, truths: Sequence[Truth]) -> float | None:
 
     It knows the answers, so it is what a model can reach that looks at nothing, not a model to beat easily.
     """
-    answers = Counter(truth.references[0] for truth in truths if truth.references and not truth.boxes)
+    answers: dict[str, list[str]] = defaultdict(list)  # spelled in any way, by what they are to accuracy
+    for truth in truths:
+        if truth.references and not truth.boxes:
+            answers[normalise(truth.references[0])].append(truth.references[0])
     if not answers:
         return None
-    ((text, _),) = answers.most_common(1)
+    text = max(answers.values(), key=len)[0]
     if (corpus := get_metric(metric).corpus) is not None:
         return corpus([text] * len(truths), [truth.references for truth in truths])
     return fmean(score_answer(metric, Answer(text), truth) for truth in truths)

@@ -19,7 +19,7 @@ from ofa_mi.evaluation.scoring import SECTION_OF_SPLIT
 
 Scores = Mapping[str, Any]  # content of a scores.json
 
-_SAME_IN_ALL = ("group", "split", "version", "language", "metric", "instances", "instructions")
+_SAME_IN_ALL = ("group", "split", "version", "language", "mode", "metric", "instances", "instructions")
 
 
 def seed_summary(runs: Sequence[Scores]) -> dict[str, Any]:

@@ -245,6 +245,10 @@ def _remarks(
             yield f"{run}: not counted for sensitivity{_in_seeds(seeds, 'left_out')}: {said}."
         if extra := list(dict.fromkeys(task for total in seeds for task in total.get("not_aggregated", ()))):
             yield f"{run}: beside the benchmark, so in neither total: {', '.join(extra)}."
+    for name, runs in tasks.items():
+        for run, seeds in zip(totals, runs, strict=True):
+            for remark in dict.fromkeys(remark for task in seeds for remark in task.get("remarks", ())):
+                yield f"{run}: {name}: {remark}."
     yield from _differences(tasks, totals)
 
 
@@ -255,10 +259,11 @@ def _differences(
     if apart := _apart({run: {str(total.get("tasks", ())) for total in seeds} for run, seeds in totals.items()}):
         yield f"Totals do not compare: {apart} evaluated on other tasks than the others."
     for key, what in (
-        ("version", "versions"),
-        ("language", "languages"),
-        ("instances", "numbers of instances"),
-        ("instructions", "instructions"),
+        ("version", "on other versions"),
+        ("language", "on other languages"),
+        ("mode", "in other modes"),
+        ("instances", "on other numbers of instances"),
+        ("instructions", "on other instructions"),
     ):
         found: dict[str, list[str]] = {}
         for name, runs in tasks.items():
@@ -267,7 +272,7 @@ def _differences(
         found.pop("", None)
         for apart, names in found.items():
             where = _names(names, tasks)
-            yield f"{where}: scores do not compare, since {apart} evaluated on other {what} than the others."
+            yield f"{where}: scores do not compare, since {apart} evaluated {what} than the others."
 
 
 def _apart(values: Mapping[str, set[str]]) -> str:

@@ -44,6 +44,7 @@ _EMPTY_WORDS = frozenset(
 )
 _FIELD_OF_INPUT = {"region": "regions", "region_1": "regions", "region_2": "regions"}
 _INPUT_FIELDS = ("question", "text", "context", "regions", "options")
+_PLACEHOLDER = re.compile(r"\{\w")  # what begins with it begins with a placeholder; two braces are one of the text
 _OPENING_MARKS = '"„“«¿¡'
 _QUOTES = '"„“”«»'  # every language pairs them in its own way, but always two
 
@@ -101,7 +102,7 @@ def lint(*extra_dirs: str | Path, language: str | None = None, update: bool = Fa
 
 def words(instruction: str) -> tuple[str, ...]:
     """The words of an instruction in lower case, placeholders left out."""
-    return tuple(re.findall(r"[^\W_]+", re.sub(r"\{\w+\}", " ", instruction.lower())))
+    return tuple(re.findall(r"[^\W_]+", re.sub(r"\{\{|\}\}|\{\w+\}", " ", instruction.lower())))
 
 
 def shared_words(first: Sequence[str], second: Sequence[str]) -> float:
@@ -218,7 +219,7 @@ def _form(spec: TaskSpec, text: str) -> Iterator[str]:
     marks = ".,?!;:" if spec.language == ENGLISH else ".,"  # French has a space before the others
     if re.search(rf"\s[{marks}]|\.\.|\?\?|,,", text):
         yield "has a space before a punctuation mark, or a mark twice"
-    if not (start := text.lstrip(_OPENING_MARKS)) or not (start[0].isupper() or start.startswith("{")):
+    if not (start := text.lstrip(_OPENING_MARKS)) or not (start[0].isupper() or _PLACEHOLDER.match(start)):
         yield "must begin with a capital letter or a placeholder"
     if not text.endswith(ENDINGS):
         yield f"must end with one of {' '.join(ENDINGS)}"
@@ -282,7 +283,7 @@ def _alike_within(spec: TaskSpec, instructions: Iterable[tuple[int, str]]) -> It
             yield Finding(place, f"is {ratio:.0%} in the order of instruction {first} (below {MAX_ORDER:.0%})")
         if a[:OPENING] == b[:OPENING]:
             yield Finding(place, f"opens with the same {OPENING} words as instruction {first}")
-    first_words = {text.startswith("{") or text.split()[0].lower() for text, _ in by_number.values()}
+    first_words = {bool(_PLACEHOLDER.match(text)) or text.split()[0].lower() for text, _ in by_number.values()}
     if len(by_number) >= MIN_FIRST_WORDS and len(first_words) < MIN_FIRST_WORDS:
         yield Finding(_place(spec), f"its instructions have {len(first_words)} different first words; vary them")
 

@@ -35,7 +35,7 @@ _LANGUAGE_FILE_KEYS = frozenset({"language", "tasks"})
 _REPLACE_KEYS = frozenset({"version", "instructions"})
 _TRANSLATION_KEYS = frozenset({"version", "translates", "instructions"})
 _REQUIRED_KEYS = frozenset({"split", "sources", "inputs", "output", "metrics", "version", "description"})
-_TASK_KEYS = _REQUIRED_KEYS | {"release", "own_instruction", "labels", "example", "instructions"}
+_TASK_KEYS = _REQUIRED_KEYS | {"release", "own_instruction", "text_only", "labels", "example", "instructions"}
 _EXAMPLE_KEYS = frozenset(
     {"image_size", "question", "text", "context", "region", "options", "target_txt", "target_set"}
 )
@@ -154,6 +154,7 @@ class TaskFile:
             benchmark=self.benchmark,
             description=self.string(fields, "description"),
             own_instruction=own_instruction,
+            text_only=self.boolean(fields, "text_only"),
             labels=self.strings(fields, "labels") if "labels" in fields else (),
             example=self.example(name, fields["example"]) if "example" in fields else None,
             path=str(self.path),

@@ -34,6 +34,7 @@ EVERYTHING = "all"
 GROUP_PREFIX = "group:"
 ENGLISH = "en"
 REWORDED = "-x-reworded"  # a language's second set of instructions, a "language" of its own (private use in BCP 47)
+_TOKENS = re.compile(r"\{\{|\}\}|\{\w+\}|[{}]|[^{}]+")  # of a template
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class TaskSpec:
         description: What the task asks, and what its inputs hold.
         own_instruction: True if every instance brings its own instruction among its inputs, as those of
             Natural Instructions do; such a task needs one template only.
+        text_only: True if its instances have no image.
         labels: Its answers if they are the same for every instance, or those that come up again and
             again; no instruction may name one.
         example: A typical instance, on which instructions are shown; its image does not exist.
@@ -97,6 +99,7 @@ class TaskSpec:
     benchmark: bool
     description: str
     own_instruction: bool = False
+    text_only: bool = False
     labels: tuple[str, ...] = ()
     example: Instance | None = field(default=None, hash=False)
     path: str = ""
@@ -154,19 +157,40 @@ class TaskSpec:
 def split_template(instruction: str) -> tuple[str, ...]:
     """Literal text and placeholder names in turn: an odd number of parts, literals at even places.
 
-    ``"What is in {region}?"`` gives ``("What is in ", "region", "?")``.
+    ``"What is in {region}?"`` gives ``("What is in ", "region", "?")``. As in Python's format strings, ``{{`` and
+    ``}}`` are braces of the text: ``"Answer as {{x, y}}"`` gives ``("Answer as {x, y}",)``.
 
     Raises:
         ConfigError: A brace that does not belong to a placeholder, or an unknown placeholder.
     """
-    parts = tuple(re.split(r"\{(\w+)\}", instruction))
-    if any(brace in literal for literal in parts[::2] for brace in "{}"):
-        raise ConfigError(f"a brace that is not part of a {{placeholder}} in {instruction!r}")
-    for name in parts[1::2]:
-        if name not in PLACEHOLDERS:
-            known = ", ".join(f"{{{placeholder}}}" for placeholder in PLACEHOLDERS)
-            raise ConfigError(f"unknown placeholder {{{name}}} in {instruction!r}; known are {known}")
-    return parts
+    parts = [""]
+    for token in _TOKENS.findall(instruction):
+        if token in ("{{", "}}"):
+            parts[-1] += token[0]
+        elif token in ("{", "}"):
+            raise ConfigError(
+                f"a brace that is not part of a {{placeholder}} in {instruction!r}; a brace of the text is written "
+                "twice, {{ or }}"
+            )
+        elif token.startswith("{"):
+            parts += [_known_placeholder(token[1:-1], instruction), ""]
+        else:
+            parts[-1] += token
+    return tuple(parts)
+
+
+def join_template(parts: Iterable[str]) -> str:
+    """The template that :func:`split_template` splits into these parts."""
+    return "".join(
+        f"{{{part}}}" if place % 2 else part.replace("{", "{{").replace("}", "}}") for place, part in enumerate(parts)
+    )
+
+
+def _known_placeholder(name: str, instruction: str) -> str:
+    if name not in PLACEHOLDERS:
+        known = ", ".join(f"{{{placeholder}}}" for placeholder in PLACEHOLDERS)
+        raise ConfigError(f"unknown placeholder {{{name}}} in {instruction!r}; known are {known}")
+    return name
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -103,6 +103,11 @@ class OFAModel(FairseqEncoderDecoderModel):
         """As :meth:`forward`, without the output projection."""
         return self(*args, **kwargs, features_only=True)
 
+    def get_targets(self, sample: dict, net_output: tuple) -> Tensor:
+        """Targets that belong to the logits, for fairseq's criterions: (N,) with an ``output_mask``, else (B, T)."""
+        mask = sample["net_input"].get("output_mask")
+        return sample["target"] if mask is None else sample["target"][mask]
+
     def load_state_dict(self, state_dict: dict, strict: bool = True, model_cfg=None, args=None):
         """Load a checkpoint of this or a smaller vocabulary or position table, and log every entry that does not fit.
 

@@ -23,16 +23,18 @@ from ofa_mi.data.images import PATCH, ImageTransform
 from ofa_mi.data.regions import RegionCodec
 from ofa_mi.data.store import LineStore, open_store
 from ofa_mi.data.vocabulary import Vocabulary
-from ofa_mi.decoding.beam import GenerationConfig, generate
+from ofa_mi.decoding.beam import GenerationConfig
+from ofa_mi.decoding.kinds import generate_answers
 from ofa_mi.errors import ConfigError
 from ofa_mi.evaluation.metrics import check_metric, score_prediction
 from ofa_mi.instructions.registry import Registry, load_registry
-from ofa_mi.precision import autocast, check_precision
+from ofa_mi.precision import autocast
 
 logger = logging.getLogger(__name__)
 
 SWITCH = ChoiceEnum(["on", "off"])
 SCORE, COUNT = "_score_", "_count_"  # of a task: sum of scores and number of instances in a logging output
+SIZES = {"wps", "wpb", "bsz", "n_correct", "total"}  # values of a validation that say nothing about the model
 AT_LEAST = {
     "max_instances_per_task": 0,
     "max_valid_instances_per_task": 0,
@@ -122,9 +124,14 @@ class MultiInstructConfig(FairseqDataclass):
         default="on", metadata={"help": "decode the validation set and report each task's metric beside the loss"}
     )
     valid_beam: int = field(default=1, metadata={"help": "beam size when decoding the validation set"})
-    valid_max_len: int = field(default=32, metadata={"help": "most tokens to decode for a validation instance"})
+    valid_max_len: int = field(
+        default=32, metadata={"help": "most tokens to decode for a validation instance; a region has four"}
+    )
     max_valid_instances_per_task: int = field(
         default=0, metadata={"help": "validate on at most so many instances of each task; 0 for all"}
+    )
+    uses_ema: bool = field(
+        default=False, metadata={"help": "validate with the averaged weights that --store-ema keeps"}
     )
     seed: int = II("common.seed")
     cpu: bool = II("common.cpu")
@@ -230,7 +237,7 @@ class MultiInstructTask(FairseqTask):
         directories = split_list(self.cfg.data, ":")
         found = [open_store(Path(name), split, skip_bad=self.cfg.skip_bad_instances) for name in directories]
         if not any(store is not None for store in found):
-            hint = "" if split == "train" else "; see --valid-subset and --disable-validation"
+            hint = "" if split == "train" else "; see --train-subset, --valid-subset and --disable-validation"
             raise ConfigError(f"{self.cfg.data}: no directory holds {split}.jsonl{hint}")
         for directory, store in zip(directories, found, strict=True):
             if store is None:
@@ -307,10 +314,26 @@ class MultiInstructTask(FairseqTask):
         """Longest source and target in tokens."""
         return self.cfg.max_src_length, self.cfg.max_tgt_length
 
+    def build_generator(self, *args, **kwargs):
+        """What fairseq-generate and fairseq-interactive ask for; answers with images and boxes are not for them.
+
+        Raises:
+            ConfigError: Always; names what is there instead.
+        """
+        raise ConfigError(
+            "fairseq's own commands would print token ids and a BLEU of them: use `ofa-mi evaluate` for the answers to "
+            "a data set and their scores, or `ofa-mi predict` for a single question"
+        )
+
     # -- training and validation
 
-    def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
-        """fairseq's step; the criterion is told the number of updates."""
+    @property
+    def uses_ema(self) -> bool:
+        """Whether fairseq's trainer passes the average of ``--store-ema`` to the steps, as ``ema_model``."""
+        return self.cfg.uses_ema
+
+    def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False, ema_model=None):
+        """fairseq's step; the criterion is told the number of updates, and the average has no part in it."""
         criterion.update_num = update_num
         return super().train_step(sample, model, self._in_precision(criterion), optimizer, update_num, ignore_grad)
 
@@ -325,8 +348,12 @@ class MultiInstructTask(FairseqTask):
 
         return forward
 
-    def valid_step(self, sample: dict[str, Any], model, criterion):
-        """Loss of a validation batch and, with ``--valid-metrics on``, the score of each decoded answer."""
+    def valid_step(self, sample: dict[str, Any], model, criterion, ema_model=None):
+        """Loss of a validation batch and, with ``--valid-metrics on``, the score of each decoded answer.
+
+        With ``--uses-ema`` they are those of the averaged model.
+        """
+        model = model if ema_model is None else ema_model.eval()
         loss, sample_size, logging_output = super().valid_step(sample, model, self._in_precision(criterion))
         if self.cfg.valid_metrics == "on":
             sums = self._scores(sample, model)
@@ -334,18 +361,32 @@ class MultiInstructTask(FairseqTask):
                 logging_output[SCORE + name], logging_output[COUNT + name] = sums[name]
         return loss, sample_size, logging_output
 
+    def validation_names(self, split: str, criterion) -> set[str]:
+        """Names of the values that a validation on a split, which has been loaded, reports.
+
+        They are found by reporting the outcome of one imaginary batch.
+        """
+        log = dict.fromkeys(("loss", "nll_loss", "ntokens", "nsentences", "sample_size"), 1)
+        if getattr(criterion, "report_accuracy", False):
+            log |= {"n_correct": 1, "total": 1}
+        if self.cfg.valid_metrics == "on":
+            log |= {prefix + spec.name: 1 for spec in self.datasets[split].specs.values() for prefix in (SCORE, COUNT)}
+        with metrics.aggregate(new_root=True) as meters:
+            self.reduce_metrics([log], criterion)
+            return set(meters.get_smoothed_values()) - SIZES
+
     def _valid_tasks(self) -> list[str]:
         datasets = [dataset for split, dataset in self.datasets.items() if split != "train"]
         return sorted({spec.name for dataset in datasets for spec in dataset.specs.values()})
 
     @torch.no_grad()
     def _scores(self, sample: dict[str, Any], model) -> dict[str, tuple[float, int]]:
-        """Sum of scores and number of instances of each task in a batch."""
+        """Sum of scores and number of instances of each task in a batch; answers are decoded as in evaluation."""
         config = GenerationConfig(beam=self.cfg.valid_beam, max_len=self.cfg.valid_max_len)
         sums: dict[str, tuple[float, int]] = defaultdict(lambda: (0.0, 0))
-        hypotheses = generate(model, sample["net_input"], config)
-        for instance, (best, *_) in zip(sample["instances"], hypotheses, strict=True):
-            spec = self.registry[instance.task_name]
+        specs = [self.registry[instance.task_name] for instance in sample["instances"]]
+        hypotheses = generate_answers(model, sample["net_input"], [spec.output for spec in specs], config)
+        for instance, spec, (best, *_) in zip(sample["instances"], specs, hypotheses, strict=True):
             answer = self.encoder.decode(best.tokens, instance.image_size)
             score = score_prediction(spec.metrics[0], answer.text, answer.boxes, instance, spec)
             total, count = sums[spec.name]
@@ -414,8 +455,6 @@ def check_config(cfg: MultiInstructConfig) -> None:
     for directory in split_list(cfg.data, ":"):
         if not Path(directory).is_dir():
             raise ConfigError(f"{directory}: no such data directory")
-    if cfg.bf16 and computes_on_cpu(cfg):
-        check_precision("bf16", torch.device("cpu"), "--bf16")
     if cfg.patch_image_size <= 0 or cfg.patch_image_size % PATCH:
         raise ConfigError(f"--patch-image-size must be a positive multiple of {PATCH}, found {cfg.patch_image_size}")
     if cfg.patch_image_size > cfg.max_image_size:

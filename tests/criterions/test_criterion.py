@@ -147,12 +147,14 @@ def test_golden_losses(name):
     assert log["nll_loss"].item() == pytest.approx(float(case.expected["nll_sum"]), rel=1e-4)
 
 
-def test_fairseqs_own_criterion_gives_the_same_loss():
-    """Through get_normalized_probs and get_targets, which ours does without."""
+@pytest.mark.parametrize("masked", [False, True])
+def test_fairseqs_own_criterion_gives_the_same_loss(masked):
+    """Through get_normalized_probs and get_targets, which ours does without; our batches have an output mask."""
     case = load_case("text_only")
+    inputs = case.inputs | ({"output_mask": case.target.ne(1)} if masked else {})
     dictionary = case.model.decoder.dictionary
     theirs = LabelSmoothedCrossEntropyCriterion(SimpleNamespace(target_dictionary=dictionary), False, 0.1)
-    sample = {"net_input": case.inputs, "target": case.target, "ntokens": int(case.target.ne(1).sum())}
+    sample = {"net_input": inputs, "target": case.target, "ntokens": int(case.target.ne(1).sum())}
     with torch.no_grad():
         (expected, size, _), ours = theirs(case.model, sample), make(label_smoothing=0.1)(case.model, sample)
     assert ours[0].item() == pytest.approx(expected.item(), rel=1e-5) and ours[1] == size

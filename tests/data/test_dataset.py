@@ -197,11 +197,9 @@ def test_a_task_that_nobody_knows_is_not_left_out_in_silence(root, encoder, tmp_
     assert "skipped 1 instances" in caplog.text and "train.jsonl:3" in caplog.text
 
 
-@pytest.mark.parametrize("confidence", ["high", -1, True, None, float("inf")])
-def test_confidence_that_is_no_weight_names_the_instance(root, encoder, tmp_path, confidence):
-    dataset = make(broken(root, tmp_path, meta_data={"confidence": confidence}), encoder)
-    with pytest.raises(DataError, match=r"train\.jsonl:3.*confidence"):
-        dataset[2]
+@pytest.mark.parametrize("confidence", [0, 0.25, 3])
+def test_confidence_weights_the_example(root, encoder, tmp_path, confidence):
+    assert make(broken(root, tmp_path, meta_data={"confidence": confidence}), encoder)[2].confidence == confidence
 
 
 @pytest.mark.parametrize("text_case", ["lower", "keep"])

@@ -114,7 +114,9 @@ def test_truncation_keeps_instruction_options_and_regions(gpt2, prompt, length):
     texts = [len(piece.tokens) for piece in pieces if piece.truncatable]
     needed = sum(map(len, kept)) + 2
     if needed > length:
-        with pytest.raises(DataError, match=f"line 1: .* take {needed} tokens.* room for {length}; raise --max-src"):
+        with pytest.raises(
+            DataError, match=f"line 1: .* take {needed} tokens.* room for {length} .--max-src-length of the tr"
+        ):
             one.source(prompt, SIZE, name="line 1")
         return
     source = one.source(prompt, SIZE)

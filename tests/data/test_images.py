@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import struct
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from PIL import Image
 
 from ofa_mi.data import images
-from ofa_mi.data.images import ImageTransform, load_image
+from ofa_mi.data.images import ImageTransform, exif_orientation, load_image, open_image
 from ofa_mi.errors import ConfigError, DataError
 
 NAME = "train.jsonl:3: instance 'a'"
@@ -52,16 +53,227 @@ def test_every_mode_becomes_rgb(photo, tmp_path, mode, suffix):
         assert np.array_equal(image, photo)
 
 
-def test_sixteen_bits_of_grey_are_scaled_not_clipped(tmp_path):
-    grey = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
-    path = saved(Image.fromarray(grey), tmp_path / "grey.png")
-    assert np.array_equal(np.array(load_image(path, name=NAME))[..., 0], grey >> 8)
+SMOOTH = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)  # 16-bit grey from black to white
 
 
-def test_orientation_is_as_stored(photo, tmp_path):
+def tiff(samples, *, bits, photometric=1, sample_format=1, order="<"):
+    """A TIFF file of one uncompressed grey strip."""
+    data = samples if isinstance(samples, bytes) else samples.astype(samples.dtype.newbyteorder(order)).tobytes()
+    tags = [(256, 8), (257, 8), (258, bits), (259, 1), (262, photometric), (273, 8), (277, 1), (278, 8)]
+    tags += [(279, len(data)), (339, sample_format)]
+    entries = b"".join(struct.pack(f"{order}HHII", tag, 4, 1, value) for tag, value in tags)
+    header = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, 8 + len(data))
+    return header + data + struct.pack(f"{order}H", len(tags)) + entries + bytes(4)
+
+
+def packed_12_bits(samples):
+    pairs = (samples >> 4).astype(int).reshape(-1, 2).tolist()
+    return b"".join(bytes([a >> 4, (a & 15) << 4 | b >> 8, b & 255]) for a, b in pairs)
+
+
+def png_or_other(samples, form, mode=None):
+    file = io.BytesIO()
+    image = Image.fromarray(samples)
+    (image.convert(mode) if mode else image).save(file, form)
+    return file.getvalue()
+
+
+def pgm(samples, greatest=65535):
+    scaled = (samples.astype(int) * greatest // 65535).astype(">u2")
+    return b"P5 8 8 %d\n" % greatest + scaled.tobytes()
+
+
+GREY = {
+    "16-bit PNG": png_or_other(SMOOTH, "PNG"),
+    "16-bit PGM": pgm(SMOOTH),
+    "10-bit PGM": pgm(SMOOTH, 1023),
+    "16-bit plain PGM": b"P2 8 8 65535\n" + b" ".join(b"%d" % level for level in SMOOTH.ravel().tolist()),
+    "16-bit TIFF": tiff(SMOOTH, bits=16),
+    "16-bit TIFF, high byte first": tiff(SMOOTH, bits=16, order=">"),
+    "16-bit TIFF, white is zero": tiff(65535 - SMOOTH, bits=16, photometric=0),
+    "12-bit TIFF": tiff(packed_12_bits(SMOOTH), bits=12),
+    "8-bit PNG": png_or_other((SMOOTH >> 8).astype(np.uint8), "PNG"),
+    "8-bit TIFF": tiff((SMOOTH >> 8).astype(np.uint8), bits=8),
+    "8-bit TIFF, white is zero": tiff(255 - (SMOOTH >> 8).astype(np.uint8), bits=8, photometric=0),
+}
+
+
+@pytest.mark.parametrize("content", GREY.values(), ids=GREY)
+def test_grey_levels_of_any_depth_reach_from_black_to_white(content):
+    rgb = np.array(load_image(io.BytesIO(content), name=NAME)).astype(int)
+    assert (rgb[..., 0] == rgb[..., 1]).all() and (rgb[..., 1] == rgb[..., 2]).all()
+    assert np.abs(rgb[..., 0] - (SMOOTH >> 8)).max() <= 1
+
+
+UNDEFINED = {
+    "32-bit TIFF": (tiff(SMOOTH.astype(np.uint32), bits=32), "signed or 32-bit"),
+    "32-bit signed TIFF": (tiff(SMOOTH.astype(np.int32), bits=32, sample_format=2), "signed or 32-bit"),
+    "32-bit signed TIFF, high byte first": (
+        tiff(SMOOTH.astype(np.int32), bits=32, sample_format=2, order=">"),
+        "signed or 32-bit",
+    ),
+    "16-bit signed TIFF": (tiff((SMOOTH >> 1).astype(np.int16), bits=16, sample_format=2), "signed or 32-bit"),
+    "float TIFF": (tiff((SMOOTH / 65535).astype(np.float32), bits=32, sample_format=3), "floating-point"),
+    "float PFM": (b"Pf\n8 8\n-1.0\n" + (SMOOTH / 65535).astype("<f4").tobytes(), "floating-point"),
+}
+
+
+@pytest.mark.parametrize(("content", "kind"), UNDEFINED.values(), ids=UNDEFINED)
+def test_grey_levels_without_black_and_white_are_refused_from_the_header(content, kind):
+    message = f"holds {kind} grey levels, and does not say which are black and white; save it with 8 or 16 bits"
+    with pytest.raises(DataError, match=f"{NAME}: image {message}"):
+        load_image(io.BytesIO(content), name=NAME)
+    with pytest.raises(images.UnusableImageError, match=message):
+        images.open_image(io.BytesIO(content))
+
+
+def of_mode(mode, form):
+    """A file of four colours, half transparent where the mode can be, and the colours."""
+    colours = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], np.uint8)
+    colours = colours.repeat(16, 0).repeat(16, 1)
+    image = Image.fromarray(colours)
+    if mode in ("L", "LA", "La"):
+        colours = np.repeat(np.array(image.convert("L"))[..., None], 3, 2)
+    if mode in ("RGBA", "LA", "PA"):
+        image = image.convert("L" if mode == "LA" else "P" if mode == "PA" else "RGB").convert(mode)
+        image.putalpha(128)
+    file = io.BytesIO()
+    options = (
+        {"transparency": 0} if mode == "P" and form in ("PNG", "GIF") else {"quality": 95} if form == "JPEG" else {}
+    )
+    (image if image.mode == mode else image.convert(mode)).save(file, form, **options)
+    return file, colours.astype(int)
+
+
+@pytest.mark.parametrize(
+    ("mode", "form", "tolerance"),
+    [
+        ("P", "PNG", 0),
+        ("P", "GIF", 0),
+        ("P", "TIFF", 0),
+        ("PA", "TIFF", 0),
+        ("RGBA", "PNG", 0),
+        ("RGBA", "TIFF", 0),
+        ("LA", "PNG", 0),
+        ("LA", "TIFF", 0),
+        ("L", "JPEG", 8),
+        ("CMYK", "JPEG", 16),
+        ("CMYK", "TIFF", 0),
+        ("YCbCr", "JPEG", 16),
+        ("LAB", "TIFF", 8),
+    ],
+)
+def test_colours_are_those_that_were_saved(mode, form, tolerance):
+    file, colours = of_mode(mode, form)
+    image = load_image(file, name=NAME)
+    difference = np.abs(np.array(image).astype(int) - colours)[4:12, 4:12]  # where no edge is near
+    assert difference.max() <= tolerance
+
+
+def test_grey_that_was_multiplied_by_its_opacity_is_divided_again():
+    image = Image.merge("LA", [Image.new("L", (8, 8), 200), Image.new("L", (8, 8), 128)]).convert("La")  # as in TIFF
+    assert np.abs(np.array(images._to_rgb(image)).astype(int) - 200).max() <= 1
+
+
+def test_sixteen_bits_of_colour_are_scaled(tmp_path):
+    colours = np.stack([SMOOTH, SMOOTH[::-1], SMOOTH.T], axis=-1)
+    ppm = b"P6 8 8 65535\n" + colours.astype(">u2").tobytes()
+    assert np.abs(np.array(load_image(io.BytesIO(ppm), name=NAME)).astype(int) - (colours >> 8)).max() <= 1
+
+
+# -- orientation
+
+CORNERS = np.zeros((20, 30, 3), np.uint8)  # the picture as it was taken: red at the top left, blue at the bottom left
+CORNERS[:10, :10], CORNERS[10:, :10] = (255, 0, 0), (0, 0, 255)
+STORED = {  # how a camera stores it, by its orientation
+    1: CORNERS,
+    2: CORNERS[:, ::-1],
+    3: CORNERS[::-1, ::-1],
+    4: CORNERS[::-1],
+    5: CORNERS.transpose(1, 0, 2),
+    6: CORNERS.transpose(1, 0, 2)[::-1],
+    7: CORNERS.transpose(1, 0, 2)[::-1, ::-1],
+    8: CORNERS.transpose(1, 0, 2)[:, ::-1],
+}
+
+
+def orientation_tag(orientation):
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees for display
-    assert load_image(saved(photo, tmp_path / "turned.jpg", exif=exif), name=NAME).size == (70, 50)
+    exif[0x0112] = orientation
+    return exif
+
+
+def photographed(orientation, suffix, tmp_path):
+    image = Image.fromarray(np.ascontiguousarray(STORED.get(orientation, CORNERS)))
+    options = {"quality": 100, "subsampling": 0} if suffix == "jpg" else {"lossless": True} if suffix == "webp" else {}
+    return saved(image, tmp_path / f"photo.{suffix}", exif=orientation_tag(orientation), **options)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("orientation", [*STORED, 0, 9])
+def test_a_photo_is_turned_upright_where_that_is_asked_for(tmp_path, orientation, suffix):
+    image = load_image(photographed(orientation, suffix, tmp_path), name=NAME, upright=True)
+    assert np.abs(np.array(image).astype(int) - CORNERS).max() <= 4
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("orientation", [*STORED, 0, 9])
+def test_the_orientation_is_known_from_the_header(tmp_path, monkeypatch, orientation, suffix):
+    path = photographed(orientation, suffix, tmp_path)
+    with open_image(path) as image:
+        monkeypatch.setattr(type(image), "load", no_pixels)
+        assert exif_orientation(image) == (orientation if orientation in STORED and suffix != "tif" else 1)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp"])
+def test_an_image_that_says_no_orientation_has_none(photo, tmp_path, monkeypatch, suffix):
+    with open_image(saved(photo, tmp_path / f"plain.{suffix}")) as image:
+        monkeypatch.setattr(type(image), "load", no_pixels)
+        assert exif_orientation(image) == 1
+
+
+def no_pixels(image):
+    raise AssertionError("reads the pixels")
+
+
+def test_an_orientation_behind_the_pixels_turns_the_photo(tmp_path):
+    """ExifTool puts EXIF data there."""
+    path = photographed(6, "png", tmp_path)
+    content = path.read_bytes()
+    start = content.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(content[start : start + 4], "big")
+    last = content.index(b"IEND") - 4
+    path.write_bytes(content[:start] + content[end:last] + content[start:end] + content[last:])
+    assert np.array_equal(load_image(path, name=NAME, upright=True), CORNERS)
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_orientation_is_not_applied_unless_asked_for(tmp_path, orientation):
+    stored = load_image(photographed(orientation, "png", tmp_path), name=NAME)
+    assert np.array_equal(stored, STORED[orientation])
+
+
+def test_another_size_by_orientation_says_so(tmp_path):
+    path = photographed(6, "jpg", tmp_path)
+    assert load_image(path, name=NAME, size=(20, 30)).size == (20, 30)
+    with pytest.raises(DataError, match=r"is 20x30, but image_size says 30x20; .*\(its EXIF orientation, 6, would"):
+        load_image(path, name=NAME, size=(30, 20))
+    with pytest.raises(DataError, match=r"image_size says 20x31; regions would be wrong$"):
+        load_image(path, name=NAME, size=(20, 31))
+    path = saved(Image.new("RGB", (20, 30)), tmp_path / "upside_down.jpg", exif=orientation_tag(3))
+    with pytest.raises(DataError, match=r"image_size says 30x20; regions would be wrong$"):
+        load_image(path, name=NAME, size=(30, 20))
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF", "ignore:Tag data larger")
+def test_damaged_orientation_turns_nothing(photo, tmp_path):
+    data = orientation_tag(6).tobytes()
+    rng = np.random.default_rng(2)
+    for position in range(6, len(data)):
+        damaged = data[:position] + bytes([data[position] ^ int(rng.integers(1, 256))]) + data[position + 1 :]
+        for content in (damaged, data[:position]):
+            path = saved(photo, tmp_path / "photo.jpg", exif=content)
+            assert load_image(path, name=NAME, upright=True).size in ((70, 50), (50, 70))
 
 
 def test_a_missing_image_is_named(tmp_path):
@@ -102,11 +314,16 @@ def test_other_size_than_stated_is_an_error(photo, tmp_path):
 def test_a_file_that_claims_a_huge_size_is_refused_before_it_is_decoded(photo, tmp_path, monkeypatch):
     path = saved(photo, tmp_path / "image.png")
     monkeypatch.setattr(images, "MAX_PIXELS", 70 * 50 - 1)
-    with pytest.raises(DataError, match="70x50 is more than 3499 pixels"):
+    with pytest.raises(DataError, match=f"{path} is too large: 70x50 is more than the limit of 3,499 pixels; make it"):
         load_image(path, name=NAME)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # Pillow's own guard
-    with pytest.raises(DataError, match="truncated or corrupt"):
+    with pytest.raises(DataError, match=f"{path} is too large: its size is more than the limit of 200 pixels"):
         load_image(path, name=NAME)
+
+
+def test_what_the_system_refuses_is_not_called_corrupt(tmp_path):
+    with pytest.raises(DataError, match=r"cannot be read \(Is a directory\)"):
+        load_image(tmp_path, name=NAME)
 
 
 @pytest.mark.parametrize("side", [16, 48, 96])

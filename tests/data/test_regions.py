@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ofa_mi.data.regions import RegionCodec, mirror
@@ -14,12 +14,13 @@ SIZES = st.tuples(st.integers(1, 4000), st.integers(1, 4000))
 
 @st.composite
 def boxes(draw):
-    """An image size and a box inside it."""
+    """An image size and a box inside it, at least a pixel wide and high."""
     size = draw(SIZES)
     coordinates = []
     for side in size:
-        low = draw(st.floats(0, side * 0.99))
-        high = draw(st.floats(low, side, exclude_min=True))
+        low = draw(st.floats(0, side - 1))
+        high = draw(st.floats(min(low + 1, side), side))
+        assume(high - low >= 1)  # adding 1 may round down
         coordinates.append((low, high))
     (x0, x1), (y0, y1) = coordinates
     return size, (x0, y0, x1, y1)
@@ -74,6 +75,9 @@ def test_generated_bins_are_clipped_to_the_image_and_otherwise_kept():
         ((5, 5, 5, 10), "empty or reversed"),
         ((0, 0, 101, 10), "outside the 100x50 image"),
         ((-1, 0, 10, 10), "outside"),
+        ((3, 3, 3.9, 10), r"less than a pixel wide or high$"),
+        ((3, 3, 10, 3.5), r"less than a pixel wide or high$"),
+        ((0.1, 0.2, 0.5, 0.9), "less than a pixel wide or high; boxes are in pixels, not in shares of the image"),
         ((0, 0, math.nan, 10), "not finite"),
     ],
 )

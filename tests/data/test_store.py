@@ -15,7 +15,7 @@ from PIL import Image
 from ofa_mi.data import sidecar, store
 from ofa_mi.data.encoding import PromptEncoder
 from ofa_mi.data.images import ImageTransform
-from ofa_mi.data.instance import Instance
+from ofa_mi.data.instance import Instance, is_blank
 from ofa_mi.data.regions import RegionCodec
 from ofa_mi.data.store import InstanceStore, count_tokens, open_store
 from ofa_mi.data.vocabulary import Vocabulary
@@ -95,19 +95,33 @@ def test_chunks_and_workers_change_nothing(tmp_path_factory, lengths, chunk_byte
 
 # -- bad lines
 
+
+def with_size(size):
+    return record(9, image_path="image.png", image_size=size)
+
+
 BAD_LINES = {
     "truncated": (b'{"unique_id": "a", "task_na\n', "not valid JSON, perhaps a truncated line"),
     "not UTF-8": (b'{"unique_id": "\xff"}\n', r"not UTF-8 \(byte 15"),
     "UTF-16": ('{"unique_id": "a"}'.encode("utf-16-le") + b"\n", "not valid JSON|not UTF-8"),
     "surrogate": (b'{"unique_id": "a\\uD83D", "task_name": "t", "target_txt": "x"}\n', "surrogate"),
-    "empty": (b"\n", "not valid JSON"),
+    "blank": (b"\n", "is blank"),
+    "white space": (b" \t\r\n", "is blank"),
+    "byte order mark": (b"\xef\xbb\xbf\n", "is blank"),
     "not an object": (b"3\n", "expected a JSON object"),
     "deep": (b"[" * 100_000 + b"\n", "not valid JSON"),
     "huge number": (b'{"unique_id": ' + b"9" * 5000 + b"}\n", "not valid JSON"),
     "unknown field": (record(9, colour="red"), "unknown field 'colour'"),
     "no target": (record(9, target_txt=""), "target_txt is missing"),
+    "blank target": (record(9, target_txt=" \u200b"), "target_txt is missing or empty"),
+    "blank target beside a set": (record(9, target_txt=" ", target_set=["a"]), "target_txt is missing or empty"),
+    "blank option in a set": (record(9, target_txt="", target_set=["a", " "]), "target_set holds an empty option"),
+    "empty reference": (record(9, references=["a", ""]), "references holds the empty answer ''; leave it out"),
+    "image of a huge size": (with_size([1 << 40, 1]), "is more than 134,217,728 pixels, the limit"),
+    "size without an image": (record(9, image_size=[40, 30]), "image_path is missing"),
     "box outside": (with_image(9, text=[[0, 0, 41, 3]]), "outside the 40x30 image"),
     "box of a huge number": (with_image(9, text=[[0, 0, 10**400, 3]]), "expected text, a box"),
+    "box in shares": (with_image(9, text=[[0.1, 0.2, 0.5, 1]]), "in pixels, not in shares of the image"),
     "box reversed": (with_image(9, text=[[5, 0, 3, 3]]), "empty or reversed"),
     "missing image": (record(9, image_path="no.png", image_size=[4, 4]), r"image .*no\.png does not exist"),
     "image above": (record(9, image_path="../image.png", image_size=[4, 4]), "outside the data directory"),
@@ -131,9 +145,80 @@ def test_a_bad_line_is_an_error_that_names_it_or_a_listed_skip(folder, line, mes
 
 
 def test_skips_are_listed_in_the_order_of_the_file(folder):
-    path = write(folder, [record(0), record(0), b"x\n", record(0), record(1), b"\n"])
+    path = write(folder, [record(0), record(0), b"x\n", record(0), record(1), b"\n", record(2)])
     skipped = InstanceStore(path, skip_bad=True).skipped
     assert [int(line[len(str(path)) + 1 :].split(":")[0]) for line in skipped] == [2, 3, 4, 6]
+
+
+BLANK = [
+    "",
+    " \t\n",
+    "\u00a0\u3000",
+    "\u200b",
+    "\ufeff",
+    "\u00ad",
+    "\u2060\u200d",
+    "\ufe0f",
+    "\u3164",
+    "\u2800",
+    "\x00\x1f",
+]
+
+
+@pytest.mark.parametrize("text", BLANK, ids=ascii)
+def test_what_shows_nothing_is_no_answer(text):
+    assert is_blank(text) and is_blank((text,)) and is_blank((text, text))
+    assert not is_blank(f"{text}.{text}") and not is_blank((text, (0, 0, 1, 1)))
+    with pytest.raises(DataError, match="here:1: instance 'id1': references holds the empty answer"):
+        Instance.from_record(record(1, references=["yes", text]), "here:1")
+
+
+@pytest.mark.parametrize("text", ["0", "-", "£", "日本", "é", "\U0001f44d\ufe0f", "\ue000"], ids=ascii)
+def test_what_shows_something_is_an_answer(text):
+    assert not is_blank(text)
+    assert Instance.from_record(record(1, target_txt=text, references=[text]), "").references == (text,)
+
+
+@pytest.mark.parametrize(
+    "confidence", ["high", "1", -1, -0.5, True, None, [1], float("nan"), float("inf"), 10**400, 1e39]
+)
+def test_confidence_is_checked_when_the_file_is_opened(folder, confidence):
+    path = write(folder, [record(0), record(1, meta_data={"confidence": confidence})])
+    with pytest.raises(DataError, match=rf"{path}:2: instance 'id1': confidence in meta_data must be a number from 0"):
+        InstanceStore(path)
+    assert len(InstanceStore(path, skip_bad=True)) == 1
+
+
+def test_confidence():
+    assert Instance.from_record(record(1), "").confidence == 1
+    assert Instance.from_record(record(1, meta_data={"confidence": 0}), "").confidence == 0
+    assert Instance.from_record(record(1, meta_data={"confidence": 0.3}), "").confidence == 0.3
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n\r\n", " \n\t\n", "\n" * 10000, ""])
+@pytest.mark.parametrize("chunk_bytes", [1 << 24, 50])
+def test_blank_lines_at_the_end_are_nothing(folder, monkeypatch, end, chunk_bytes):
+    monkeypatch.setattr(store, "CHUNK_BYTES", chunk_bytes)
+    instances = InstanceStore(write(folder, [record(0), record(1), end.encode()]))
+    assert [instance.unique_id for instance in instances] == ["id0", "id1"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b" \r\n\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\r\n"])
+def test_a_file_of_nothing_is_empty(folder, content):
+    assert len(InstanceStore(write(folder, [content]))) == 0
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(folder):
+    lines = [json.dumps(record(i)).encode() + b"\r\n" for i in range(3)]
+    first = InstanceStore(write(folder, [b"\xef\xbb\xbf", *lines]))
+    joined = InstanceStore(write(folder, [lines[0], b"\xef\xbb\xbf", *lines[1:]], "valid.jsonl"))  # cat a.jsonl b.jsonl
+    for instances in (first, joined):
+        assert [instance.unique_id for instance in instances] == ["id0", "id1", "id2"]
+
+
+def test_empty_parts_of_a_context_are_none(folder):
+    (instance,) = InstanceStore(write(folder, [record(0, context=["", "a dog", " ", [""]])]))
+    assert instance.context == (("a dog",),)
 
 
 def test_equal_hashes_are_not_equal_ids(folder, monkeypatch):
@@ -338,7 +423,9 @@ FIELDS = ["image_path", "image_size", "region", "options", "question", "text", "
 
 @settings(max_examples=300, deadline=None)
 @given(
-    st.dictionaries(st.sampled_from([*FIELDS, "references", "meta_data", "unique_id", "task_name"]), JSON, max_size=4)
+    st.dictionaries(
+        st.sampled_from([*FIELDS, "references", "answers", "meta_data", "unique_id", "task_name"]), JSON, max_size=4
+    )
 )
 @example({"context": "two words", "question": ["", [1, 2, 3, 4]]})
 def test_any_record_is_an_instance_or_a_data_error(fields):

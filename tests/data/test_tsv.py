@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ofa_mi.data import images
 from ofa_mi.data.instance import plain
 from ofa_mi.data.store import open_store
 from ofa_mi.data.tsv import TsvStore, find_tsv
@@ -81,7 +82,8 @@ def test_other_answers_and_confidence_are_kept(tmp_path):
     caption = TsvStore(write(tmp_path / "caption.tsv", *ROWS["caption"]), "caption")[1]
     assert caption.references == ("the same café",)
     vqa = TsvStore(write(tmp_path / "vqa.tsv", *ROWS["vqa"]), "vqa")[1]
-    assert vqa.references == ("no",) and vqa.meta_data == {"confidence": 1.0}
+    assert vqa.meta_data == {"confidence": 1.0, "confidences": {"no": 0.3, "yes": 1.0}}
+    assert vqa.references == vqa.answers == ()  # the most frequent answer alone is right
     entailment = TsvStore(write(tmp_path / "snli_ve.tsv", *ROWS["snli_ve"]), "snli_ve")[0]
     assert entailment.options == (("yes",), ("not sure",), ("no",))
     assert entailment.meta_data == {"caption": "a man"}
@@ -100,32 +102,89 @@ def test_columns_may_be_elsewhere(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "column", "value", "message"),
     [
-        ("caption", 4, "@@@@", "image is not valid base64"),
-        ("caption", 4, base64.b64encode(b"no image").decode(), "image cannot be read"),
-        ("caption", 2, "", "target_txt is missing"),
-        ("refcoco", 3, "1,2,3", "expected a region"),
-        ("refcoco", 3, "1,2,3,a", "could not convert"),
+        ("caption", 4, "@@@@", r"column 5 \(image\) must hold an image in base64"),
+        ("caption", 4, base64.b64encode(b"no image").decode(), r"column 5 \(image\) is not an image that can be read"),
+        ("caption", 2, "", r"column 3 \(caption\) must hold a caption, or several with && between them, found ''"),
+        ("caption", 2, " && \u200b", r"column 3 \(caption\) must hold a caption"),
+        ("refcoco", 3, "1,2,3", r"column 4 \(region\) must hold a region x0,y0,x1,y1 in pixels, found '1,2,3'"),
+        ("refcoco", 3, "1,2,3,a", r"column 4 \(region\) must hold a region"),
+        ("refcoco", 3, "1,2,3,nan", r"column 4 \(region\) must hold a region"),
         ("refcoco", 3, "1,2,45,20", "outside the 40x30 image"),
-        ("vqa", 3, "no", "could not convert"),
-        ("snli_ve", 5, "maybe", "expected a label among entailment, neutral, contradiction"),
+        ("refcoco", 2, " ", r"column 3 \(text\) must hold text, found ''"),
+        ("vqa", 3, "no", r"column 4 \(answer\) must hold confidence\|!\+answer, or several with && .* found 'no'"),
+        ("vqa", 3, "high|!+no", r"column 4 \(answer\) must hold confidence\|!\+answer"),
+        ("vqa", 3, "nan|!+no", r"column 4 \(answer\) must hold .*, and confidences from 0, found 'nan\|!\+no'"),
+        ("vqa", 3, "-1|!+no", r"column 4 \(answer\) must hold"),
+        ("vqa", 3, "1.0|!+no&&yes", r"column 4 \(answer\) must hold"),
+        ("vqa", 3, "1.0|!+", r"column 4 \(answer\) must hold"),
+        ("vqa", 2, "", r"column 3 \(question\) must hold text"),
+        (
+            "snli_ve",
+            5,
+            "maybe",
+            r"column 6 \(label\) must hold one of entailment, neutral, contradiction, found 'maybe'",
+        ),
+        ("snli_ve", 3, "", r"column 4 \(hypothesis\) must hold text"),
     ],
 )
 def test_a_bad_row_is_an_error_that_names_it_or_a_listed_skip(tmp_path, kind, column, value, message):
     good, other = ROWS[kind]
     bad = tuple(value if i == column else cell for i, cell in enumerate(good))
     path = write(tmp_path / "train.tsv", good, bad, other)
-    with pytest.raises(DataError, match=rf"train\.tsv:2: .*{message}"):
+    with pytest.raises(DataError, match=rf"train\.tsv:2: .*{message}") as error:
         TsvStore(path, kind)
+    assert "\n" not in str(error.value)
     store = TsvStore(path, kind, skip_bad=True)
     assert len(store) == 2 and len(store.skipped) == 1 and store[1].where.endswith(":3")
 
 
+def test_an_image_in_a_column_of_text_is_not_printed_in_full(tmp_path):
+    path = write(tmp_path / "train.tsv", ("1", "2", "a dog", IMAGES[1], IMAGES[0]))
+    with pytest.raises(DataError, match=r"train\.tsv:1: column 4 \(region\) must hold a region") as error:
+        TsvStore(path, "refcoco")
+    assert len(IMAGES[1]) > 1000 and len(str(error.value)) < len(str(path)) + 200
+
+
 def test_missing_columns_and_wrong_bytes_are_named(tmp_path):
     path = write(tmp_path / "train.tsv", ("1", "2", "a caption"))
-    with pytest.raises(DataError, match=r"train\.tsv:1: expected at least 5 columns, found 3; is it a caption file"):
+    with pytest.raises(DataError, match=r"train\.tsv:1: expected at least 5 columns, found 3; is it a caption file, "):
         TsvStore(path, "caption")
     path.write_bytes(b"1\t2\t\xff\t\t" + IMAGES[0].encode())
-    with pytest.raises(DataError, match=r"train\.tsv:1: not UTF-8"):
+    with pytest.raises(DataError, match=r"train\.tsv:1: column 3 \(caption\) is not UTF-8 \(byte 0"):
+        TsvStore(path, "caption")
+
+
+@pytest.mark.parametrize(
+    ("kind", "column", "value", "target", "references"),
+    [
+        ("caption", 2, "a dog&&", "a dog", ()),
+        ("caption", 2, "&&a dog&& &&a cat &&\u200b", "a dog", ("a cat",)),
+        ("vqa", 3, "1.0|!+yes&&", "yes", ()),
+        ("vqa", 3, "1.0|!+&&0.3|!+no&&0.6|!+yes", "yes", ("no",)),
+    ],
+)
+def test_empty_answers_are_dropped(tmp_path, kind, column, value, target, references):
+    row = tuple(value if i == column else cell for i, cell in enumerate(ROWS[kind][0]))
+    (instance,) = TsvStore(write(tmp_path / f"{kind}.tsv", row), kind)
+    assert instance.target == (target,) and instance.references == references
+
+
+def test_blank_rows_and_a_byte_order_mark(tmp_path):
+    first, second = ROWS["caption"]
+    path = write(tmp_path / "caption.tsv", first, second, ("",), (" ", ""))
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    store = TsvStore(path, "caption")
+    assert [instance.unique_id.split("@")[0] for instance in store] == ["162365", "162366"]
+    assert store.load_image(store[0]).size == (40, 30)
+    write(path, first, ("",), second)
+    with pytest.raises(DataError, match=r"caption\.tsv:2: is blank"):
+        TsvStore(path, "caption")
+
+
+def test_an_image_that_is_too_large_is_named_with_the_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "MAX_PIXELS", 1000)
+    path = write(tmp_path / "caption.tsv", ROWS["caption"][0])
+    with pytest.raises(DataError, match=r":1: column 5 \(image\) is too large: 40x30 is more than the limit of 1,000"):
         TsvStore(path, "caption")
 
 

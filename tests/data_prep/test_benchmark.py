@@ -33,7 +33,7 @@ def test_table_of_sources_and_builds(raw, tmp_path, capsys):
 
 def test_what_cannot_be_measured_is_an_error(raw, tmp_path, capsys):
     for arguments, message in (
-        (["--raw", str(raw), "--sources", "gqa", "vcr"], "no folder holds the files of vcr"),
+        (["--raw", str(raw), "--sources", "nlvr", "vcr"], "no folder holds the files of vcr"),
         (["--raw", str(raw), "--sources", "nlvr2"], "nlvr2: unknown"),
         (["--raw", str(raw), str(tmp_path)], "a build has one folder"),
         ([], "give --raw, --coco or --memory"),

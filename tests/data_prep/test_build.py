@@ -4,14 +4,16 @@ import json
 import os
 
 import pytest
+from PIL import Image
 
 from ofa_mi import cli
+from ofa_mi.data import images
 from ofa_mi.data_prep import build as build_module
 from ofa_mi.data_prep import shards
 from ofa_mi.data_prep.build import BuildOptions, build
 from ofa_mi.data_prep.draft import Draft, text, yes_no
 from ofa_mi.data_prep.raw import RawFile
-from ofa_mi.data_prep.reading import read_json
+from ofa_mi.data_prep.reading import read_json, tidy
 from ofa_mi.data_prep.source import Candidate, ImageFile, Source, held_out
 from ofa_mi.errors import ConfigError, DataError
 from tests.data_prep.sources.raw_tree import Picture, of_task, read_instances, write_raw
@@ -186,16 +188,24 @@ def test_missing_raw_files_are_named_with_where_to_get_them(tmp_path, capsys):
     ("damage", "message"),
     [
         ("missing", r"5\.png: image is missing"),
-        ("garbage", r"5\.png: not an image that can be read"),
+        ("garbage", r"5\.png: is not an image that can be read"),
+        ("too large", r"5\.png: is too large: 35x20 is more than the limit of 699 pixels"),
+        ("bomb", r"5\.png: is too large: its size is more than the limit of 698 pixels"),
         ("size", r"toys/\w+/5: images/toys/5\.png is 35x20, but its annotations say 9x9"),
     ],
 )
-def test_a_bad_image_stops_the_build_or_is_counted(raw, tmp_path, damage, message):
+def test_a_bad_image_stops_the_build_or_is_counted(raw, tmp_path, monkeypatch, damage, message):
     photo = raw / "toys/photos/5.png"
     if damage == "missing":
         photo.unlink()
     elif damage == "garbage":
         photo.write_bytes(b"not a picture")
+    elif damage in ("too large", "bomb"):
+        for number in range(6, NUMBER):  # they are wider
+            write_raw(raw, {f"toys/photos/{number}.png": Picture(30, 20)})
+        monkeypatch.setattr(images, "MAX_PIXELS", 699)
+        if damage == "bomb":  # Pillow's own limit
+            monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 349)
     else:
         records = json.loads((raw / "toys/toys.json").read_bytes())
         records[5]["size"] = [9, 9]
@@ -207,6 +217,37 @@ def test_a_bad_image_stops_the_build_or_is_counted(raw, tmp_path, damage, messag
     assert manifest["left_out"] == 1
     assert sum(manifest["counts"][split].get("image_captioning", 0) for split in ("train", "valid")) == NUMBER - 2
     assert "5.png" in (tmp_path / "lenient" / "left_out.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("written", "used"),
+    [(" a \n b ", "a b"), ("\u200b", ""), (" \ufeff ", ""), ("a\x07", ""), ("a||||b", "")],
+    ids=ascii,
+)
+def test_a_text_that_cannot_be_used_is_empty(written, used):
+    assert tidy(written) == used
+
+
+def test_a_wrong_size_is_explained_by_the_orientation(raw, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (35, 20)).save(raw / "toys/photos/5.png", exif=exif)
+    records = json.loads((raw / "toys/toys.json").read_bytes())
+    records[5]["size"] = [20, 35]
+    write_raw(raw, {"toys/toys.json": records})
+    with pytest.raises(DataError, match=r"5\.png is 35x20, but its annotations say 20x35 \(its EXIF orientation, 6"):
+        build(raw, tmp_path / "out", BuildOptions(tasks=["image_captioning"]))
+
+
+def test_a_source_most_of_whose_images_are_bad_says_so(raw, tmp_path, caplog):
+    for number in range(19):
+        (raw / f"toys/photos/{number}.png").unlink()
+    build(raw, tmp_path / "few", BuildOptions(tasks=["nlvr", "image_captioning"], skip_bad=True))
+    assert "images cannot be used" not in caplog.text
+    (raw / "toys/photos/19.png").write_bytes(b"not a picture")
+    (raw / "toys/photos/20.png").unlink()
+    build(raw, tmp_path / "most", BuildOptions(tasks=["image_captioning"], skip_bad=True))
+    assert "toys: 20 of 39 images cannot be used, the first: " in caplog.text
 
 
 def test_an_annotation_that_is_there_twice_is_an_error(raw, tmp_path):

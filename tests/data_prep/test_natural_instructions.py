@@ -127,6 +127,40 @@ def test_the_choice_depends_on_the_seed_and_the_task():
     assert len(everything["valid"]) == 30 and sorted(everything["train"] + everything["valid"]) == list(range(300))
 
 
+def test_instances_that_repeat_each_other_are_on_one_side(release, tmp_path, capsys):
+    """Every input comes three times, with other white space and other answers; one comes 40 times."""
+    repeated = [{"id": f"{i}", "input": f" in {i % 60}{' ' * (i // 60)}", "output": [f"out {i}"]} for i in range(180)]
+    repeated += [{"id": f"often-{i}", "input": "often", "output": ["out"]} for i in range(40)]
+    empty = [{"id": f"e{i}", "input": "", "output": [f"story {i // 2}"]} for i in range(40)]
+    write_release(release, {CAPITALS: task_record(repeated), COLOURS: task_record(empty)})
+    arguments = [
+        "--raw",
+        str(release),
+        "--out",
+        str(tmp_path / "out"),
+        "--max-per-task",
+        "0",
+        "--valid-fraction",
+        "0.1",
+    ]
+    assert cli.main(["data", "natural-instructions", *arguments]) == 0
+    sides = {split: read(tmp_path / "out", split) for split in ("train", "valid")}
+    for name, key, number, room in ((CAPITALS, "text", 220, 22), (COLOURS, "target", 40, 4)):
+        train, valid = ([i for i in sides[split] if i.meta_data["task"] == name] for split in ("train", "valid"))
+        assert len(train) + len(valid) == number and room - 3 < len(valid) <= room
+        assert not {getattr(i, key) for i in train} & {getattr(i, key) for i in valid}
+    manifest = json.loads((tmp_path / "out/manifest.json").read_bytes())
+    assert manifest["repeated"] == {CAPITALS: 120 + 39, COLOURS: 20}
+    assert "2 tasks with inputs that come again, 179 in all" in capsys.readouterr().out
+
+
+def test_the_cap_is_filled_beside_groups(release, tmp_path):
+    twice = [{"id": f"{i}", "input": f"in {i // 2}", "output": ["out"]} for i in range(300)]
+    write_release(release, {CAPITALS: task_record(twice)})
+    manifest = convert(release, tmp_path / "out", valid_fraction=0.05)
+    assert manifest["tasks"]["train"][CAPITALS] == 100 and manifest["tasks"]["valid"][CAPITALS] == 4
+
+
 def test_a_test_task_is_its_first_hundred_instances(release, tmp_path):
     convert(release, tmp_path / "out")
     test = read(tmp_path / "out", "test")
@@ -151,8 +185,8 @@ def test_only_english_tasks_are_imported(release, tmp_path):
 
 def test_answers(tmp_path, release):
     instances = [
-        {"id": "many", "input": "x", "output": ["  first ", "second", "first", "", "third"]},
-        {"id": "none", "input": "y", "output": [" "]},
+        {"id": "many", "input": "x", "output": ["  first ", "second", "first", "", "\u200b", "third"]},
+        {"id": "none", "input": "y", "output": [" ", "\u200b"]},
         {"id": "later", "input": "z", "output": ["", "only"]},
         {"id": "input", "input": " \n", "output": ["something"]},
     ]

@@ -108,6 +108,13 @@ def test_the_answer_leaves_the_context(tmp_path):
     }
 
 
+def test_an_empty_answer_of_an_annotator_is_one_of_ten(tmp_path):
+    """VQA's accuracy is a mean over all annotators, those who wrote nothing included."""
+    said = {"answers": ["a kite", "", " ", 2]}
+    instance, _ = one(tmp_path, "open-domain_VQA", "a kite", question="What flies?", meta_data=said)
+    assert instance.answers == ("a kite", "", " ", "2") and instance.references == ()
+
+
 def test_options_that_only_the_prompt_had(tmp_path):
     lines = [
         line("wikihow_text_image_step_order", "next", unique_id=str(n), text="Tie it.", meta_data={"method": "Kite"})
@@ -142,6 +149,12 @@ def test_several_answers_become_a_set(tmp_path):
     )
     assert [i.target_set for i in instances] == [(("cup",), ("cow",)), (("None",),), (("cup",),)]
     assert manifest["repaired"]["release"] == {"missing_object_selection: several answers joined in any order": 1}
+
+
+def test_answers_of_annotators_are_kept_and_only_the_target_is_right(tmp_path):
+    meta = {"answers": ["nous", "nous les gosses", "nous les gosses"]}
+    instance, _ = one(tmp_path, "text_vqa", "nous les gosses", question="what is the title?", meta_data=meta)
+    assert (instance.answers, instance.references) == (("nous", "nous les gosses", "nous les gosses"), ())
 
 
 def test_named_people_carry_their_regions(tmp_path):
@@ -246,3 +259,23 @@ def test_every_line_of_the_release_becomes_an_instance_of_its_task(shared_data, 
     names = [registry[instance.task_name].release for instance in instances]
     assert sorted(names) == sorted(record["task_name"] for record in records)
     assert len(read_instances(out / "test.jsonl")) == 11
+
+
+def test_photos_of_visual_genome_are_known_by_their_number_in_mscoco(tmp_path, caplog):
+    places = ("VG/VG_100K/7.jpg", "GQA/images/7.jpg", "Visual7W/images/v7w_7.jpg", "VG/VG_100K_2/8.jpg")
+    lines = [
+        line("image_caption", "a kite", f"./raw_datasets/{place}", unique_id=str(n)) for n, place in enumerate(places)
+    ]
+    found, _ = imported(tmp_path / "without", *lines)
+    assert [instance.meta_data.get("coco_id") for instance in found] == [None] * 4
+    assert "4 lines are about photos of Visual Genome" in caplog.text and "image_data.json" in caplog.text
+    caplog.clear()
+    known = [{"image_id": n, "width": 9, "height": 9, "coco_id": coco_id} for n, coco_id in ((7, 5277), (8, -1))]
+    write_raw(tmp_path / "with/images", {"VG/image_data.json": known})
+    found, manifest = imported(tmp_path / "with", *lines)
+    assert {i.image_path: i.meta_data.get("coco_id") for i in found} == {
+        "images/visual_genome/7.jpg": 5277,
+        "images/release/Visual7W/images/v7w_7.jpg": 5277,
+        "images/visual_genome/8.jpg": None,
+    }
+    assert not caplog.records and manifest["settings"]["image_data"]

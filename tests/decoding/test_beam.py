@@ -218,7 +218,11 @@ def test_nan_is_an_error_and_not_an_answer():
 
 @pytest.mark.parametrize(
     ("values", "message"),
-    [({"beam": 0}, "beam"), ({"min_len": 5, "max_len": 4}, "min_len 5"), ({"no_repeat_ngram": -1}, "no_repeat_ngram")],
+    [
+        ({"beam": 0}, "beam"),
+        ({"min_len": 5, "max_len": 4}, "max_len must be at least 5"),
+        ({"no_repeat_ngram": -1}, "no_repeat_ngram"),
+    ],
 )
 def test_impossible_settings(values, message):
     with pytest.raises(ConfigError, match=message):

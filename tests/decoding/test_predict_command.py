@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 
 import pytest
 from PIL import Image
@@ -98,12 +99,23 @@ REGION = ("--region", "10", "10", "40", "40")
         (("--instruction", "{text}?"), "give --text"),
         (("--instruction", "{options}?"), "give --options"),
         (("--instruction", "what?", "--text", "a"), "does not mention {text}"),
-        (("--instruction", "{what}?"), "unknown placeholder"),
+        (("--instruction", "{what}?"), "--instruction: unknown placeholder"),
         (("--instruction", "what?", "--mode", "rank"), "rank needs"),
         (("--instruction", "what?", "--output", "option"), "--output option needs"),
         (("--instruction", "what?", "--draw", "answer.txt"), "must end in .png"),
         (("--instruction", "what?", "--beam", "0"), "beam must be at least 1"),
-        (("--instruction", "what?", "--options", "a", " "), "an option is empty"),
+        (("--instruction", "what?", "--max-len", "0"), "^max_len must be at least 1, the least length, not 0$"),
+        (("--instruction", "what?", "--options", "a", " "), "--options: ' ' is empty"),
+        (("--instruction", "what?", "--options", "[]", "a"), r"--options: '\[\]' is empty, which is no option"),
+        (("--instruction", "what?", "--options", '[""]'), r"""--options: '\[""\]' is empty, which is no option"""),
+        (("--instruction", "what?", "--options", '["", "\u200b "]', "b"), "is empty, which is no option"),
+        (("--instruction", "what?", "--options", "a", "\u200b"), "--options: .* is empty"),
+        (("--instruction", "what?", "--options", "a", "\udcff"), "--options: .* is not UTF-8"),
+        (("--instruction", " "), "--instruction: ' ' is empty"),
+        (("--instruction", "\udcff?"), "--instruction: .* is not UTF-8"),
+        (("--instruction", "{text}?", "--text", ""), "--text: '' is empty"),
+        (("--instruction", '{"a": 1}?'), "--instruction: a brace that is not part .* is written twice, {{ or }}"),
+        (("--instruction", "word " * 5000), "a source has room for 1024"),
         (("--instruction", "what?", "--options", "[1, 2]"), "--options: expected text"),
         (("--instruction", "what?", "--options", "[0, 0, 500, 5]"), "--options: box .* outside the 100x80 image"),
         (("--instruction", "{region}?", "--region", "40", "10", "10", "40"), "--region: box .* reversed"),
@@ -114,6 +126,35 @@ def test_bad_input_is_one_clear_line(ask, arguments, message):
     with pytest.raises(OfaMiError, match=message) as error:
         ask(*arguments)
     assert "\n" not in str(error.value)
+    parser = argparse.ArgumentParser()
+    predict.add_arguments(parser)
+    advised = set(re.findall(r"--[a-z-]++(?! of the training)", str(error.value)))
+    assert advised <= set(parser._option_string_actions), "advice that this command cannot take"
+
+
+def test_braces_of_the_instruction(ask):
+    out, _ = ask("--instruction", "say {{yes}} or {text}", "--text", "{no}", "--verbose")
+    assert "prompt: say {yes} or {no}" in out.splitlines()
+
+
+@pytest.mark.parametrize("option", ["[1, 2", "[" * 100_000, "[a]", "[" + "9" * 5000 + "]"], ids=lambda text: text[:6])
+def test_brackets_that_are_no_json_are_text(option):
+    assert predict.parse_option(option) == (option,)
+
+
+def test_a_photo_is_turned_upright(ask, image, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # as phones store a picture that is to be turned by 90 degrees
+    image.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "photo.png", exif=exif)  # 80 x 100, upright 100 x 80
+    shown = ("--region", "0", "0", "100", "80", "--draw", str(tmp_path / "drawn.png"), "--json")
+    question = ("--instruction", "what is in {region}?", *shown)
+    stored, _ = ask(*question)
+    turned, _ = ask(*question, "--image", str(tmp_path / "photo.png"), with_image=False)
+    assert turned == stored, "the same answer, with the same score"
+    width, height = Image.open(tmp_path / "drawn.png").size
+    assert width > height
+    with pytest.raises(DataError, match="outside the 100x80 image"):
+        ask("--instruction", "what is in {region}?", "--region", "0", "0", "80", "100")
 
 
 def test_what_needs_an_image_says_so(ask):

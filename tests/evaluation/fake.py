@@ -82,7 +82,7 @@ class FakePredictor:
 
     def __init__(self, fail_after=None):
         self.fail_after = fail_after
-        self.generation = GenerationConfig()
+        self.generation, self.precision = GenerationConfig(), "fp32"
         self.encoder, self.option_markers, self.text_case = self, True, "keep"
         self.asked, self.batches, self.modes, self.images = 0, [], [], []
 

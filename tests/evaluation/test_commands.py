@@ -65,6 +65,8 @@ def test_german_instructions(checkpoint, data_dir, tmp_path, capsys):
     capsys.readouterr()
     runs = {name: read_scores(tmp_path / name) for name in ("run", "english")}
     assert "nlvr: scores do not compare, since some runs were evaluated on other languages" in format_table(runs)
+    runs["run"]["tasks"]["nlvr"] |= {"mode": "rank"}
+    assert "nlvr: scores do not compare, since some runs were evaluated in other modes" in format_table(runs)
 
 
 def test_conditions_are_options_and_marked(checkpoint, data_dir, tmp_path, capsys):

@@ -15,10 +15,9 @@ BASE = replace(
     perturb="none",
     options=(("yes",), ("no",)),
     references=("yes",),
-    target_boxes=(),
+    target_boxes=((0, 0, 100, 1),),
     target_set=None,
     option_scores=None,
-    prediction=Answer("yes"),
 )
 
 
@@ -39,7 +38,8 @@ def task(right, *, name="nlvr", instructions=(0,), start=0, **changes):
                 "instruction": instruction,
                 "instruction_id": f"{name}/{instruction + 1}",
                 "image_path": f"{name}-{number}.png",
-                "scores": {"accuracy": float(score)},
+                "prediction": Answer("yes", ((0, 0, float(score), 1),)),
+                "scores": {"mean_iou": -1.0},  # which nobody may believe
             }
             records.append(replace(BASE, **(changed | changes)))
     return records
@@ -125,7 +125,7 @@ def test_what_does_not_compare_is_said(tmp_path):
         "apart": "the runs have no instance in common",
         "changed": "2 of 2 instances have other options or another right answer in B: other data",
         "corpus": "bleu is computed over all answers together, so instances have no scores to compare",
-        "metric": "its metric is accuracy in A and rouge_l in B",
+        "metric": "its metric is mean_iou in A and rouge_l in B",
         "version": "A answered version 1 of the task and B version 2",
     }
     text = format_comparison(result)
@@ -179,6 +179,14 @@ def test_a_single_image_has_no_interval(tmp_path):
     result = compare(tmp_path, task([0, 100], image_path="i.png"), task([100, 100], image_path="i.png"))["zero_shot"]
     assert result["tasks"]["nlvr"]["interval"] is result["aggregated"]["interval"] is None
     assert result["tasks"]["nlvr"]["p"] == 1
+
+
+@pytest.mark.parametrize(
+    "change", [{"mode": "rank"}, {"task_version": 2}, {"scores": {"iou": 1.0}}, {"perturb": "typos"}]
+)
+def test_a_run_that_contradicts_itself_is_an_error(tmp_path, change):
+    with pytest.raises(DataError, match=r"a/predictions\.jsonl:2: .* earlier lines"):
+        compare(tmp_path, task([0]) + task([0], start=1, **change), task([0, 0]))
 
 
 def test_an_empty_run_is_an_error(tmp_path):

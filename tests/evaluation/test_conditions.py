@@ -22,7 +22,7 @@ from ofa_mi.evaluation.conditions import (
 from ofa_mi.evaluation.predictions import read_predictions
 from ofa_mi.evaluation.runner import EvaluationOptions, evaluate
 from ofa_mi.evaluation.scoring import condition_label
-from ofa_mi.instructions.registry import default_registry
+from ofa_mi.instructions.registry import default_registry, split_template
 from tests.evaluation.fake import COLOURS, FakePredictor, make_data
 
 REGISTRY = default_registry()
@@ -75,6 +75,13 @@ def test_typos_depend_on_seed_and_name_alone():
 
 def test_upper_case_spares_the_placeholders():
     assert upper_case("Is “{text}” true? {options}") == "IS “{text}” TRUE? {options}"
+
+
+def test_changed_templates_keep_braces_of_the_text():
+    template = "Answer {{yes}} or {{no}}, whatever {text} {{says}}"
+    assert upper_case(template) == "ANSWER {{YES}} OR {{NO}}, WHATEVER {text} {{SAYS}}"
+    parts = split_template(add_typos(template, seed=1, name="a"))
+    assert len(parts) == 3 and parts[0].count("{") == parts[0].count("}") == 2
 
 
 def test_instructions_by_condition():

@@ -9,9 +9,10 @@ from rouge_score.rouge_scorer import RougeScorer
 from ofa_mi.data.instance import Instance
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation.boxes import box_iou, closest, count_matches
-from ofa_mi.evaluation.metrics import METRICS, Answer, Truth, normalise, score_answer, score_prediction
+from ofa_mi.evaluation.metrics import METRICS, Answer, Truth, score_answer, score_prediction
 from ofa_mi.instructions import registry
 from ofa_mi.instructions.registry import TaskSpec
+from tests.evaluation.test_answers import SAME
 
 coordinate = st.integers(-20, 120)
 boxes = st.tuples(coordinate, coordinate, coordinate, coordinate)
@@ -62,12 +63,6 @@ def test_accuracy_of_an_option_that_mentions_regions_compares_its_boxes_too():
     assert score_answer("accuracy", Answer("because 's cap is red", ((0, 0, 50, 50),)), truth) == 0.0
 
 
-@given(st.text(alphabet="aB .,!?\n", max_size=12))
-@settings(max_examples=100, deadline=None)
-def test_normalising_twice_changes_nothing(text):
-    assert normalise(normalise(text)) == normalise(text)
-
-
 def test_rouge_l_is_the_best_over_references_with_stemming():
     scorer = RougeScorer(["rougeL"], use_stemmer=True)
     text, references = "two dogs are running", ("a dog runs on grass", "two dogs ran", "cats")
@@ -97,16 +92,59 @@ def test_bleu_and_chrf_of_one_instance_are_sacrebleus():
     assert text_score("chrf", "THE CAT", "the cat") == pytest.approx(100.0)
 
 
-@pytest.mark.parametrize(("matches", "score"), [(0, 0), (1, 30), (2, 60), (3, 90), (4, 100), (10, 100)])
-def test_vqa_accuracy_by_its_formula(matches, score):
-    """Three of ten: seven subsets keep three matches (1), three keep two (2/3): (7 + 2) / 10."""
-    truth = Truth(("red", *["Red."] * matches, *["blue"] * (10 - matches)))
-    assert score_answer("vqa_accuracy", Answer("red"), truth) == pytest.approx(score)
+def test_the_answers_of_annotators_serve_vqa_accuracy_only():
+    """Ten answers as converters write them; the target is one of them, and the only one that is right."""
+    answers = ("2", "two", "two", "3", "4", "5", "6", "7", "8", "9")
+    record = {"unique_id": "1", "task_name": "t", "target_txt": "two", "answers": list(answers)}
+    instance = Instance.from_record(record, "")
+    truth = Truth.of(instance)
+    assert instance.to_record()["answers"] == list(answers)
+    for name in ("accuracy", "rouge_l", "bleu", "chrf"):
+        assert score_answer(name, Answer("3"), truth) == 0
+        assert score_answer(name, Answer("two"), truth) == pytest.approx(100)
+    # "2" and "two" are one answer, of three annotators: seven subsets keep all (1), three keep two (2/3).
+    assert score_answer("vqa_accuracy", Answer("Two"), truth) == pytest.approx(90)
 
 
-def test_vqa_accuracy_without_enough_annotators_is_an_error():
-    with pytest.raises(DataError, match="annotators' answers"):
-        text_score("vqa_accuracy", "red", "red", "red", "red", "red")
+SILENCE = ("", " \n", "\u200b\u200d", "\ufeff\u00ad")
+
+
+@pytest.mark.parametrize("nothing", SILENCE)
+@pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if "text" in metric.outputs])
+def test_an_empty_answer_is_wrong_whatever_the_references_are(name, nothing):
+    truth = Truth(("red", *SILENCE), answers=("", "", "a", "the", nothing))
+    assert score_answer(name, Answer(nothing), truth) == 0
+    assert score_answer(name, Answer("red"), truth) == (0 if name == "vqa_accuracy" else pytest.approx(100))
+    if corpus := METRICS[name].corpus:
+        assert corpus([nothing], [truth.references]) == 0
+        assert corpus(["a red cup of tea"], [Truth(("a red cup of tea", nothing)).references]) == pytest.approx(100)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "rouge_l", "bleu", "chrf"])
+def test_references_of_nothing_are_none(name):
+    with pytest.raises(DataError, match=r"d\.jsonl:3: .* compares text, but the target has none"):
+        score_answer(name, Answer(""), Truth(SILENCE, name="d.jsonl:3"))
+
+
+@pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if "text" in metric.outputs])
+@pytest.mark.parametrize(("one", "other"), SAME)
+def test_spellings_that_look_alike_are_equal(name, one, other):
+    for text, reference in ((one, other), (other, one)):
+        truth = Truth((reference,), answers=(reference,) * 10)
+        assert score_answer(name, Answer(text), truth) == pytest.approx(100)
+
+
+def test_options_that_look_alike_are_equal():
+    target = ("it\u2019s ", (0, 0, 50, 50), " in the café")
+    truth = Truth.of(Instance("1", "t", "i.png", (100, 100), target=target, options=(target, ("no",))))
+    assert score_answer("accuracy", Answer("it's in the cafe\u0301", ((0, 0, 50, 50),)), truth) == 100
+    sets = Truth((), options=(("café",), ("bar",)), target_set=(("café",),))
+    assert score_answer("set_f1", Answer("cafe\u0301"), sets) == 100
+
+
+def test_set_f1_of_options_that_mention_regions_is_an_error():
+    with pytest.raises(DataError, match="set_f1 compares text, but an option mentions a region"):
+        score_answer("set_f1", Answer("a"), Truth((), options=(("a",), ((0, 0, 1, 1),)), target_set=(("a",),)))
 
 
 OPTIONS = (((0, 0, 10, 10),), ((20, 20, 40, 40),), ((22, 22, 42, 42),))
@@ -199,14 +237,6 @@ def test_rouge_l_of_an_option_that_mentions_regions_ignores_them():
     for boxes in ((), ((1, 1, 9, 9),)):
         assert score_answer("rouge_l", Answer("is afraid of today", boxes), truth) == pytest.approx(100)
         assert score_answer("rouge_l", Answer("is fond of today", boxes), truth) == pytest.approx(75)
-
-
-def test_vqa_accuracy_of_an_instance_as_converters_write_it():
-    """Ten annotators' answers in references; the target is one of them and does not count again."""
-    answers = ("2", "two", "two", "3", "4", "5", "6", "7", "8", "9")
-    truth = Truth.of(Instance("1", "t", target=("two",), references=answers))
-    # Two of ten: eight subsets keep both (2/3), two keep one (1/3).
-    assert score_answer("vqa_accuracy", Answer("Two."), truth) == pytest.approx(100 * (8 * 2 / 3 + 2 / 3) / 10)
 
 
 def test_score_prediction_of_an_instance():

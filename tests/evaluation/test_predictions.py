@@ -32,6 +32,7 @@ RECORD = Record(
     options=(("yes",), ("the ", (1, 2, 3, 4), " one"), ((1, 2, 3, 4),)),
     prediction=Answer("yes", ((0.5, 1.25, 3, 4), (1, 1, 2, 2))),
     references=("yes", "ja"),
+    answers=("yes", "no", "", "yes"),
     target_boxes=((1, 2, 3, 4),),
     target_set=(),
     scores={"accuracy": 100.0},
@@ -50,6 +51,14 @@ def test_a_record_is_read_back_as_it_was():
     assert Record.from_json(line, "f:1") == RECORD
     bare = replace(RECORD, image_path=None, image_size=None, options=None, target_set=None, option_scores=None)
     assert Record.from_json(bare.to_json(), "f:1") == bare
+
+
+def test_a_file_from_before_there_were_answers_is_read():
+    record = json.loads(RECORD.to_json())
+    del record["answers"]
+    record["references"] = ["", "yes", "\u200b"]
+    old = Record.from_json(json.dumps(record).encode(), "f:1")
+    assert old.answers == () and old.truth.references == ("yes",)
 
 
 @given(st.integers(0, 3), st.data())
@@ -92,6 +101,8 @@ def test_two_processes_cannot_write_one_file(tmp_path):
         (lambda record: record.update(options=[3]), "options: expected text"),
         (lambda record: record.update(prediction={"text": "a"}), "prediction must have text and boxes"),
         (lambda record: record.update(scores={}), "scores is empty"),
+        (lambda record: record.update(references=[1]), "references must hold strings"),
+        (lambda record: record.update(answers="yes"), "answers has the wrong type"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path, change, message):

@@ -11,13 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from ofa_mi.data.encoding import Answer
+from ofa_mi import progress
+from ofa_mi.data.dataset import DatasetOptions, MultiInstructDataset
+from ofa_mi.data.encoding import Answer, PromptEncoder
+from ofa_mi.data.images import ImageTransform
+from ofa_mi.data.regions import RegionCodec
+from ofa_mi.data.store import open_store
+from ofa_mi.data.vocabulary import Vocabulary
+from ofa_mi.data_prep.check.checking import check
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation import sensitivity
 from ofa_mi.evaluation.metrics import Truth
 from ofa_mi.evaluation.predictions import read_predictions
 from ofa_mi.evaluation.runner import EvaluationOptions, evaluate
-from ofa_mi.evaluation.scoring import chance_level, score_run
+from ofa_mi.evaluation.scoring import chance_level, majority_level, read_scores, score_run
+from ofa_mi.instructions.registry import default_registry
 from tests.data.test_tsv import ROWS, write
 from tests.evaluation.fake import FakePredictor, make_data
 from tests.evaluation.test_predictions import RECORD
@@ -84,6 +92,11 @@ def test_chance_and_majority(finished):
     assert tasks["nlvr"]["metrics"]["accuracy"]["majority"] == pytest.approx(majority)
 
 
+def test_the_majority_counts_spellings_of_one_answer_together():
+    truths = [Truth((text,)) for text in ("no", "no", "Yes", "yes.", "y\u200bes")]
+    assert majority_level("accuracy", truths) == 60
+
+
 def test_chance_by_another_metric_than_accuracy():
     """ROUGE-L of "a b" with "a b" is 1, of "a c" with it 1/2 and of "d" with it 0."""
     truth = Truth(("a b",), options=(("a b",), ("a c",), ("d",)))
@@ -106,6 +119,19 @@ def test_scoring_again_gives_the_same_bytes(finished, tmp_path):
     (out / "scores.json").unlink()
     score_run(out)
     assert content(out) == content(finished)
+
+
+def test_scores_by_other_rules_are_refused(finished, tmp_path):
+    out = shutil.copytree(finished, tmp_path / "copy")
+    scores = read_scores(out)
+    for changed in ({**scores, "rules": 1}, {key: value for key, value in scores.items() if key != "rules"}):
+        (out / "scores.json").write_text(json.dumps(changed))
+        with pytest.raises(
+            ConfigError, match=r"copy/scores\.json: .* another version .* run `ofa-mi score .*copy` first"
+        ):
+            read_scores(out)
+    score_run(out)
+    assert read_scores(out) == scores
 
 
 def test_scores_come_from_the_predictions_and_not_from_what_was_stored(finished, tmp_path):
@@ -217,9 +243,11 @@ def test_two_runs_give_the_same_files(data_dir, finished, tmp_path):
     assert content(tmp_path / "again") == content(finished)
 
 
-def test_progress_shows_answers(data_dir, tmp_path, capsys):
+def test_progress_shows_answers(data_dir, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "INTERVAL", 0)
     evaluate(FakePredictor(), [data_dir], tmp_path, EvaluationOptions(tasks=("nlvr",)))
-    assert "nlvr: 100%" in (shown := capsys.readouterr().err) and "40/40" in shown
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("nlvr: ")]
+    assert lines[-1].startswith("nlvr: 100% (40/40 answers)") and len(lines) <= 10
 
 
 def test_scores_by_subset(data_dir, tmp_path):
@@ -383,9 +411,36 @@ def test_bad_instances_are_found_before_the_first_question(tmp_path):
     bad = json.loads(lines[3]) | {"target_txt": "left"}
     (data / "test.jsonl").write_text("\n".join([*lines[:3], json.dumps(bad)]) + "\n")
     predictor = FakePredictor()
-    with pytest.raises(DataError, match=r"test\.jsonl:4: .*target has none"):
+    with pytest.raises(DataError, match=r"test\.jsonl:4: .*target_txt must be one box"):
         run(data, tmp_path / "run", predictor=predictor)
     assert predictor.asked == 0
+
+
+def test_an_answer_that_is_none_of_its_options_is_the_same_error_everywhere(tmp_path):
+    data = make_data(tmp_path / "data", per_task=1, tasks=("color_understanding",))
+    record = json.loads((data / "test.jsonl").read_text())
+    lettered = {"options": ["A. red", "B. blue"], "target_txt": "A"}
+    (data / "test.jsonl").write_text(json.dumps(record | lettered) + "\n")
+    name = "color_understanding"
+    message = f"instance '{name}-0': target_txt is not one of the options of this {name} instance"
+    predictor = FakePredictor()
+    with pytest.raises(DataError) as evaluated:
+        run(data, tmp_path / "run", EvaluationOptions(tasks=("color_understanding",)), predictor=predictor)
+    assert predictor.asked == 0 and not (tmp_path / "run").exists()
+    regions = RegionCodec(num_bins=1000, max_image_size=512, patch_image_size=32)
+    encoder = PromptEncoder(Vocabulary.load(), regions, max_src_length=256, max_tgt_length=32, text_case="lower")
+    dataset = MultiInstructDataset(
+        [open_store(data, "test")],
+        default_registry(),
+        encoder,
+        ImageTransform(32),
+        DatasetOptions(tasks=("color_understanding",)),
+    )
+    with pytest.raises(DataError) as trained:
+        dataset[0]
+    assert str(evaluated.value) == str(trained.value) == f"{data / 'test.jsonl'}:1: {message}"
+    (finding,) = check([data], tmp_path / "card", default_registry(), with_guess=False).findings
+    assert (finding.kind, finding.line, finding.message) == ("target", 1, message)
 
 
 def test_one_instance_in_two_data_directories_is_an_error(data_dir, tmp_path):

@@ -14,7 +14,8 @@ from ofa_mi.evaluation.summaries import robustness_summary, seed_summary
 def entry(*scores, **changes):
     summary = TaskScores.of(scores)
     numbers = {"scores": list(scores), "mean": summary.mean, "max": summary.max, "deviation": summary.deviation}
-    task = {"group": "g", "split": "eval", "version": 1, "language": "en", "metric": "accuracy", "instances": 9}
+    task = {"group": "g", "split": "eval", "version": 1, "language": "en", "mode": "generate", "metric": "accuracy"}
+    task |= {"instances": 9}
     return task | {"instructions": list(range(len(scores))), "metrics": {"accuracy": numbers}} | changes
 
 
@@ -62,6 +63,7 @@ def test_one_seed_and_one_instruction_have_no_deviation():
         (scores(a=entry(1, 2), b=entry(1, 2)), "run 2 of a strategy differs from run 1 in tasks: a, b instead of a"),
         (scores(a=entry(1, 2, version=2)), "version of a: 2 instead of 1"),
         (scores(a=entry(1, 2, language="de")), "language of a: de instead of en"),
+        (scores(a=entry(1, 2, mode="rank")), "mode of a: rank instead of generate"),
         (scores(a=entry(1, 2, instances=8)), "instances of a: 8 instead of 9"),
         (scores(a=entry(1, 2, 3)), "instructions of a"),
         (scores("typos", a=entry(1, 2)), "in conditions"),

@@ -70,6 +70,10 @@ def test_a_good_task_has_no_findings(tmp_path):
     assert lint(write(tmp_path, zoo())) == []
 
 
+def test_braces_of_the_text_are_no_placeholders(tmp_path):
+    assert lint(write(tmp_path, zoo(**changed(2, GOOD[1].replace(" {options}", " Answer {{name}}. {options}"))))) == []
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -87,6 +91,9 @@ def test_a_good_task_has_no_findings(tmp_path):
         ({"labels": ["great ape", "zebra"], **changed(2, "Say how great the beast at {region} is. {options}")},
          "2: has the word 'great' of the answer 'great ape'"),
         (changed(2, "Choose {options} for the beast that stands at {region}."), "2: must end with a space and"),
+        (changed(2, "Which {{okapi}} is it that the region {region} shows? {options}"), "2: names the answer 'okapi'"),
+        (changed(2, "{{beast}} is a word for what {region} shows. {options}"), "2: must begin with a capital letter"),
+        (changed(2, "Choose a name for the beast at {region}} there. {options}"), "2: a brace that is not part of a"),
         (changed(2, "Choose a name for the beast at {region} [Options]: {options}"), "2: writes [Options]: or ||||"),
         (changed(2, "choose a name for the beast at {region}. {options}"), "2: must begin with a capital letter"),
         (changed(2, "Choose a name for  the beast at {region}. {options}"), "2: has two spaces or a line break"),

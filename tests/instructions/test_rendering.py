@@ -8,6 +8,7 @@ from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.instructions.prompt import OptionsSegment, RegionSegment, TextSegment
 from ofa_mi.instructions.registry import default_registry
 from ofa_mi.instructions.rendering import render, render_target, render_task_name
+from ofa_mi.instructions.spec import join_template, split_template
 from tests.instructions.examples import BOXES, example, show
 
 REGISTRY = default_registry()
@@ -160,7 +161,43 @@ def test_a_target_that_does_not_suit_the_task_names_the_instance(name, changes, 
         render_target(REGISTRY[name], example(REGISTRY[name], **changes))
 
 
-@pytest.mark.parametrize("instruction", ["What is in {place}?", "A {stray brace", "{}", "{text!r}"])
+BRACES = {
+    "Answer as {{x, y}}. {text}": ("Answer as {x, y}. ", "text", ""),
+    "{{text}} is {text}": ("{text} is ", "text", ""),
+    "{{{text}}}": ("{", "text", "}"),
+    "}}{{": ("}{",),
+    "{{{{": ("{{",),
+    "{region}{text}}}": ("", "region", "", "text", "}"),
+    "": ("",),
+}
+
+
+@pytest.mark.parametrize(("instruction", "parts"), BRACES.items(), ids=BRACES)
+def test_braces_written_twice_are_text(instruction, parts):
+    assert split_template(instruction) == parts
+    assert join_template(parts) == instruction
+    names = {name: f"<{name}>" for name in parts[1::2]}
+    assert instruction.format(**names) == "".join(
+        names[part] if place % 2 else part for place, part in enumerate(parts)
+    )  # as in Python
+
+
+def test_braces_reach_the_model():
+    task = REGISTRY["visual_grounding"]
+    prompt = render(task, 'Reply with JSON such as {{"box": []}} for: {text}', example(task))
+    assert show(prompt) == 'Reply with JSON such as {"box": []} for: tall grass'
+
+
+@given(st.lists(st.text(alphabet="ab {}", max_size=6), min_size=1, max_size=4))
+def test_splitting_undoes_joining(literals):
+    parts = [part for literal in literals for part in (literal, "text")][:-1]
+    assert list(split_template(join_template(parts))) == parts
+
+
+@pytest.mark.parametrize(
+    "instruction",
+    ["What is in {place}?", "A {stray brace", "{}", "{text!r}", "{text}}", "{{text}", "{{text}}}", "{ {text}", "{{}"],
+)
 def test_a_template_with_a_strange_brace_is_an_error(instruction):
     task = REGISTRY["visual_grounding"]
     with pytest.raises(ConfigError, match=r"brace|placeholder"):

@@ -11,10 +11,13 @@ from fairseq.logging import metrics
 from fairseq.tasks import FairseqTask
 from PIL import Image
 
-from ofa_mi.decoding.beam import Hypothesis
+from ofa_mi.decoding import kinds
+from ofa_mi.decoding.beam import EOS, GenerationConfig, Hypothesis
+from ofa_mi.decoding.predictor import Predictor, Query
 from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.evaluation.metrics import score_prediction
 from ofa_mi.instructions.registry import default_registry
-from ofa_mi.tasks import multiinstruct
+from ofa_mi.instructions.rendering import render
 from ofa_mi.tasks.multiinstruct import (
     MultiInstructConfig,
     MultiInstructTask,
@@ -157,7 +160,7 @@ def test_metric_that_cannot_score_the_answers_is_found_before_training(tmp_path)
 
 
 def test_split_that_no_directory_has(data):
-    with pytest.raises(ConfigError, match=r"holds nothing\.jsonl; see --valid-subset"):
+    with pytest.raises(ConfigError, match=r"holds nothing\.jsonl; see --train-subset"):
         task(data).load_dataset("nothing")
 
 
@@ -221,10 +224,10 @@ def answers(monkeypatch):
     """Answers that the fake model decodes, by instance; and no loss."""
     found = {}
 
-    def generate(model, net_input, config):
+    def generate(model, net_input, config, *, allowed=None):
         return [[Hypothesis(found[tokens], 0.0)] for tokens in net_input["src_tokens"][:, 0].tolist()]
 
-    monkeypatch.setattr(multiinstruct, "generate", generate)
+    monkeypatch.setattr(kinds, "generate", generate)
     monkeypatch.setattr(FairseqTask, "valid_step", lambda self, sample, model, criterion: (0.0, 1, {"loss": 0.0}))
     monkeypatch.setattr(FairseqTask, "reduce_metrics", lambda self, logging_outputs, criterion: None)
     return found
@@ -239,7 +242,10 @@ def test_validation_scores_each_task(data, answers):
     for numbers, replies in (([0, 1], [0, 2]), ([4], [1])):
         sample = {
             "instances": [dataset[i].instance for i in numbers],
-            "net_input": {"src_tokens": torch.tensor(replies)[:, None]},
+            "net_input": {
+                "src_tokens": torch.tensor(replies)[:, None],
+                "src_lengths": torch.ones(len(replies), dtype=torch.long),
+            },
         }
         logs.append(one.valid_step(sample, None, None)[2])
     assert logs[0].keys() == logs[1].keys(), "workers sum the same keys"
@@ -247,6 +253,62 @@ def test_validation_scores_each_task(data, answers):
         one.reduce_metrics(logs, FairseqCriterion)
     values = meters.get_smoothed_values()
     assert values["color_understanding"] == 50 and values["visual_grounding"] == 100 and values["score"] == 75
+
+
+class Recites(torch.nn.Module):
+    """Says its tokens in their order, but would rather stop after two; source and image make no difference."""
+
+    def __init__(self, tokens, vocab):
+        super().__init__()
+        self.logits = torch.nn.Parameter(torch.zeros(len(tokens) + 1, vocab))
+        with torch.no_grad():
+            self.logits[range(len(tokens)), tokens] = 20.0
+            self.logits[2, EOS] = 30.0
+            self.logits[len(tokens), tokens[0]] = 20.0
+        self.encoder = lambda **inputs: len(inputs["src_tokens"])
+
+    @property
+    def decoder(self):
+        return self
+
+    def max_decoder_positions(self):
+        return 64
+
+    def start(self, sentences, *, beams, max_length):
+        state = SimpleNamespace(step=0, sentences=sentences, beams=beams, reorder=lambda parents: None)
+        state.select = lambda remaining: setattr(state, "sentences", len(remaining))
+        return state
+
+    def step(self, tokens, state):
+        row = self.logits[min(state.step, len(self.logits) - 1)]
+        state.step += 1
+        return row.expand(state.sentences, state.beams, 1, -1)
+
+    def output_layer(self, features, ids=None):
+        return features.clone()
+
+
+def test_validation_and_evaluation_give_a_region_the_same_score(data):
+    """Decoded as text, the model stops after two of four tokens, and no box comes of it."""
+    one = task(data, valid_beam=2)
+    one.load_dataset("valid")
+    dataset = one.datasets["valid"]
+    sample = dataset.collater([dataset[i] for i in (0, 4, 5)])
+    model = Recites(dataset[4].target[:-1], len(one.vocabulary))
+    assert one._scores(sample, model)["visual_grounding"] == (200.0, 2)
+    instance, spec = dataset[4].instance, one.registry["visual_grounding"]
+    generation = GenerationConfig(beam=2, max_len=one.cfg.valid_max_len)
+    predictor = Predictor(model, one.encoder, one.transform, generation=generation)
+    image = Image.new("RGB", (40, 30))
+    query = Query(render(spec, spec.instructions[0], instance), image, (40, 30), output=spec.output)
+    (prediction,) = predictor.predict([query])
+    assert prediction.tokens == tuple(dataset[4].target)
+    assert score_prediction(spec.metrics[0], prediction.text, prediction.boxes, instance, spec) == 100
+
+
+def test_fairseqs_own_generation_names_ours(data):
+    with pytest.raises(ConfigError, match="use `ofa-mi evaluate`"):
+        task(data).build_generator([], None)
 
 
 def test_metrics_can_be_switched_off(data, answers):

@@ -100,6 +100,12 @@ def summary(result: Any, card_dir: Path) -> Iterator[str]:
     yield f"images: {images['different']:,} different ones"
     if shared["images"]:
         yield f"images of evaluation tasks: {shared['images']:,}, of which {shared['shared']:,} are also in train"
+    if turned := images["turned"]["images"]:
+        first = images["turned"]["examples"][0]
+        yield (
+            f"images with an EXIF orientation, which is not applied: {turned:,}, the first {first['image']} "
+            f"({first['line']}); boxes must refer to the stored pixels"
+        )
     number = len(result.findings)
     yield f"findings: {number:,}" if number else "findings: none"
     yield f"card: {card_dir / 'card.html'}"

@@ -83,6 +83,11 @@ def _print_remarks(manifest: dict[str, Any]) -> None:
         ("not_english", "left out, not in English"),
         ("lacks_examples", "with fewer examples than asked for"),
         ("no_answer", f"with instances left out for want of an answer, {sum(manifest['no_answer'].values())} in all"),
+        (
+            "repeated",
+            f"with inputs that come again, {sum(manifest['repeated'].values())} in all, each kept on one side of "
+            "training and validation",
+        ),
         ("repaired", f"with control characters removed, in {sum(manifest['repaired'].values())} instances"),
     ):
         if manifest[key]:

@@ -606,6 +606,8 @@ def _setting_texts(run: Run) -> list[str]:
     data.append(f"at most {most} instances per task, seed {options.get('seed')}" if most else "all instances")
     versions = [f"{name} {notes[name]}" for name in ("ofa_mi", "torch", "python") if name in notes]
     checkpoint = f"{notes.get('checkpoint') or 'none'} ({str(run.checkpoint)[:12]})" if run.checkpoint else "none"
+    if notes.get("weights") == "ema":
+        checkpoint += ", averaged weights"
     return [
         str(run.directory),
         checkpoint,
@@ -640,6 +642,7 @@ def differences(strategies: Sequence[Strategy]) -> list[str]:
         *((what, lambda run, key=key: run.settings.get("options", {}).get(key)) for key, what in COMPARED.items()),
         ("data files", lambda run: run.settings.get("data")),
         ("settings of the decoder", lambda run: run.settings.get("generation")),
+        ("precision", lambda run: run.settings.get("precision", "fp32")),
         ("versions of this package", lambda run: run.notes.get("ofa_mi")),
     ):
         by_value: dict[str, list[str]] = {}

@@ -4,7 +4,7 @@ import json
 
 from ofa_mi import cli
 
-from .conftest import write_lines
+from .conftest import write_image, write_lines
 
 
 def run(capsys, *words):
@@ -47,10 +47,13 @@ def test_several_directories_are_one_data_set(make_directory, records, tmp_path,
 def test_guesses_are_a_table(make_directory, records, capsys):
     for n in range(200):
         answer = "yes" if n % 5 else "no"
-        record = {**records["test"][0], "unique_id": f"n{n}", "options": ["yes", "no"], "target_txt": answer}
-        del record["image_path"], record["image_size"]
-        records["test"].append(record)
-    status, printed = run(capsys, make_directory(records), "--workers", 1)
+        image = f"images/{n}.png"
+        fields = {"image_path": image, "options": ["yes", "no"], "target_txt": answer}
+        records["test"].append({**records["test"][0], "unique_id": f"n{n}", **fields})
+    directory = make_directory(records)
+    for n in range(200):
+        write_image(directory / f"images/{n}.png", (n, 0, 0))
+    status, printed = run(capsys, directory, "--workers", 1)
     assert status == 0  # that answers can be guessed is reported, but the instances are sound
     line = next(line for line in printed.out.splitlines() if line.startswith("nlvr"))
     assert "guessable: +29.6 points" in line and " 50.0 " in line

@@ -3,12 +3,17 @@
 import json
 
 import pytest
+from PIL import Image
 
+from ofa_mi.commands.data.check import summary
+from ofa_mi.data.store import InstanceStore, open_store
+from ofa_mi.data_prep.check.checking import check
 from ofa_mi.data_prep.check.findings import KINDS, Findings
 from ofa_mi.data_prep.check.images import check_images
 from ofa_mi.data_prep.check.scan import data_files, scan
 from ofa_mi.errors import DataError
 from ofa_mi.instructions.registry import default_registry
+from tests.data.test_tsv import IMAGES, ROWS, write
 
 from .conftest import write_image
 
@@ -28,6 +33,8 @@ CHANGES = {
     "field": ({"txet": "x"}, "schema", "unknown field 'txet'"),
     "box": ({"region": [[2, 3, 41, 25]]}, "box", "reaches outside the 40x30 image"),
     "empty box": ({"region": [[2, 3, 2, 25]]}, "box", "empty or reversed"),
+    "box in shares": ({"region": [[0.1, 0.2, 0.5, 0.9]]}, "box", "boxes are in pixels, not in shares of the image"),
+    "box of a pixel": ({"region": [[0, 0, 1, 1]]}, "box", "boxes are in pixels, not in shares of the image"),
     "task": ({"task_name": "region_captoin_matching"}, "task", "unknown task 'region_captoin_matching'"),
     "missing input": ({"text": None}, "inputs", "text is missing"),
     "two regions": ({"region": [[2, 3, 20, 25], [1, 1, 2, 2]]}, "inputs", "exactly one region, region has 2"),
@@ -39,7 +46,15 @@ CHANGES = {
     "next line": ({"text": "a\x85b"}, "text", "control character '\\x85'"),
     "separator": ({"text": "one||||two"}, "text", "'||||', which marks options"),
     "marker in capitals": ({"text": "[OPTIONS]: a"}, "text", "'[OPTIONS]:', which marks options"),
+    "empty reference": ({"references": ["a", "\u200b"]}, "schema", "references holds the empty answer"),
+    "confidence": ({"meta_data": {"confidence": None}}, "schema", "confidence in meta_data must be a number from 0"),
+    "invisible": ({"text": "\u200b"}, "text", "text is nothing but white space"),
     "white space": ({"text": "\n "}, "text", "text is nothing but white space"),
+    "without an image": (
+        {"task_name": "image_text_matching", "region": [], "image_path": None, "image_size": None},
+        "inputs",
+        "has no image, which image_text_matching asks about",
+    ),
     "id": ({"unique_id": "b"}, "id", "train.jsonl:1 has the same unique_id"),
     "no image": ({"image_path": "images/5.png"}, "image", NOT_FOUND),
     "outside": ({"image_path": "../data2/1.png"}, "image", "lies outside the data directory"),
@@ -69,6 +84,25 @@ def test_a_line_that_is_no_json_is_counted_in(make_directory, records, line):
     records["train"][1]["target_txt"] = "perhaps"
     findings = findings_of(make_directory(records))
     assert [(f.kind, f.line) for f in findings] == [("line", 1), ("target", 2)]
+
+
+def test_blank_lines_and_a_byte_order_mark_mean_to_the_check_what_they_mean_to_training(make_directory, records):
+    records["train"] += ["", " ", ""]
+    directory = make_directory(records)
+    path = directory / "train.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert len(findings_of(directory)) == 0
+    assert len(InstanceStore(path)) == len(records["train"]) - 3
+    path.write_bytes(b"\n" + path.read_bytes())
+    (finding,) = findings_of(directory)
+    assert (finding.kind, finding.line) == ("line", 1) and "is blank" in finding.message
+
+
+def test_grey_levels_that_cannot_be_used_are_found_by_the_header(make_directory, records):
+    directory = make_directory(records)
+    Image.new("F", (40, 30)).save(directory / "images/1.png", "TIFF")
+    (finding,) = findings_of(directory)
+    assert finding.kind == "image" and "images/1.png holds floating-point grey levels" in finding.message
 
 
 def test_a_region_that_the_task_does_not_take(make_directory, records):
@@ -103,7 +137,7 @@ def test_images_that_cannot_be_read(make_directory, records):
     (directory / "images/2.png").write_bytes((directory / "images/2.png").read_bytes()[:20])
     messages = [finding.message for finding in findings_of(directory)]
     assert [m.split(": ")[0] for m in messages] == ["instance 'a'", "instance 'b'"]
-    assert all("not an image that can be read" in m or "cannot be read" in m for m in messages)
+    assert all("is not an image that can be read" in m or "is truncated or corrupt" in m for m in messages)
 
 
 def test_an_image_is_named_once_for_each_wrong_size(make_directory, records):
@@ -114,6 +148,20 @@ def test_an_image_is_named_once_for_each_wrong_size(make_directory, records):
     assert [(f.kind, f.file, f.line) for f in findings] == [("image", 2, 1)]
     write_image(directory / "images/4.png", "white", (50, 50))
     assert len(findings_of(directory)) == 0
+
+
+def test_right_answers_that_cannot_be_are_found_in_evaluation_splits_only(make_directory, records, tmp_path):
+    (text,) = [record for record in records["test"] if record["task_name"] == "text_vqa"]
+    trained = {**text, "task_name": "open_domain_vqa"}
+    for split, record in (("train", trained), ("test", text)):
+        records[split] += [{**record, "unique_id": f"{split}{i}", "references": ["exit", "out"]} for i in range(20)]
+    directory = make_directory(records)
+    found = check([directory], tmp_path / "card", default_registry(), with_guess=False).findings
+    assert found.counts == {"answers": 2}
+    dummies, annotators = found.of("answers")
+    assert "text_vqa: the right answer of all 21 instances is 'exit'" in dummies.message
+    assert "text_vqa: the references of 20 of 21 instances repeat" in annotators.message
+    assert (dummies.file, dummies.line) == (annotators.file, annotators.line) == (2, 0)
 
 
 def test_many_findings_are_capped_and_counted(make_directory, records):
@@ -166,3 +214,99 @@ def test_every_jsonl_is_read_in_order(make_directory, records):
     directory = make_directory({**records, "extra": [json.dumps({**records["test"][0], "unique_id": "z"})]})
     assert [file.split for file in data_files([directory])] == ["train", "valid", "test", "extra"]
     assert [file.name for file in data_files([directory, directory])][:1] == ["data/train.jsonl"]
+
+
+def test_text_only_tasks_need_no_image(make_directory, records):
+    fields = {"task_name": "natural_instructions", "context": ["Add."], "text": "1 2", "target_txt": "3"}
+    records["train"].append({"unique_id": "n", **fields})
+    assert len(findings_of(make_directory(records))) == 0
+
+
+def test_turned_images_are_reported_and_explain_a_wrong_size(make_directory, records, tmp_path):
+    records["train"][1]["image_size"] = [30, 40]
+    records["train"][1]["target_txt"] = [1, 1, 9, 9]
+    directory = make_directory(records)
+    for name, orientation in (("1", 3), ("2", 6)):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        with Image.open(directory / f"images/{name}.png") as image:
+            image.save(directory / f"images/{name}.png", exif=exif)
+    result = check([directory], tmp_path / "card", default_registry(), with_guess=False)
+    (finding,) = result.findings
+    assert "is 40x30, but image_size says 30x40" in finding.message and "EXIF orientation, 6," in finding.message
+    turned = result.record["images"]["turned"]
+    assert turned["images"] == 2
+    assert [(use["line"], use["image"]) for use in turned["examples"]] == [
+        ("train.jsonl:1", "images/1.png"),
+        ("train.jsonl:2", "images/2.png"),
+    ]
+    assert "EXIF orientation" in (tmp_path / "card/card.md").read_text()
+    assert any("EXIF orientation, which is not applied: 2" in line for line in summary(result, tmp_path / "card"))
+
+
+# -- OFA's own files
+
+
+@pytest.fixture
+def tsv_directory(tmp_path):
+    """A folder of OFA's files: training and validation data of two kinds."""
+    directory = tmp_path / "ofa"
+    directory.mkdir()
+    write(directory / "vqa_train.tsv", *ROWS["vqa"])
+    write(directory / "refcoco_val.tsv", *ROWS["refcoco"])
+    return directory
+
+
+def test_ofas_own_files_are_read(tsv_directory, tmp_path):
+    result = check([tsv_directory], tmp_path / "card", default_registry(), examples=1)
+    assert len(result.findings) == 0
+    assert result.record["files"] == {"vqa_train.tsv": 2, "refcoco_val.tsv": 2}
+    assert {split: numbers["instances"] for split, numbers in result.record["splits"].items()} == {
+        "train": 2,
+        "valid": 2,
+    }
+    assert result.record["images"]["different"] == 2 and result.record["images"]["splits"][0]["shared"] == 2
+    assert {example["picture_name"] for example in result.record["examples"]} == {
+        "open_domain_vqa-1.jpg",
+        "referring_expression_grounding-1.jpg",
+    }
+
+
+def test_their_bad_lines_are_findings(tsv_directory):
+    good = ROWS["vqa"][0]
+    rows = [good[:4], (*good[:5], "no base64!"), (*good[:5], "aGVsbG8="), (*good[:3], "no|!+0.6", *good[4:]), good]
+    write(tsv_directory / "vqa_train.tsv", *rows)
+    write(tsv_directory / "refcoco_val.tsv", (*ROWS["refcoco"][0][:3], "0.1,0.1,0.5,0.9", IMAGES[0]))
+    findings = findings_of(tsv_directory)
+    assert [(f.kind, f.file, f.line) for f in findings] == [
+        ("line", 0, 1),
+        ("schema", 0, 4),
+        ("box", 1, 1),
+        ("image", 0, 2),
+        ("image", 0, 3),
+    ]
+
+
+def test_blank_rows_and_a_byte_order_mark_in_them(tsv_directory):
+    path = tsv_directory / "vqa_train.tsv"
+    content = path.read_bytes()
+    path.write_bytes(b"\xef\xbb\xbf" + content + b"\n \n")
+    assert len(findings_of(tsv_directory)) == 0
+    assert len(open_store(tsv_directory, "train")) == 2
+    path.write_bytes(b"\n" + content.replace(b"wearing", b"\xff", 1))
+    assert [(f.kind, f.line) for f in findings_of(tsv_directory)] == [("line", 1), ("line", 2)]
+
+
+def test_what_a_cell_says_does_not_make_the_kind(tsv_directory):
+    good = ROWS["vqa"][0]
+    write(tsv_directory / "vqa_train.tsv", (*good[:3], "is blank, not UTF-8: box [ (image)", *good[4:]))
+    assert [f.kind for f in findings_of(tsv_directory)] == ["schema"]
+
+
+def test_the_same_files_are_checked_that_training_opens(tsv_directory, make_directory, records):
+    directory = make_directory(records)
+    write(directory / "vqa_train.tsv", *ROWS["vqa"])
+    assert [file.name for file in data_files([directory])] == ["train.jsonl", "valid.jsonl", "test.jsonl"]
+    write(tsv_directory / "caption_train.tsv", *ROWS["caption"])
+    with pytest.raises(DataError, match="several files hold the split train"):
+        data_files([tsv_directory])

@@ -11,6 +11,7 @@ from tests.data_prep.sources.raw_tree import Lines, write_raw
 LAYOUT = {
     "nlvr": "nlvr",
     "coco/train2017": "coco/images",
+    "coco/val2017": "coco/images",
     "coco/annotations/instances_train2014.json": "coco/annotations/instances.json",
     "coco/annotations/captions_train2014.json": "coco/annotations/captions.json",
     "vqav2/v2_OpenEnded_mscoco_train2014_questions.json": "coco/annotations/vqa_v2_questions.json",

@@ -1,5 +1,7 @@
 """GQA: questions of the balanced training file about photos of Visual Genome."""
 
+import shutil
+
 import pytest
 
 from ofa_mi.data_prep.build import BuildOptions, build
@@ -37,6 +39,10 @@ def raw_folder(root, questions=QUESTIONS):
             "gqa/train_balanced_questions.json": questions,
             "gqa/images/2379303.jpg": Picture(50, 40),
             "visual_genome/VG_100K/2339011.jpg": Picture(40, 50),
+            "visual_genome/image_data.json": [
+                {"image_id": 2339011, "width": 40, "height": 50, "coco_id": 17},
+                {"image_id": 2379303, "width": 50, "height": 40, "coco_id": None},
+            ],
         },
     )
 
@@ -59,7 +65,7 @@ def test_questions_are_training_instances(tmp_path):
             (40, 50),
             ("Are the crumbs on a cookie?",),
             ("no",),
-            {"structural": "verify", "semantic": "rel"},
+            {"structural": "verify", "semantic": "rel", "coco_id": 17},
         ),
         "gqa/compositional_vqa/18905189": (
             "images/visual_genome/2379303.jpg",
@@ -93,3 +99,26 @@ def test_a_truncated_file_is_an_error_that_names_it(tmp_path):
         DataError, match=r"train_balanced_questions\.json: not in the official format .*download it again"
     ):
         build_instances(raw, tmp_path / "out", "gqa")
+
+
+def test_half_of_the_photos_of_visual_genome_is_refused_before_anything_is_read(tmp_path):
+    raw = raw_folder(tmp_path / "raw")
+    shutil.rmtree(raw / "gqa/images")
+    (raw / "gqa/train_balanced_questions.json").write_bytes(b"not read")
+    with pytest.raises(
+        DataError,
+        match="gqa: gqa/images/ is missing below the raw folder, which visual_genome/VG_100K/ does not replace without "
+        "visual_genome/VG_100K_2/; get it from https",
+    ):
+        build(raw, tmp_path / "out", BuildOptions(sources=["gqa"]))
+    (raw / "visual_genome/VG_100K_2").mkdir()
+    with pytest.raises(DataError, match="not in the official format"):
+        build(raw, tmp_path / "out", BuildOptions(sources=["gqa"]))
+
+
+def test_an_image_that_is_no_photo_of_visual_genome_has_no_number_in_mscoco(tmp_path):
+    raw = raw_folder(tmp_path / "raw", {"1": question("n2339011", "Who is it?", "she")})
+    write_raw(raw, {"gqa/images/n2339011.jpg": Picture(9, 9)})
+    built = build_instances(raw, tmp_path / "out", "gqa")
+    (instance,) = built["train"] + built["valid"]
+    assert instance.image_path == "images/visual_genome/n2339011.jpg" and "coco_id" not in instance.meta_data

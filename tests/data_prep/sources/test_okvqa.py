@@ -33,14 +33,14 @@ def example_raw(root):
     return raw_folder(root)
 
 
-def test_target_and_references(tmp_path):
+def test_target_and_answers(tmp_path):
     built = build_instances(raw_folder(tmp_path / "raw"), tmp_path / "out", "okvqa")
     by_id = {i.unique_id: i for i in built["train"] + built["valid"]}
     assert sorted(by_id) == ["okvqa/outside_knowledge_vqa/516065", "okvqa/outside_knowledge_vqa/816297"]
     hair, drink = (by_id[key] for key in sorted(by_id))
     assert hair.question == ("What is the hairstyle of the blond called?",)
     assert hair.target == ("pony tail",)
-    assert hair.references == ("braid",) * 2 + ("pony tail",) * 6 + ("ponytail",) * 2
+    assert hair.answers == ("braid",) * 2 + ("pony tail",) * 6 + ("ponytail",) * 2 and hair.references == ()
     assert hair.image_path == "images/coco/000000051606.jpg" and hair.image_size == (64, 48)
     assert hair.meta_data == {"question_type": "four"}
     assert drink.target == ("calf",)  # the first of equals

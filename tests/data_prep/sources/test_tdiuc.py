@@ -6,8 +6,9 @@ from collections import Counter
 import pytest
 
 from ofa_mi.data_prep.build import BuildOptions, build
-from ofa_mi.data_prep.sources import tdiuc
-from ofa_mi.data_prep.sources.tdiuc import TASKS
+from ofa_mi.data_prep.raw import RawFolder
+from ofa_mi.data_prep.source import NO_IMAGE
+from ofa_mi.data_prep.sources.tdiuc import TASKS, Tdiuc
 from ofa_mi.errors import DataError
 from ofa_mi.instructions.registry import default_registry
 from tests.data_prep.sources.raw_tree import Picture, of_task, read_instances, write_raw
@@ -16,6 +17,7 @@ from tests.data_prep.sources.vqa_files import annotation, files, question
 QUESTIONS = "tdiuc/TDIUC/Questions/OpenEnded_mscoco_train2014_questions.json"
 ANNOTATIONS = "tdiuc/TDIUC/Annotations/mscoco_train2014_annotations.json"
 VG_PHOTO = 2_400_000
+OFFSET = 90_000_000  # of the numbers that TDIUC gives to photos of Visual Genome
 
 
 class Rows:
@@ -37,9 +39,11 @@ class Rows:
 def raw_folder(root, rows):
     picture = Picture(8, 6).encoded(".jpg")
     photos = {asked["image_id"] for asked, _ in rows}
-    images = {f"coco/train2014/COCO_train2014_{n:012d}.jpg": picture for n in {1, *photos} if n < VG_PHOTO}
-    images |= {f"visual_genome/VG_100K_2/{n}.jpg": Picture(7, 7) for n in photos if VG_PHOTO <= n < VG_PHOTO + 40}
-    return write_raw(root, {**files(QUESTIONS, ANNOTATIONS, rows), **images})
+    images = {f"coco/train2014/COCO_train2014_{n:012d}.jpg": picture for n in {1, *photos} if n < OFFSET}
+    numbers = sorted(n - OFFSET for n in photos if n >= OFFSET)
+    images |= {f"visual_genome/VG_100K_2/{n}.jpg": Picture(7, 7) for n in numbers if n < VG_PHOTO + 40}
+    known = [{"image_id": n, "width": 7, "height": 7, "coco_id": (-1, n)[n % 2]} for n in numbers]
+    return write_raw(root, {**files(QUESTIONS, ANNOTATIONS, rows), "visual_genome/image_data.json": known, **images})
 
 
 def example_raw(root):
@@ -152,14 +156,25 @@ def test_text_alone_is_near_chance(tmp_path):
 def test_photos_of_visual_genome_and_missing_ones(tmp_path):
     rows = Rows()
     for number in range(40):
-        rows.add("color", "What color is it?", [("red", "blue")[number % 2]], image_id=VG_PHOTO + number)
-    rows.add("color", "What color is it?", ["red"] * 3, image_id=VG_PHOTO + 40)
+        rows.add("color", "What color is it?", [("red", "blue")[number % 2]], image_id=OFFSET + VG_PHOTO + number)
+    rows.add("color", "What color is it?", ["red"] * 3, image_id=OFFSET + VG_PHOTO + 40)
     manifest, instances = built(tmp_path, rows.rows)
     asked = of_task(instances, "color_understanding")
     assert len(asked) >= 30
     assert {i.image_path for i in asked} <= {f"images/visual_genome/{VG_PHOTO + n}.jpg" for n in range(40)}
     assert {i.image_size for i in asked} == {(7, 7)}
-    assert manifest["dropped"]["tdiuc"]["color_understanding: the photo is in no folder"] == 3
+    assert manifest["dropped"]["tdiuc"][f"color_understanding: {NO_IMAGE}"] == 3
+    for instance in asked:
+        number = int(instance.image_path.rpartition("/")[2].removesuffix(".jpg"))
+        assert instance.meta_data.get("coco_id") == (number if number % 2 else None)
+
+
+def test_a_source_that_loses_most_of_its_photos_says_so(tmp_path, caplog):
+    rows = Rows().add("color", "What color is it?", {"red": 20, "blue": 20})
+    for number in range(40):
+        rows.add("color", "What color is it?", [("red", "blue")[number % 2]], image_id=OFFSET + VG_PHOTO + 40 + number)
+    built(tmp_path, rows.rows)
+    assert "tdiuc: 40 of 80 candidates of color_understanding are left out because they have no image" in caplog.text
 
 
 def test_what_is_left_out_is_counted(tmp_path):
@@ -210,6 +225,13 @@ def test_missing_files_are_named(tmp_path):
         build(raw, tmp_path / "out", BuildOptions(sources=["tdiuc"]))
 
 
-def test_the_greatest_number_of_mscoco_decides_between_the_sources():
-    assert tdiuc._image(581_929).path == "coco/000000581929.jpg"
-    assert tdiuc._image(581_930).path == "visual_genome/581930.jpg"
+def test_numbers_tell_photos_of_mscoco_from_those_of_visual_genome(tmp_path):
+    source = Tdiuc(RawFolder(tmp_path), ())
+    source.coco_ids = {2_410_408: 17}
+    assert source._image(581_929).path == "coco/000000581929.jpg"
+    photo = source._image(92_410_408)
+    assert (photo.path, photo.photo) == ("visual_genome/2410408.jpg", "coco/000000000017.jpg")
+    own = "tdiuc/TDIUC/Images/train2014/COCO_train2014_000092410408.jpg"
+    assert photo.files[:2] == (own, "visual_genome/VG_100K/2410408.jpg")
+    assert source._image(90_000_001).photo == "visual_genome/1.jpg"
+    assert source._image(80_000_001) is None and source._image(0) is None

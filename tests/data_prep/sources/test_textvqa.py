@@ -38,9 +38,18 @@ def test_one_question(tmp_path):
     assert not built["train"] and not built["valid"]
     assert instance.unique_id == "textvqa/text_vqa/34602" and instance.task_name == "text_vqa"
     assert instance.question == ("what is the brand of this camera?",)
-    assert instance.target == ("dakota",) and instance.references == tuple(ANSWERS)
+    assert instance.target == ("dakota",) and instance.answers == tuple(ANSWERS)
+    assert instance.references == ()  # the paper's ROUGE-L is against the target alone
     assert instance.image_path == "images/textvqa/003a8ae2ef43b901.jpg" and instance.image_size == (90, 60)
     assert instance.meta_data == {"image_classes": ["Cassette deck", "Camera"]}
+
+
+def test_an_annotator_who_said_nothing_counts_but_is_no_target(tmp_path):
+    answers = ["", "", "", " ", "nokia", "sony", "nokia", "", "", ""]
+    raw = raw_folder(tmp_path / "raw", {**QUESTION, "answers": answers})
+    (instance,) = build_instances(raw, tmp_path / "out", "textvqa")["test"]
+    assert instance.target == ("nokia",)
+    assert instance.answers == tuple(answer.strip() for answer in answers)
 
 
 def test_the_test_set_has_no_answers_and_is_no_replacement(tmp_path):

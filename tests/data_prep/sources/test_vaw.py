@@ -58,7 +58,7 @@ def test_every_option_is_right_as_often(tmp_path, monkeypatch, frequent, number)
     for instance in built["train"]:
         answer = instance.target[0]
         assert len(instance.options) == number and instance.target in instance.options
-        assert instance.regions == ((10, 10, 50, 40),) and instance.meta_data == {"object": "car"}
+        assert instance.regions == ((10, 10, 50, 40),) and instance.meta_data == {"object": "car", "coco_id": 3}
         assert answer in COLORS, "nothing is said to lack the other attribute"
         right[frozenset(instance.options)][answer] += 1
     assert right

@@ -38,13 +38,21 @@ BOXES = [
 ]
 
 
+def photos_of(images):
+    """Visual7W's own copies, and what Visual Genome says of the same photos: every other one is MSCOCO's, too."""
+    numbers = sorted({photo["image_id"] for photo in images})
+    known = [{"image_id": n, "width": 9, "height": 9, "coco_id": (-1, n + 1)[n % 2]} for n in numbers]
+    copies = {f"visual7w/images/v7w_{n}.jpg": Picture(100, 80) for n in numbers}
+    return {"visual_genome/image_data.json": known, **copies}
+
+
 def telling(root, images=TELLING, content=None):
-    photos = {f"visual7w/images/v7w_{p['image_id']}.jpg": Picture(100, 80) for p in images}
+    photos = photos_of(images)
     return write_raw(root, {"visual7w/dataset_v7w_telling.json": content or {"images": images}, **photos})
 
 
 def pointing(root, images=POINTING, boxes=BOXES):
-    photos = {f"visual7w/images/v7w_{p['image_id']}.jpg": Picture(100, 80) for p in images}
+    photos = photos_of(images)
     return write_raw(root, {"visual7w/dataset_v7w_pointing.json": {"images": images, "boxes": boxes}, **photos})
 
 
@@ -59,7 +67,7 @@ def test_telling_takes_the_training_questions(tmp_path):
     (instance,) = built["train"] + built["valid"]
     assert not built["test"]
     assert instance.unique_id == "visual7w_telling/visual7w_vqa/202549"
-    assert instance.image_path == "images/visual_genome/2406730.jpg"
+    assert instance.image_path == "images/visual7w/v7w_2406730.jpg"
     assert instance.question == ("What is the man doing?",)
     assert instance.target == ("Watching.",)
     assert sorted(instance.options) == [("Lifting cans.",), ("Pushups.",), ("Rejoicing.",), ("Watching.",)]
@@ -97,7 +105,7 @@ def test_pointing_takes_the_test_questions_and_cuts_regions_to_the_image(tmp_pat
     (instance,) = built["test"]
     assert not built["train"] and not built["valid"]
     assert instance.unique_id == "visual7w_pointing/grounded_vqa/294367"
-    assert (instance.image_path, instance.image_size) == ("images/visual_genome/5.jpg", (100, 80))
+    assert (instance.image_path, instance.image_size) == ("images/visual7w/v7w_5.jpg", (100, 80))
     assert instance.question == ("Which is the chair at the desk?",)
     assert instance.target == ((40, 30, 90, 70),)
     assert sorted(instance.options) == [

@@ -1,5 +1,6 @@
 """VSR: statements about photos of MSCOCO, wherever these lie."""
 
+import shutil
 from collections import Counter
 
 import pytest
@@ -37,7 +38,7 @@ def raw_folder(root, *statements):
         {
             "vsr/test.jsonl": Lines(statements),
             "coco/train2014/COCO_train2014_000000000650.jpg": Picture(64, 48),
-            "coco/val2017/000000461775.jpg": Picture(48, 64),
+            "coco/val2014/COCO_val2014_000000461775.jpg": Picture(48, 64),
         },
     )
 
@@ -96,3 +97,16 @@ def test_the_real_statements(real_raw, tmp_path):
     assert Counter(i.target[0] for i in built["test"]) == {"no": 20, "yes": 17}
     banana = next(i for i in built["test"] if i.text == ("The banana is part of the sandwich.",))
     assert (banana.image_path, banana.target) == ("images/coco/000000000142.jpg", ("yes",))
+
+
+def test_one_set_of_the_photos_of_2017_is_refused_before_anything_is_read(tmp_path):
+    raw = raw_folder(tmp_path / "raw", *STATEMENTS)
+    shutil.rmtree(raw / "coco/val2014")
+    write_raw(raw, {"coco/val2017/000000461775.jpg": Picture(48, 64)})
+    message = (
+        r"vsr: coco/val2014/ is missing .* coco/val2017/ does not replace without coco/train2017/; get it from http"
+    )
+    with pytest.raises(DataError, match=message):
+        build_instances(raw, tmp_path / "out", "vsr")
+    (raw / "coco/train2017").mkdir()
+    assert len(build_instances(raw, tmp_path / "out", "vsr")["test"]) == len(STATEMENTS)

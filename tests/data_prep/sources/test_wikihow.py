@@ -3,7 +3,7 @@
 import json
 from collections import Counter, defaultdict
 
-from ofa_mi.data_prep.source import held_out
+from ofa_mi.data_prep.source import NO_IMAGE, held_out
 from tests.data_prep.sources.raw_tree import Picture, build_instances, of_task, write_raw
 
 GUIDES = 30
@@ -65,6 +65,21 @@ def test_steps_and_their_order(tmp_path):
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_bytes())
     assert manifest["dropped"]["wikihow"]["all tasks: a method whose steps are empty or repeat each other"] == GUIDES
     assert manifest["dropped"]["wikihow"]["all tasks: the guide's folder has no wikihow.json"] == 1
+
+
+def test_steps_without_a_picture_are_counted_and_said_where_they_are_many(tmp_path, caplog):
+    raw = raw_folder(tmp_path / "raw")
+    for number, name in enumerate(NAMES):
+        content = guide(number)
+        for step in content["methods"][0]["steps"][:3]:
+            step["img"] = None
+        write_raw(raw, {f"wikihow/data/{name}/wikihow.json": content})
+    built = build_instances(raw, tmp_path / "out", "wikihow")
+    assert len(of_task(built, "wikihow_next_step_generation")) == GUIDES
+    dropped = json.loads((tmp_path / "out" / "manifest.json").read_bytes())["dropped"]["wikihow"]
+    assert dropped[f"wikihow_next_step_generation: {NO_IMAGE}"] == 3 * GUIDES
+    assert dropped[f"wikihow_text_image_ordering: {NO_IMAGE}"] == 3 * GUIDES
+    assert "wikihow: 90 of 120 candidates of wikihow_next_step_generation are left out" in caplog.text
 
 
 def test_ordering_answers_are_true_and_do_not_follow_from_the_text(tmp_path):

@@ -1,0 +1,30 @@
+"""Options of how a checkpoint is used, shared by the commands that load one."""
+
+import argparse
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+
+
+def add_weights_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--weights``."""
+    parser.add_argument(
+        "--weights",
+        choices=("model", "ema"),
+        default="model",
+        help="model: those of the last update; ema: their moving average, which training with --store-ema keeps",
+    )
+
+
+def add_device_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--device``."""
+    parser.add_argument("--device", help="where to compute, e.g. cpu or cuda:1; default: a GPU if there is one")
+
+
+def add_precision_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--precision``."""
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="fp32",
+        help="what to compute in; bf16 is about twice as fast, on processors that have it, too (default: fp32)",
+    )

@@ -1,0 +1,38 @@
+"""Checkpoints as fairseq writes them."""
+
+import functools
+from types import ModuleType
+
+import torch
+
+from ofa_mi import checkpoint
+
+
+def wrap_saving(checkpoint_utils: ModuleType) -> None:
+    """Let fairseq write a checkpoint once, and remove what it could not write."""
+    save = checkpoint_utils.torch_persistent_save
+    manager = checkpoint_utils.PathManager
+
+    @functools.wraps(save)
+    def torch_persistent_save(obj, filename, async_write: bool = False):
+        if async_write or not manager.supports_rename(filename):
+            return save(obj, filename, async_write)
+        with checkpoint.writing(filename) as temporary, open(temporary, "wb") as file:
+            torch.save(obj, file)
+
+    checkpoint_utils.torch_persistent_save = torch_persistent_save
+
+
+def wrap_copying(path_manager: type) -> None:
+    """Let fairseq copy a checkpoint under another name until it is whole."""
+    copy = path_manager.copy
+
+    @functools.wraps(copy)
+    def copy_whole(src_path: str, dst_path: str, overwrite: bool = False) -> bool:
+        if not path_manager.supports_rename(dst_path):
+            return copy(src_path, dst_path, overwrite)
+        with checkpoint.writing(dst_path) as temporary:
+            copy(src_path, temporary, overwrite=True)
+        return True
+
+    path_manager.copy = staticmethod(copy_whole)

@@ -1,0 +1,58 @@
+"""Names that a data-parallel wrapper has lengthened, and averages that a run does not use."""
+
+import pytest
+import torch
+
+from ofa_mi import checkpoint
+
+
+@pytest.fixture
+def trained(run):
+    return run("--max-update", "1", "--disable-validation", "--store-ema").out / "checkpoint_last.pt"
+
+
+def lengthen(path, prefix):
+    """Write the checkpoint as the state of a wrapped model."""
+    state = torch.load(path, weights_only=True)
+    extra = state["extra_state"]
+    for part, name in ((state, "model"), (extra, "ema")):
+        part[name] = {prefix + key: value for key, value in part[name].items()}
+    torch.save(state, path)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "module.module.", "_orig_mod.module.", "_fsdp_wrapped_module."])
+def test_prefixes_of_wrappers_are_taken_off_weights_and_averages(prefix):
+    own = {"encoder.a": 1, "module_of_mine.b": 2}
+    long = {prefix + name: value for name, value in own.items()}
+    state = {"model": long, "extra_state": {"ema": dict(long), "ema_fp32_params": dict(long), "module.x": 3}}
+    checkpoint.unwrap_names(state)
+    assert state == {"model": own, "extra_state": {"ema": own, "ema_fp32_params": own, "module.x": 3}}
+
+
+def test_a_wrapped_models_checkpoint_loads_and_starts_a_run(trained, run, tmp_path, caplog):
+    own = checkpoint.load(trained).model.state_dict()
+    average = checkpoint.load(trained, weights="ema").model.state_dict()
+    lengthen(trained, "module.module.")
+    caplog.clear()
+    for weights, expected in (("model", own), ("ema", average)):
+        found = checkpoint.load(trained, weights=weights).model.state_dict()
+        assert found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in expected)
+    assert "not in the checkpoint" not in caplog.text
+    start = ("--finetune-from-model", str(trained), "--lr", "0", "--max-update", "1", "--disable-validation")
+    done = run(*start, "--store-ema", save_dir=tmp_path / "next")
+    assert done.status == 0 and "not in the checkpoint" not in done.log
+    after = checkpoint.read(done.out / "checkpoint_last.pt")["model"]
+    assert torch.equal(after["encoder.layers.0.fc1.weight"], own["encoder.layers.0.fc1.weight"])
+
+
+def test_a_name_that_only_some_entries_have_is_no_prefix():
+    state = {"model": {"module.a": 1, "b": 2}, "extra_state": None}
+    checkpoint.unwrap_names(state)
+    assert state["model"] == {"module.a": 1, "b": 2}
+
+
+def test_a_run_says_that_it_leaves_an_average_behind(trained, run, tmp_path):
+    done = run("--finetune-from-model", str(trained), "--max-update", "1", save_dir=tmp_path / "next")
+    assert done.status == 0
+    assert f"{trained} also holds averaged weights (EMA), which are not used" in done.log
+    assert "convert --weights ema" in done.log
