@@ -1,4 +1,4 @@
-"""What fairseq 0.12.3 needs on today's PyTorch, NumPy and Hydra; `apply` is called when ofa_mi is imported.
+"""What fairseq 0.12.3 needs on today's PyTorch, NumPy and Hydra; `plugin` calls `apply` when both are imported.
 
 Every change is made from our side, is as small as it can be, and says what breaks without it:
 
@@ -36,6 +36,8 @@ import os
 import sys
 import typing
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -102,10 +104,10 @@ ALLOWED_TYPES: tuple[Any, ...] = (
 
 
 def apply() -> None:
-    """Make fairseq ready. To be called before anything else imports it; calling it again changes nothing."""
-    for message, category in SILENCED:
-        warnings.filterwarnings("ignore", message=message, category=category)
-    checkpoint_utils, distributed_utils = _import_fairseq()
+    """Make fairseq ready; calling it again changes nothing."""
+    with importing_fairseq():
+        checkpoint_utils = importlib.import_module("fairseq.checkpoint_utils")
+        distributed_utils = importlib.import_module("fairseq.distributed.utils")
     torch.serialization.add_safe_globals([*ALLOWED_TYPES, distributed_utils._TensorPlaceholder])
     if not hasattr(checkpoint_utils.load_checkpoint_to_cpu, "__wrapped__"):
         _wrap_loading(checkpoint_utils)
@@ -118,16 +120,19 @@ def apply() -> None:
             _wrap_excepthook()
 
 
-def _import_fairseq() -> tuple[ModuleType, ModuleType]:
-    """Import fairseq and undo what its speech modules, which come along, do to logging.
+@contextmanager
+def importing_fairseq() -> Iterator[None]:
+    """Silence what fairseq makes libraries say, and undo what its speech modules, which come along, do to logging.
 
     One sets the root logger to DEBUG with a handler, one advises at once to install tensorboardX.
     """
+    for message, category in SILENCED:
+        warnings.filterwarnings("ignore", message=message, category=category)
     root, speech = logging.getLogger(), logging.getLogger("fairseq.tasks.text_to_speech")
     levels, handlers = (root.level, speech.level), root.handlers[:]
     speech.setLevel(logging.WARNING)
     try:
-        return importlib.import_module("fairseq.checkpoint_utils"), importlib.import_module("fairseq.distributed.utils")
+        yield
     finally:
         root.setLevel(levels[0])
         speech.setLevel(levels[1])
