@@ -1,8 +1,8 @@
 """OFA-MI: MultiInstruct instruction tuning of OFA, as a fairseq user directory.
 
 Importing the package registers the model, the task, the criterion and the learning-rate schedule with fairseq, so that
-both `fairseq-train DATA --user-dir ofa_mi --task multiinstruct …` and `ofa-mi train DATA …` know them. Where fairseq has
-not been imported, they are registered as soon as it is (`plugin`): what needs no model starts without it.
+both `fairseq-train DATA --user-dir ofa_mi --task multiinstruct …` and `ofa-mi train DATA …` know them. If fairseq has
+not been imported yet, they are registered when it is (`plugin`), so that commands without a model start in no time.
 """
 
 from pathlib import Path

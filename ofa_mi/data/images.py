@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-import torch
 from PIL import Image, UnidentifiedImageError
-from torch import Tensor
 
 from ofa_mi.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PATCH = 16  # stride of the image tower
 MAX_PIXELS = 1 << 27  # 134 million; a file may claim a size that no memory can hold
@@ -93,6 +94,8 @@ class ImageTransform:
 
     def __call__(self, image: Image.Image, flip: bool = False) -> Tensor:
         """Pixels of an RGB image, float32 ``(3, S, S)`` in [-1, 1]; mirrored left to right with ``flip``."""
+        import torch  # here, because reading images takes no PyTorch
+
         side = self.patch_image_size
         image = image.resize((side, side), Image.Resampling.BICUBIC)
         if flip:

@@ -25,6 +25,7 @@ from ofa_mi.data.images import ImageTransform
 from ofa_mi.data.instance import Box, Text
 from ofa_mi.data.regions import RegionCodec
 from ofa_mi.decoding.beam import GenerationConfig, generate
+from ofa_mi.decoding.modes import MODES
 from ofa_mi.decoding.ranking import rank_options
 from ofa_mi.decoding.trie import Automaton, OptionSetGrammar, RegionGrammar, Trie
 from ofa_mi.errors import ConfigError
@@ -32,7 +33,6 @@ from ofa_mi.instructions.prompt import OPTION_SEPARATOR, Prompt, TextSegment, te
 from ofa_mi.instructions.rendering import EMPTY_SET
 
 DEFAULT_PATCH_IMAGE_SIZE, DEFAULT_MAX_IMAGE_SIZE = 480, 512  # of checkpoints that do not say; the released ones
-MODES = ("generate", "constrained", "rank")
 REGION_TOKENS = 4
 
 
