@@ -39,12 +39,13 @@ def register() -> None:
 
 
 class FairseqFinder(MetaPathFinder):
-    """Finds fairseq where the other finders do, and has us registered at the end of its import."""
+    """Finds fairseq where the finders behind it do, and has us registered at the end of its import."""
 
     def find_spec(self, fullname, path=None, target=None) -> ModuleSpec | None:
         if fullname != FAIRSEQ:
             return None
-        specs = (finder.find_spec(fullname, path, target) for finder in sys.meta_path if finder is not self)
+        others = sys.meta_path[sys.meta_path.index(self) + 1 :]
+        specs = (finder.find_spec(fullname, path, target) for finder in others)
         spec = next((spec for spec in specs if spec is not None), None)
         if spec is not None:
             execute = spec.loader.exec_module
