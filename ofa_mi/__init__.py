@@ -2,7 +2,7 @@
 
 Importing the package registers the model, the task, the criterion and the learning-rate schedule with fairseq, so that
 both `fairseq-train DATA --user-dir ofa_mi --task multiinstruct …` and `ofa-mi train DATA …` know them. If fairseq has
-not been imported yet, they are registered when it is (`plugin`), so that commands without a model start in no time.
+not been imported yet, they are registered when it is (`plugin`), so that commands without a model start fast.
 """
 
 from pathlib import Path

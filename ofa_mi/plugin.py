@@ -47,7 +47,7 @@ class FairseqFinder(MetaPathFinder):
         others = sys.meta_path[sys.meta_path.index(self) + 1 :]
         specs = (finder.find_spec(fullname, path, target) for finder in others)
         spec = next((spec for spec in specs if spec is not None), None)
-        if spec is not None:
+        if spec is not None and spec.loader is not None:  # None: just a folder of that name
             execute = spec.loader.exec_module
             spec.loader.exec_module = lambda module: self._load(execute, module)
         return spec

@@ -3,17 +3,19 @@
     echo '[["ofa-mi", "lint"], ["import", "ofa_mi", "fairseq"]]' | python tests/fresh.py [MODULE …]
 
 A thing is a command line of ofa-mi, modules to import one after the other, or `["user-dir", DIR]`, which is fairseq's
-way to import a folder. Each is done in a fork of this process, which has imported nothing but the MODULEs, so that they
-are paid for once. Printed are a list for each: the modules in `sys.modules`, what is registered with fairseq, the level
-of the root logger, and what was written on standard error.
+way to import a folder. Each is done in a fork of this process, which has imported the MODULEs and a little of Python's
+own library, so that they are paid for once. Printed is the :func:`state` of each fork, and what it wrote on standard
+error.
 """
 
 import argparse
 import importlib
 import json
+import logging
 import os
 import sys
 import tempfile
+import traceback
 from collections.abc import Sequence
 
 REGISTRIES = {
@@ -38,8 +40,7 @@ def do(kind: str, *arguments: str) -> None:
 
 
 def state() -> dict:
-    """What this process has imported and registered."""
-    logging = importlib.import_module("logging")
+    """What this process has imported and registered with fairseq, and what became of the root logger."""
     registries = [vars(sys.modules[module])[name] for module, name in REGISTRIES.items() if module in sys.modules]
     return {
         "modules": sorted(sys.modules),
@@ -64,7 +65,7 @@ def in_a_fork(thing: Sequence[str]) -> dict:
                 result.write(json.dumps(state()).encode())
                 result.flush()
             except BaseException:
-                importlib.import_module("traceback").print_exc()
+                traceback.print_exc()
             finally:
                 sys.stderr.flush()
                 os._exit(0)

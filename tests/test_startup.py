@@ -14,6 +14,7 @@ from ofa_mi import plugin
 from ofa_mi.cli import COMMANDS
 from ofa_mi.commands.data import SUBCOMMANDS
 from tests.conftest import REPOSITORY
+from tests.data_prep.sources.examples import example_raw
 from tests.evaluation.fake_study import write_run
 
 # What a model needs and nothing else may import.
@@ -52,37 +53,35 @@ def test_no_help_page_imports_a_model():
 
 
 def test_no_command_without_a_model_imports_one(tmp_path):
-    """From the first import to the last line written; worker processes are forked, or import what the first one did."""
+    """From the first import to the last line written."""
     runs = [str(write_run(tmp_path / name, tmp_path, name, per_task=2, instructions=2)) for name in ("OFA", "TaskName")]
     scenes, texts = str(tmp_path / "scenes"), str(tmp_path / "texts")
+    raw = str(example_raw("nlvr", tmp_path / "raw"))
     numbers = ["--train-scenes", "3", "--valid-scenes", "2", "--test-scenes", "2"]
-    states = in_fresh_processes(
-        [["ofa-mi", *command]
-        for command in (
-            ["tasks"],
-            ["lint"],
-            ["data", "download", "--list"],
-            ["data", "scenes", "--out", scenes, "--workers", "2", *numbers],
-            ["data", "text-tasks", "--out", texts, "--instances", "2"],
-            ["data", "natural-instructions", "--raw", texts, "--out", str(tmp_path / "ni"), "--workers", "2"],
-            ["data", "check", scenes, "--out", str(tmp_path / "card")],
-            ["vocabulary", scenes, "--out", str(tmp_path / "vocabulary")],
-            ["score", *runs],
-            ["compare", runs[0], runs[0]],
-            ["report", *runs, "--out", str(tmp_path / "report")],
-        )]
-    )  # fmt: skip
+    commands = (
+        ["tasks"],
+        ["lint"],
+        ["data", "download", "--list"],
+        ["data", "scenes", "--out", scenes, "--workers", "2", *numbers],
+        ["data", "text-tasks", "--out", texts, "--instances", "2"],
+        ["data", "natural-instructions", "--raw", texts, "--out", str(tmp_path / "ni"), "--workers", "2"],
+        ["data", "check", scenes, "--out", str(tmp_path / "card")],
+        ["vocabulary", scenes, "--out", str(tmp_path / "vocabulary")],
+        ["data", "build", "--raw", raw, "--out", str(tmp_path / "built"), "--sources", "nlvr"],
+        ["score", *runs],
+        ["compare", runs[0], runs[0]],
+        ["report", *runs, "--out", str(tmp_path / "report")],
+    )
+    states = in_fresh_processes([["ofa-mi", *command] for command in commands])
     assert forbidden(states, OF_A_MODEL) == {}
 
 
-@pytest.mark.parametrize("package", ["data_prep", "evaluation"])
-def test_nothing_slow_is_imported_before_it_is_used(package):
-    """Whole packages without a model: what every command in them, and every worker that is spawned, imports."""
-    names = {
-        "data_prep": ("build", "download", "easy_vqa", "natural_instructions", "release", "scenes", "text_tasks"),
-        "evaluation": ("comparison", "report", "scoring", "tables"),
-    }
-    states = in_fresh_processes([["import", f"ofa_mi.{package}.{name}"] for name in names[package]])
+def test_nothing_slow_is_imported_before_it_is_used():
+    """What commands without a model import before they begin, and every worker process of theirs that is spawned."""
+    data = ("build", "download", "easy_vqa", "natural_instructions", "release", "scenes", "text_tasks")
+    evaluation = ("comparison", "report", "scoring", "tables")
+    modules = [*(f"ofa_mi.data_prep.{name}" for name in data), *(f"ofa_mi.evaluation.{name}" for name in evaluation)]
+    states = in_fresh_processes([["import", name] for name in modules])
     assert forbidden(states, OF_A_MODEL | SLOW) == {}
 
 
@@ -90,12 +89,12 @@ def test_nothing_slow_is_imported_before_it_is_used(package):
 
 
 def modules_that_import_fairseq():
-    """Import names of our modules that import fairseq as they are imported, fairseq's own preparation excepted."""
+    """Import names of our modules that import fairseq when they are imported."""
     pattern = re.compile(r"^(from|import) fairseq\b", re.MULTILINE)
     for folder, prefix in ((REPOSITORY / "ofa_mi", "ofa_mi"), (REPOSITORY / "kernels", "ofa_mi.kernels")):
         for path in sorted(folder.rglob("*.py")):
             if pattern.search(path.read_text(encoding="utf-8")):
-                yield ".".join((prefix, *path.relative_to(folder).with_suffix("").parts))
+                yield ".".join((prefix, *path.relative_to(folder).with_suffix("").parts)).removesuffix(".__init__")
 
 
 def test_everything_is_registered_whatever_is_imported_first():
@@ -149,3 +148,12 @@ def test_two_copies_in_one_process_both_register(registered):
     plugin.install()
     importlib.import_module("stand_in")
     assert registered == [True, True]
+
+
+def test_a_mere_folder_of_that_name_is_no_fairseq(registered, tmp_path):
+    """Such as a clone of its repository that nobody has installed."""
+    (tmp_path / "stand_in.py").unlink()
+    (tmp_path / "stand_in").mkdir()
+    plugin.install()
+    assert importlib.import_module("stand_in").__file__ is None
+    assert registered == []
