@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ofa_mi.data.images import IMAGE_ERRORS, open_image
 from ofa_mi.errors import DataError
 
 
@@ -116,9 +117,6 @@ class RawFolder:
 
     def image_size(self, paths: Iterable[str]) -> tuple[int, int] | None:
         """Width and height in pixels, from its header, of the first image that exists; None if it cannot be read."""
-        # Here, because it brings PyTorch, and few sources need it.
-        from ofa_mi.data.images import IMAGE_ERRORS, open_image
-
         if (found := self.first(paths)) is None:
             return None
         try:

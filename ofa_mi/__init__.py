@@ -1,18 +1,16 @@
 """OFA-MI: MultiInstruct instruction tuning of OFA, as a fairseq user directory.
 
 Importing the package registers the model, the task, the criterion and the learning-rate schedule with fairseq, so that
-both `fairseq-train DATA --user-dir ofa_mi --task multiinstruct …` and `ofa-mi train DATA …` know them.
+both `fairseq-train DATA --user-dir ofa_mi --task multiinstruct …` and `ofa-mi train DATA …` know them. If fairseq has
+not been imported yet, they are registered when it is (`plugin`), so that commands without a model start fast.
 """
 
 from pathlib import Path
 
-from ofa_mi import fairseq_compat
+from ofa_mi import plugin
 from ofa_mi.source_tree import install_finder
 
 __version__ = "0.1.0"
 
 install_finder(Path(__file__).parent)
-fairseq_compat.apply()
-
-# Registers with fairseq, which has to be ready by now.
-from ofa_mi import criterions, models, optim, tasks  # noqa: E402, F401
+plugin.install()

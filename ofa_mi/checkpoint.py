@@ -220,6 +220,8 @@ def read(path: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: The file is missing, damaged or not a checkpoint, or holds a type that is not allowed.
     """
+    import fairseq  # noqa: F401, after which torch.load knows the types that a file may hold (`fairseq_compat`)
+
     path = Path(path)
     with reading(path):
         state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)

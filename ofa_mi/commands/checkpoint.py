@@ -4,9 +4,7 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from ofa_mi import checkpoint
 from ofa_mi.commands.model_options import add_weights_option
-from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.errors import CheckpointError
 
 HELP = "show what a checkpoint holds, or convert it to or from safetensors"
@@ -48,6 +46,9 @@ def describe(path: Path) -> dict[str, str]:
     Raises:
         CheckpointError: It cannot be read.
     """
+    from ofa_mi import checkpoint
+    from ofa_mi.data.vocabulary import Vocabulary
+
     state = checkpoint.read(path)
     model, args = state["model"], checkpoint.model_args(state, path)
     distinct = {(tensor.data_ptr(), tensor.shape): tensor for tensor in model.values() if tensor.is_floating_point()}
@@ -76,6 +77,8 @@ def convert(source: Path, output: Path, *, bpe_dir: Path | None = None, weights:
             `source`, or that holds no average.
         DataError: A file of `bpe_dir` is missing or wrong.
     """
+    from ofa_mi import checkpoint
+
     if output.suffix not in SUFFIXES:
         raise CheckpointError(f"{output}: its ending must be {' or '.join(SUFFIXES)}")
     state = checkpoint.read(source)

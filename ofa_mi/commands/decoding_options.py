@@ -2,7 +2,7 @@
 
 import argparse
 
-from ofa_mi.decoding.predictor import MODES
+from ofa_mi.decoding.modes import MODES
 
 
 def add_decoding_options(group: argparse._ArgumentGroup) -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
-from torch import Tensor
 
 from ofa_mi.data.instance import MAX_PIXELS
 from ofa_mi.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PATCH = 16  # stride of the image tower
 GREY_16_FORMATS = ("PNG", "PPM")  # whose grey levels have 16 bits even where Pillow gives them 32 (mode I)
@@ -203,6 +204,8 @@ class ImageTransform:
 
     def __call__(self, image: Image.Image, flip: bool = False) -> Tensor:
         """Pixels of an RGB image, float32 ``(3, S, S)`` in [-1, 1]; mirrored left to right with ``flip``."""
+        import torch  # here, because reading images takes no PyTorch
+
         side = self.patch_image_size
         image = image.resize((side, side), Image.Resampling.BICUBIC)
         if flip:

@@ -26,6 +26,7 @@ from ofa_mi.data.instance import Box, Text
 from ofa_mi.data.regions import RegionCodec
 from ofa_mi.decoding.beam import GenerationConfig
 from ofa_mi.decoding.kinds import generate_answers
+from ofa_mi.decoding.modes import MODES
 from ofa_mi.decoding.ranking import rank_options
 from ofa_mi.decoding.trie import Automaton, OptionSetGrammar, RegionGrammar, Trie
 from ofa_mi.errors import ConfigError
@@ -34,7 +35,6 @@ from ofa_mi.instructions.rendering import EMPTY_SET
 from ofa_mi.precision import autocast, check_precision
 
 DEFAULT_PATCH_IMAGE_SIZE, DEFAULT_MAX_IMAGE_SIZE = 480, 512  # of checkpoints that do not say; the released ones
-MODES = ("generate", "constrained", "rank")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from ofa_mi.data.instance import Box
 
@@ -30,6 +29,8 @@ def pairwise_iou(first: Sequence[Box], second: Sequence[Box]) -> np.ndarray:
 
 def count_matches(first: Sequence[Box], second: Sequence[Box], threshold: float) -> int:
     """Largest number of one-to-one pairs of boxes that overlap with IoU ``threshold`` or more."""
+    from scipy.optimize import linear_sum_assignment  # here, because SciPy takes long to import
+
     close = pairwise_iou(first, second) >= threshold
     rows, columns = linear_sum_assignment(close, maximize=True)
     return int(close[rows, columns].sum())

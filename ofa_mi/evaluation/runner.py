@@ -28,7 +28,8 @@ from ofa_mi.data.files import atomic_write
 from ofa_mi.data.instance import Box, Instance
 from ofa_mi.data.seeding import generator
 from ofa_mi.data.store import LineStore, open_store
-from ofa_mi.decoding.predictor import MODES, Prediction, Predictor, Query
+from ofa_mi.decoding.modes import MODES
+from ofa_mi.decoding.predictor import Prediction, Predictor, Query
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation.conditions import Conditions, exchange, gray_image, perturbed, reworded, templates
 from ofa_mi.evaluation.doubts import doubts

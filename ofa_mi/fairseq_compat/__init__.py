@@ -1,4 +1,4 @@
-"""What fairseq 0.12.3 needs on today's PyTorch, NumPy and Hydra; `apply` is called when ofa_mi is imported.
+"""What fairseq 0.12.3 needs on today's PyTorch, NumPy and Hydra; `plugin` calls `apply` when both are imported.
 
 Every change is made from our side, is as small as it can be, and says what breaks without it.
 
@@ -62,7 +62,8 @@ import importlib
 import logging
 import sys
 import warnings
-from types import ModuleType
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -71,14 +72,14 @@ from ofa_mi.fairseq_compat.errors import SILENCED
 from ofa_mi.fairseq_compat.loading import ALLOWED_TYPES
 from ofa_mi.output import escape_what_cannot_be_written
 
-__all__ = ["ALLOWED_TYPES", "SILENCED", "apply"]
+__all__ = ["ALLOWED_TYPES", "SILENCED", "apply", "importing_fairseq"]
 
 
 def apply() -> None:
-    """Make fairseq ready. To be called before anything else imports it; calling it again changes nothing."""
-    for message, category in SILENCED:
-        warnings.filterwarnings("ignore", message=message, category=category)
-    checkpoint_utils, distributed_utils = _import_fairseq()
+    """Make fairseq ready; calling it again changes nothing."""
+    with importing_fairseq():
+        checkpoint_utils = importlib.import_module("fairseq.checkpoint_utils")
+        distributed_utils = importlib.import_module("fairseq.distributed.utils")
     torch.serialization.add_safe_globals([*ALLOWED_TYPES, distributed_utils._TensorPlaceholder])
     if not hasattr(checkpoint_utils.load_checkpoint_to_cpu, "__wrapped__"):
         trainer = importlib.import_module("fairseq.trainer")
@@ -98,16 +99,19 @@ def apply() -> None:
             errors.wrap_excepthook()
 
 
-def _import_fairseq() -> tuple[ModuleType, ModuleType]:
-    """Import fairseq and undo what its speech modules, which come along, do to logging.
+@contextmanager
+def importing_fairseq() -> Iterator[None]:
+    """Silence what fairseq makes libraries say, and undo what its speech modules, which come along, do to logging.
 
     One sets the root logger to DEBUG with a handler, one advises at once to install tensorboardX.
     """
+    for message, category in SILENCED:
+        warnings.filterwarnings("ignore", message=message, category=category)
     root, speech = logging.getLogger(), logging.getLogger("fairseq.tasks.text_to_speech")
     levels, handlers = (root.level, speech.level), root.handlers[:]
     speech.setLevel(logging.WARNING)
     try:
-        return importlib.import_module("fairseq.checkpoint_utils"), importlib.import_module("fairseq.distributed.utils")
+        yield
     finally:
         root.setLevel(levels[0])
         speech.setLevel(levels[1])

@@ -17,7 +17,7 @@ from fairseq.logging import metrics
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II
 
-from ofa_mi.data.dataset import DatasetOptions, MultiInstructDataset
+import ofa_mi.data.dataset  # no names of it: it may itself be what starts the registration (`plugin`)
 from ofa_mi.data.encoding import PromptEncoder
 from ofa_mi.data.images import PATCH, ImageTransform
 from ofa_mi.data.regions import RegionCodec
@@ -206,12 +206,12 @@ class MultiInstructTask(FairseqTask):
         """
         training = split == "train"
         cfg = self.cfg
-        dataset = MultiInstructDataset(
+        dataset = ofa_mi.data.dataset.MultiInstructDataset(
             self._open_stores(split),
             self.registry,
             self.encoder,
             self.transform,
-            DatasetOptions(
+            ofa_mi.data.dataset.DatasetOptions(
                 tasks=self.registry.select(split_list(cfg.tasks), split_list(cfg.exclude_tasks)),
                 max_instances_per_task=cfg.max_instances_per_task if training else cfg.max_valid_instances_per_task,
                 mixture_temperature=cfg.mixture_temperature if training else 1.0,
@@ -246,7 +246,7 @@ class MultiInstructTask(FairseqTask):
                 logger.warning("skipped %s", reason)
         return [store for store in found if store is not None]
 
-    def _report_tasks(self, split: str, dataset: MultiInstructDataset) -> None:
+    def _report_tasks(self, split: str, dataset: "ofa_mi.data.dataset.MultiInstructDataset") -> None:
         """Say what a split holds, and what of it is probably not meant."""
         logger.info(
             "%s: %d instances of %d tasks, %d lines skipped",
