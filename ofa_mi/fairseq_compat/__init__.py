@@ -83,7 +83,6 @@ def apply() -> None:
     torch.serialization.add_safe_globals([*ALLOWED_TYPES, distributed_utils._TensorPlaceholder])
     if not hasattr(checkpoint_utils.load_checkpoint_to_cpu, "__wrapped__"):
         trainer = importlib.import_module("fairseq.trainer")
-        averaging = importlib.import_module("ofa_mi.fairseq_compat.averaging")  # which needs fairseq
         loading.wrap_loading(checkpoint_utils)
         loading.wrap_resuming(importlib.import_module("fairseq.data.iterators").EpochBatchIterator)
         saving.wrap_saving(checkpoint_utils)
@@ -93,7 +92,7 @@ def apply() -> None:
         launching.wrap_launching(distributed_utils)
         training.wrap_batching(importlib.import_module("fairseq.data.data_utils"))
         training.wrap_training(trainer.Trainer)
-        averaging.wrap_averaging(trainer, checkpoint_utils)
+        training.wrap_averaging(trainer, checkpoint_utils)
         if errors.runs_fairseq(sys.argv[0] if sys.argv else ""):
             escape_what_cannot_be_written()
             errors.wrap_excepthook()

@@ -1,8 +1,5 @@
 """``--store-ema``: the exponential moving average of a run's weights."""
 
-from types import ModuleType
-from typing import Any
-
 import torch
 from fairseq.models.ema import EMA
 from torch import Tensor
@@ -53,20 +50,3 @@ class Average(EMA):
                 average.copy_(new)
             if average is not own[name]:
                 own[name].copy_(average)
-
-
-def load_ema_from_checkpoint(path: str) -> dict[str, Any]:
-    """A checkpoint with its average in place of its weights, as fairseq's function of this name returns it.
-
-    Raises:
-        CheckpointError: The file cannot be read, or holds no average.
-    """
-    state = checkpoint.read(path)
-    checkpoint.select_weights(state, "ema", path)
-    return state
-
-
-def wrap_averaging(trainer: ModuleType, checkpoint_utils: ModuleType) -> None:
-    """Let the trainer average with :class:`Average`."""
-    trainer.build_ema = Average
-    checkpoint_utils.load_ema_from_checkpoint = load_ema_from_checkpoint

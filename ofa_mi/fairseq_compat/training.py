@@ -1,10 +1,12 @@
 """fairseq's batches and updates."""
 
 import functools
+import importlib
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ofa_mi import checkpoint
 from ofa_mi.errors import DivergedError, OfaMiError
 
 
@@ -80,3 +82,24 @@ def why_diverged(error: FloatingPointError, trainer: Any) -> str:
         f"training diverged in update {trainer.get_num_updates() + 1}: {happened.split('. ')[0].rstrip('.')}. "
         f"Try {', '.join(advice)}; {Path(trainer.cfg.checkpoint.save_dir) / 'crash.pt'} holds the state before it"
     )
+
+
+def wrap_averaging(trainer: ModuleType, checkpoint_utils: ModuleType) -> None:
+    """Let the trainer average with :class:`~ofa_mi.fairseq_compat.averaging.Average`."""
+
+    def build_ema(*args):
+        return importlib.import_module("ofa_mi.fairseq_compat.averaging").Average(*args)  # which needs fairseq whole
+
+    trainer.build_ema = build_ema
+    checkpoint_utils.load_ema_from_checkpoint = load_ema_from_checkpoint
+
+
+def load_ema_from_checkpoint(path: str) -> dict[str, Any]:
+    """A checkpoint with its average in place of its weights, as fairseq's function of this name returns it.
+
+    Raises:
+        CheckpointError: The file cannot be read, or holds no average.
+    """
+    state = checkpoint.read(path)
+    checkpoint.select_weights(state, "ema", path)
+    return state
