@@ -21,6 +21,9 @@ die() {
   exit 1
 }
 
+# The faster precision of this machine's processor.
+cpu_precision() { if grep -qsE 'avx512_bf16|amx_bf16' /proc/cpuinfo; then echo bf16; else echo fp32; fi; }
+
 # Make PYTHON ready: the environment of OFA_MI_PYTHON as it is, or ROOT/.venv. Safe to repeat and to interrupt.
 set_up() {
   if [[ -n "${OFA_MI_PYTHON:-}" ]]; then

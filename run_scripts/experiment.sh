@@ -27,13 +27,13 @@ experiment() {
   check_values
   [[ "$DRY_RUN" == 1 ]] || set_up
   if ((GPUS == 0)); then
-    export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((JOBS > 1 ? 1 : 2))}"
+    export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((JOBS * CPU_PROCESSES > 1 ? 1 : 2))}"
   fi
 }
 
 check_values() {
   local name
-  for name in GPUS NODES NODE_RANK JOBS BATCH_SIZE GLOBAL_BATCH MAX_EPOCH MAX_UPDATE PATCH_IMAGE_SIZE MAX_SRC_LENGTH \
+  for name in GPUS CPU_PROCESSES NODES NODE_RANK JOBS BATCH_SIZE GLOBAL_BATCH MAX_EPOCH MAX_UPDATE PATCH_IMAGE_SIZE MAX_IMAGE_SIZE MAX_SRC_LENGTH \
     MAX_TGT_LENGTH NUM_WORKERS SAVE_EVERY VALID_INSTANCES EVAL_INSTANCES NI_INSTANCES EVAL_BATCH_SIZE EVAL_MAX_LEN EVAL_BEAM; do
     [[ "${!name}" =~ ^[0-9]+$ ]] || die "$name=${!name}: must be a whole number"
   done
@@ -43,10 +43,12 @@ check_values() {
   for name in SEEDS ABLATION_SEEDS; do
     [[ "${!name}" =~ ^[0-9]+(\ [0-9]+)*$ ]] || die "$name=${!name}: must be whole numbers with a space between them"
   done
-  for name in NODES JOBS BATCH_SIZE EVAL_BATCH_SIZE SAVE_EVERY; do
+  for name in CPU_PROCESSES NODES JOBS BATCH_SIZE EVAL_BATCH_SIZE SAVE_EVERY; do
     ((${!name} > 0)) || die "$name=${!name}: must be at least 1"
   done
-  [[ "$PRECISION" =~ ^(fp32|fp16|bf16)$ ]] || die "PRECISION=$PRECISION: must be fp32, fp16 or bf16"
+  for name in PRECISION EVAL_PRECISION; do
+    [[ "${!name}" =~ ^(fp32|fp16|bf16)$ ]] || die "$name=${!name}: must be fp32, fp16 or bf16"
+  done
   ((MAX_EPOCH > 0 || MAX_UPDATE > 0)) || die "MAX_EPOCH and MAX_UPDATE are 0: set one of them"
   [[ "$RATIO" == all || "$RATIO" =~ ^0?\.[0-9]*[1-9][0-9]*$ ]] ||
     die "RATIO=$RATIO: must be a share between 0 and 1, or all (every instance once)"
@@ -57,10 +59,11 @@ check_values() {
 
 # Processes and accumulation: BATCH_SIZE x processes x UPDATE_FREQ = GLOBAL_BATCH.
 check_machines() {
-  PROCESSES=$((GPUS > 0 ? GPUS * NODES : 1))
+  LOCAL=$((GPUS > 0 ? GPUS : CPU_PROCESSES)) # processes of this node
+  PROCESSES=$((LOCAL * NODES))
   if ((GPUS == 0)); then
     ((NODES == 1)) || die "NODES=$NODES needs GPUS: the GPUs of each node"
-    [[ "$PRECISION" == fp32 ]] || die "PRECISION=$PRECISION needs a GPU; on a CPU take fp32"
+    [[ "$PRECISION" != fp16 ]] || die "PRECISION=fp16 needs a GPU; on a CPU take bf16 or fp32"
     [[ "$FSDP" == 0 ]] || die "FSDP=1 needs GPUs"
   fi
   ((NODES == 1)) || [[ -n "${MASTER_ADDR:-}" ]] || die "NODES=$NODES: set MASTER_ADDR to the host of node 0, and NODE_RANK"
@@ -226,7 +229,7 @@ train() {
   shift 4
   local recipe=(
     "$data" --task multiinstruct --arch "$ARCH" --bpe-dir "$BPE_DIR" --patch-image-size "$PATCH_IMAGE_SIZE"
-    --max-src-length "$MAX_SRC_LENGTH" --max-tgt-length "$MAX_TGT_LENGTH"
+    --max-image-size "$MAX_IMAGE_SIZE" --max-src-length "$MAX_SRC_LENGTH" --max-tgt-length "$MAX_TGT_LENGTH"
     --criterion adjust_label_smoothed_cross_entropy --label-smoothing "$LABEL_SMOOTHING"
     --optimizer adam --adam-betas '(0.9,0.999)' --adam-eps 1e-8 --weight-decay 0.01 --clip-norm 1.0
     --lr "$LR" --lr-scheduler linear_decay --warmup-ratio "$WARMUP_RATIO"
@@ -272,7 +275,7 @@ train_unless_finished() {
   ((NODE_RANK > 0)) || touch "$folder/done"
 }
 
-# The words that start one process on this machine, or one per GPU and node.
+# The words that start the processes of a training on this machine: one per GPU, or CPU_PROCESSES.
 launcher() {
   LAUNCH=(ofa-mi train)
   if ((NODES > 1)); then
@@ -280,6 +283,9 @@ launcher() {
     LAUNCH+=(--master-addr "$MASTER_ADDR" --master-port "${MASTER_PORT:-29500}" -m ofa_mi.cli train)
   elif ((GPUS > 1)); then
     LAUNCH=(torchrun --standalone --nproc-per-node "$GPUS" -m ofa_mi.cli train)
+  elif ((PROCESSES > 1)); then
+    LAUNCH=(torchrun --standalone --nproc-per-node "$PROCESSES" -m ofa_mi.cli train)
+    rest+=(--cpu)
   else
     rest+=(--distributed-world-size 1) # fairseq starts a process on every GPU that it sees
     ((GPUS > 0)) || rest+=(--cpu)
@@ -303,18 +309,16 @@ evaluate() {
   shift 5
   local command=(
     ofa-mi evaluate --checkpoint "$checkpoint" --bpe-dir "$BPE_DIR" --data "$data" --out "$folder" --beam "$EVAL_BEAM"
-    --max-len "$EVAL_MAX_LEN" "$@"
+    --max-len "$EVAL_MAX_LEN" --precision "$EVAL_PRECISION" "$@"
   )
   ((EVAL_INSTANCES == 0)) || [[ " $* " == *" --max-instances "* ]] || command+=(--max-instances "$EVAL_INSTANCES")
   local how=(--batch-size "$EVAL_BATCH_SIZE")
-  ((GPUS > 0)) || how+=(--device cpu)
   if [[ "$DRY_RUN" == 0 ]]; then
     alone "$folder" evaluate_unless_finished
-  elif ((PROCESSES == 1)); then
-    quoted "${command[@]}" "${how[@]}"
   else
-    for ((part = 0; part < GPUS; part++)); do
-      quoted "${command[@]}" "${how[@]}" --device "cuda:$part" --shard "$((NODE_RANK * GPUS + part))/$PROCESSES"
+    for ((part = 0; part < LOCAL; part++)); do
+      part_options "$part"
+      quoted "${command[@]}" "${how[@]}" "${PART_OPTIONS[@]}"
     done
   fi
 }
@@ -331,6 +335,8 @@ evaluate_unless_finished() {
   say "$name, seed $seed: evaluating $what"
   local log="$folder/evaluate.log"
   if ((PROCESSES == 1)); then
+    part_options 0
+    how+=("${PART_OPTIONS[@]}")
     if ((JOBS == 1)); then # nothing else writes to the terminal meanwhile
       "${command[@]}" "${how[@]}" 2>&1 | tee "$log" >&2 || evaluation_stopped
     else
@@ -342,16 +348,24 @@ evaluate_unless_finished() {
   say "$name, seed $seed: evaluated $what"
 }
 
-# One process per GPU of this node. The last one of all nodes writes the scores, for which the other nodes wait.
+# part_options PART: how the process PART of this node takes its share of an evaluation, in PART_OPTIONS.
+part_options() {
+  PART_OPTIONS=()
+  if ((GPUS == 0)); then PART_OPTIONS+=(--device cpu); elif ((PROCESSES > 1)); then PART_OPTIONS+=(--device "cuda:$1"); fi
+  ((PROCESSES == 1)) || PART_OPTIONS+=(--shard "$((NODE_RANK * LOCAL + $1))/$PROCESSES")
+}
+
+# One process per GPU of this node, or CPU_PROCESSES. The last one of all nodes writes the scores, for which the other nodes wait.
 evaluate_parts() {
   local part parts=()
-  for ((part = 0; part < GPUS; part++)); do
-    "${command[@]}" "${how[@]}" --device "cuda:$part" --shard "$((NODE_RANK * GPUS + part))/$PROCESSES" \
-      > "$folder/evaluate.part$((NODE_RANK * GPUS + part)).log" 2>&1 &
+  for ((part = 0; part < LOCAL; part++)); do
+    part_options "$part"
+    "${command[@]}" "${how[@]}" "${PART_OPTIONS[@]}" \
+      > "$folder/evaluate.part$((NODE_RANK * LOCAL + part)).log" 2>&1 &
     parts+=($!)
   done
   for part in "${!parts[@]}"; do
-    log="$folder/evaluate.part$((NODE_RANK * GPUS + part)).log"
+    log="$folder/evaluate.part$((NODE_RANK * LOCAL + part)).log"
     wait "${parts[$part]}" || evaluation_stopped
   done
   until [[ -f "$folder/scores.json" ]]; do sleep 2; done

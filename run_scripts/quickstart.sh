@@ -27,6 +27,13 @@ PRETRAIN_TASKS=image_captioning,grounded_captioning,visual_grounding,object_grou
 data="$OUT/data/scenes:$OUT/data/easy_vqa"
 mkdir -p "$OUT"
 
+# One process per core, in bf16 where the processor has it: three to four times as fast as one process in fp32.
+export OMP_NUM_THREADS=1
+launch=(torchrun --standalone --nproc-per-node 2 -m ofa_mi.cli train)
+precision="$(cpu_precision)"
+bf16=()
+[[ "$precision" == fp32 ]] || bf16=(--bf16)
+
 # train NAME UPDATES OPTIONS...: one fairseq-train run in OUT/NAME, skipped once it has ended, resumed if it has not.
 train() {
   local name="$1" updates="$2"
@@ -36,14 +43,14 @@ train() {
     return
   fi
   mkdir -p "$OUT/$name"
-  fairseq-train "$data" --user-dir "$ROOT/ofa_mi" --task multiinstruct --arch ofa_nano \
-    --bpe-dir "$OUT/data/vocabulary" --patch-image-size 96 --max-src-length 128 --max-tgt-length 64 \
+  "${launch[@]}" "$data" --task multiinstruct --arch ofa_nano --cpu \
+    --bpe-dir "$OUT/data/vocabulary" --patch-image-size 128 --max-image-size 128 --max-src-length 128 --max-tgt-length 64 \
     --criterion adjust_label_smoothed_cross_entropy \
     --optimizer adam --adam-betas '(0.9,0.999)' --weight-decay 0.01 --clip-norm 1.0 \
     --lr 1e-3 --lr-scheduler polynomial_decay --warmup-updates 100 --total-num-update "$updates" --max-update "$updates" \
-    --batch-size 32 --num-workers 1 --mixture-temperature 2 --seed 1 --max-valid-instances-per-task 8 \
+    --batch-size 32 --num-workers 0 --mixture-temperature 2 --seed 1 --max-valid-instances-per-task 8 \
     --save-interval-updates 500 --keep-interval-updates 1 --no-epoch-checkpoints --save-dir "$OUT/$name" \
-    --log-interval 50 --log-format json "$@" 2>&1 |
+    --log-interval 50 --log-format json "${bf16[@]}" "$@" 2>&1 |
     tee -a "$OUT/$name/train.log" | progress "$updates" || die "$name stopped; see $OUT/$name/train.log, then run again"
   touch "$OUT/$name/done"
 }
@@ -59,7 +66,7 @@ say "1 of 5: data"
 ofa-mi data scenes --out "$OUT/data/scenes" --train-scenes "$SCENES" --workers 2
 ofa-mi data easy-vqa --out "$OUT/data/easy_vqa"
 [[ -f "$OUT/data/vocabulary/dict.txt" ]] ||
-  ofa-mi vocabulary --out "$OUT/data/vocabulary" "$OUT/data/scenes" "$OUT/data/easy_vqa"
+  ofa-mi vocabulary --out "$OUT/data/vocabulary" --num-bins 64 --num-codes 0 "$OUT/data/scenes" "$OUT/data/easy_vqa"
 
 say "2 of 5: pre-training on a few tasks, one fixed instruction each"
 train pretrained "$PRETRAIN_UPDATES" --tasks "$PRETRAIN_TASKS" --num-instructions 1
@@ -71,7 +78,7 @@ train tuned "$TUNE_UPDATES" --tasks train --exclude-tasks region_area --finetune
 say "4 of 5: evaluation, once per instruction"
 for model in pretrained tuned; do
   ofa-mi evaluate --checkpoint "$OUT/$model/checkpoint_last.pt" --data "$data" --tasks eval easy_vqa \
-    --max-instances "$EVAL_INSTANCES" --batch-size 64 --out "$OUT/evaluation/$model"
+    --max-instances "$EVAL_INSTANCES" --batch-size 64 --precision "$precision" --out "$OUT/evaluation/$model"
 done
 
 say "5 of 5: report"

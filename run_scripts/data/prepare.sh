@@ -28,6 +28,7 @@ for split in train test; do
 done
 if [[ "$BPE_DIR" == "$OUT/data/vocabulary" && ! -f "$BPE_DIR/dict.txt" ]]; then
   IFS=: read -ra directories <<< "$DATA:$NI_DATA"
-  run ofa-mi vocabulary --out "$BPE_DIR" "${directories[@]}"
+  # No more location bins than fit the pixels, and no image codes, which only making images needs.
+  run ofa-mi vocabulary --out "$BPE_DIR" --num-bins 64 --num-codes 0 "${directories[@]}"
 fi
 need "$BPE_DIR/dict.txt" "set BPE_DIR to the vocabulary of the checkpoint"

@@ -2,6 +2,7 @@
 # Two CPU cores, less than an hour for everything: ofa_nano on data that the repository makes itself.
 : "${ARCH:=ofa_nano}"
 : "${GPUS:=0}"
+: "${CPU_PROCESSES:=1}"         # of one training; with JOBS=1 take one for each core
 : "${NODES:=1}"
 : "${NODE_RANK:=0}"
 : "${JOBS:=2}"                 # trainings or evaluations at once on this machine, one core each
@@ -14,7 +15,8 @@
 : "${EXCLUDE_TASKS:=region_area}" # asks for square pixels, which location tokens, relative to the image, cannot tell
 : "${EVAL_TASKS:=eval easy_vqa}"  # easy_vqa is trained: it shows what is learnt where the zero-shot tasks are too hard
 : "${RATIO:=0.3}"
-: "${PATCH_IMAGE_SIZE:=64}"
+: "${PATCH_IMAGE_SIZE:=128}"
+: "${MAX_IMAGE_SIZE:=128}"
 : "${MAX_SRC_LENGTH:=160}"
 : "${MAX_TGT_LENGTH:=48}"
 : "${BATCH_SIZE:=32}"
@@ -24,7 +26,7 @@
 : "${MAX_EPOCH:=0}"
 : "${MAX_UPDATE:=350}"
 : "${PRETRAIN_UPDATES:=1000}"
-: "${PRECISION:=fp32}"
+: "${PRECISION:=$(cpu_precision)}" # bf16 where the processor has it
 : "${FSDP:=0}"
 : "${CHECKPOINT_ACTIVATIONS:=0}"
 : "${DROPOUT:=0}"
@@ -38,6 +40,7 @@
 : "${EVAL_INSTANCES:=60}"
 : "${NI_INSTANCES:=300}"
 : "${EVAL_BATCH_SIZE:=64}"
+: "${EVAL_PRECISION:=$PRECISION}"
 : "${EVAL_MAX_LEN:=24}"
 : "${EVAL_BEAM:=5}"
 : "${ATTENTION_INSTANCES:=20}"

@@ -3,6 +3,7 @@
 # own recipes for fine-tuning.
 : "${ARCH:=ofa_large}"
 : "${GPUS:=8}"                 # of each node; 0: the CPU
+: "${CPU_PROCESSES:=1}"        # of a training without GPUs
 : "${NODES:=1}"
 : "${NODE_RANK:=0}"
 : "${JOBS:=1}"                 # trainings or evaluations at once on this machine
@@ -16,6 +17,7 @@
 : "${EVAL_TASKS:=eval}"
 : "${RATIO:=all}"              # share of text-only instructions in mixed training; all: every instance of both pools once
 : "${PATCH_IMAGE_SIZE:=480}"
+: "${MAX_IMAGE_SIZE:=512}"      # pixels that the location bins span
 : "${MAX_SRC_LENGTH:=1024}"
 : "${MAX_TGT_LENGTH:=512}"
 : "${BATCH_SIZE:=8}"           # per GPU and step
@@ -39,6 +41,7 @@
 : "${EVAL_INSTANCES:=0}"       # of each task; 0: all
 : "${NI_INSTANCES:=0}"         # of all test tasks of Natural Instructions together; 0: all
 : "${EVAL_BATCH_SIZE:=32}"
+: "${EVAL_PRECISION:=fp32}"
 : "${EVAL_MAX_LEN:=64}"
 : "${EVAL_BEAM:=5}"
 : "${ATTENTION_INSTANCES:=100}" # of each task

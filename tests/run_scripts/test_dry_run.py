@@ -299,7 +299,7 @@ def test_commands_can_be_pasted(tmp_path):
         ({"SEEDS": "1,2"}, "SEEDS=1,2: must be whole numbers with a space between them"),
         ({"JOBS": "0"}, "JOBS=0: must be at least 1"),
         ({"PRECISION": "fp8"}, "PRECISION=fp8: must be fp32, fp16 or bf16"),
-        ({"PROFILE": "cpu", "PRECISION": "fp16"}, "PRECISION=fp16 needs a GPU; on a CPU take fp32"),
+        ({"PROFILE": "cpu", "PRECISION": "fp16"}, "PRECISION=fp16 needs a GPU; on a CPU take bf16 or fp32"),
         ({"DRY_RUN": "yes"}, "DRY_RUN=yes: must be 0 or 1"),
         ({"GPUS": "3"}, "GLOBAL_BATCH=64 is no multiple of BATCH_SIZE=8 x 3 processes"),
         ({"NODES": "2"}, "NODES=2: set MASTER_ADDR to the host of node 0, and NODE_RANK"),
