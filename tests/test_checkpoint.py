@@ -106,7 +106,7 @@ def test_position_tables_grow_and_index_tables_are_the_models(words, state_dict)
     assert report.grown == ["encoder.embed_positions.weight", "decoder.embed_positions.weight"]
     for name, rows in zip(report.grown, (1102, 1032), strict=True):
         assert state_dict[name].shape[0] == rows
-        assert torch.equal(state_dict[name][:1026], before[name])
+        assert torch.equal(state_dict[name][: len(before[name])], before[name])
     assert torch.equal(state_dict["encoder.token_rp_bucket"], larger.encoder.token_rp_bucket)
     larger.load_state_dict(state_dict)
 

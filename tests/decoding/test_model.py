@@ -17,7 +17,7 @@ EOS = 2
 @pytest.fixture(scope="module", params=[False, True], ids=["released", "entangled"])
 def model(request):
     """A small model whose random weights are large enough for outputs of different lengths."""
-    torch.manual_seed(1)
+    torch.manual_seed(14 if request.param else 1)  # weights that give outputs of different lengths
     positions = {"entangle_position_embedding": request.param, "disable_entangle": not request.param}
     model = build_model("ofa_nano", VOCABULARY, init_std=0.02, **{**RELEASED_FORM, **positions}).eval()
     with torch.no_grad():

@@ -17,6 +17,7 @@ from ofa_mi.errors import ConfigError
 from ofa_mi.instructions.prompt import OptionsSegment, RegionSegment, TextSegment
 from ofa_mi.instructions.registry import default_registry
 from ofa_mi.instructions.rendering import render_target
+from tests.golden.cases import RELEASED_FORM
 
 OPTIONS = (("a red circle",), ("blue square",), ("a red",), ("green triangle",))
 BOX = (10.0, 10.0, 40.0, 40.0)
@@ -172,7 +173,7 @@ def test_a_checkpoint_holds_all_that_it_takes(predictor, queries, vocabulary, tm
     }
     state = {
         "model": predictor.model.state_dict(),
-        "cfg": {"model": Namespace(arch="ofa_nano"), "task": task},
+        "cfg": {"model": Namespace(arch="ofa_nano", **RELEASED_FORM), "task": task},
         "task_state": {"vocabulary": vocabulary.state()},
     }
     save(state, tmp_path / "checkpoint.pt")
