@@ -32,8 +32,11 @@ ATTRIBUTES = {"color": tuple(COLORS), "shape": SHAPES}
 MOST_OF_TWO = 2  # things with two attributes; more large ones are rare
 MOST_INSIDE = 3
 ALIKE = 3  # things that agree, beside the odd one
+NARROW = "diamond"  # the one form that is far from as wide as it is high
+SLACK = 2  # pixels by which a region is larger than its thing, at most, on each side
 WINDOW_TRIES = 100
 COUNTED_AREA = (0.3, 0.6)  # of the image, of a region in which things are counted
+COUNTED_ASPECT = (-0.5, 0.5)  # logarithm of its width by its height, relative to the image
 AREA_STEP = 0.05  # regions whose areas differ by less are balanced together: a larger region holds more things
 COMPARED_SIDE = (0.38, 0.55)  # of the image's sides, of the regions around things that are compared
 NEAREST_MARGIN = 1.25  # how much farther the second nearest thing is at least
@@ -97,15 +100,20 @@ def region_relation_matching(scene: Scene, rng: random.Random) -> Draft | None:
 
 @builds(evaluation=True)
 def odd_region_selection(scene: Scene, rng: random.Random) -> Draft | None:
-    """*color* or *shape*, boxes of four things → the one in which it differs; the others agree in it."""
+    """*color* or *shape*, regions of four things → the only one that differs in it from the others, which agree.
+
+    The regions are squares of about the size of the things: boxes that fit would tell some forms from others.
+    """
     part = rng.choice(("color", "shape"))
-    for odd in rng.sample(scene.things, len(scene.things)):
-        others = [thing for thing in scene.things if getattr(thing, part) != getattr(odd, part)]
+    things = [thing for thing in scene.things if part == "color" or thing.shape != NARROW]
+    for odd in rng.sample(things, len(things)):
+        others = [thing for thing in things if getattr(thing, part) != getattr(odd, part)]
         values = sorted({getattr(thing, part) for thing in others})
         for value in rng.sample(values, len(values)):
-            alike = [(thing.box,) for thing in others if getattr(thing, part) == value]
+            alike = [thing for thing in others if getattr(thing, part) == value]
             if len(alike) >= ALIKE:
-                return choice_of((odd.box,), alike, rng, number=ALIKE + 1, text=text(part))
+                answer, *wrong = ((_square_around(thing, scene, rng),) for thing in (odd, *rng.sample(alike, ALIKE)))
+                return choice_of(answer, wrong, rng, number=ALIKE + 1, text=text(part))
     return None
 
 
@@ -120,13 +128,13 @@ def color_region_selection(scene: Scene, rng: random.Random) -> Draft | None:
 @builds(evaluation=True)
 def region_counting(scene: Scene, rng: random.Random) -> Draft | None:
     """A large region → how many things lie in it, from 1 to 3; none lies across its edge, and others lie outside."""
-    share = rng.uniform(*COUNTED_AREA)
+    share, aspect = rng.uniform(*COUNTED_AREA), math.exp(rng.uniform(*COUNTED_ASPECT))
+    sides = (round(scene.width * math.sqrt(share * aspect)), round(scene.height * math.sqrt(share / aspect)))
     regions: dict[int, PixelBox] = {}
-    for region in _windows(scene, share, rng):
-        inside = [thing for thing in scene.things if intersection(region, thing.box)]
-        whole = all(_within(thing.box, region) for thing in inside)
-        if whole and 1 <= len(inside) <= min(MOST_INSIDE, len(scene.things) - 1):
-            regions.setdefault(len(inside), region)
+    for region in _windows(scene, sides, rng):
+        number = len(_whole_inside(region, scene.things))
+        if 1 <= number <= min(MOST_INSIDE, len(scene.things) - 1):
+            regions.setdefault(number, region)
     if not regions:
         return None
     answer = _rare_first(regions, rng)
@@ -137,15 +145,20 @@ def region_counting(scene: Scene, rng: random.Random) -> Draft | None:
 
 @builds(evaluation=True)
 def larger_object_selection(scene: Scene, rng: random.Random) -> Draft | None:
-    """Two equally large regions with one thing in each → the one with the larger thing."""
-    smaller, larger = ([thing for thing in scene.things if thing.size == size] for size in SIZES)
-    if not smaller or not larger:
-        return None
+    """Two equally large regions with one thing in each → the one with the larger thing.
+
+    One is the reflection of the other in the middle of the image, so that their places do not tell.
+    """
     sides = [round(rng.uniform(*COMPARED_SIDE) * side) for side in (scene.width, scene.height)]
-    regions = [_region_around(rng.choice(things), sides, scene, rng) for things in (larger, smaller)]
-    if None in regions:
-        return None
-    return choice_of((regions[0],), [(regions[1],)], rng, number=2)
+    for region in _windows(scene, sides, rng):
+        found = _whole_inside(region, scene.things)
+        if len(found) == 1:
+            for mirrored in rng.sample(_reflections(region, scene), 3):
+                others = _whole_inside(mirrored, scene.things)
+                if len(others) == 1 and found[0].size != others[0].size:
+                    answer, wrong = (region, mirrored) if found[0].size == "large" else (mirrored, region)
+                    return choice_of((answer,), [(wrong,)], rng, number=2)
+    return None
 
 
 @builds(evaluation=True)
@@ -169,34 +182,37 @@ def _rare_first(numbers: Collection[int], rng: random.Random) -> int:
     return rng.choices(list(numbers), [4**number for number in numbers])[0]
 
 
-def _windows(scene: Scene, share: float, rng: random.Random) -> Iterator[PixelBox]:
-    """Random regions whose area is this share of the image's."""
+def _windows(scene: Scene, sides: Sequence[int], rng: random.Random) -> Iterator[PixelBox]:
+    """Random regions with these sides, anywhere in the image."""
+    width, height = sides
     for _ in range(WINDOW_TRIES):
-        aspect = math.exp(rng.uniform(-0.4, 0.4))
-        sides = (round(scene.width * math.sqrt(share) * aspect), round(scene.height * math.sqrt(share) / aspect))
-        if sides[0] <= scene.width and sides[1] <= scene.height:
-            x, y = (rng.randint(0, whole - side) for whole, side in zip((scene.width, scene.height), sides, strict=True))
-            yield x, y, x + sides[0], y + sides[1]
+        x, y = rng.randint(0, scene.width - width), rng.randint(0, scene.height - height)
+        yield x, y, x + width, y + height
+
+
+def _reflections(region: PixelBox, scene: Scene) -> list[PixelBox]:
+    """A region reflected in the image's middle axes, and in its centre."""
+    x0, y0, x1, y1 = region
+    columns, rows = ((x0, x1), (scene.width - x1, scene.width - x0)), ((y0, y1), (scene.height - y1, scene.height - y0))
+    return [(columns[i][0], rows[j][0], columns[i][1], rows[j][1]) for i, j in ((0, 1), (1, 0), (1, 1))]
+
+
+def _whole_inside(region: PixelBox, things: Sequence[Thing]) -> list[Thing]:
+    """The things in a region; none if one lies across its edge."""
+    inside = [thing for thing in things if intersection(region, thing.box)]
+    return inside if all(_within(thing.box, region) for thing in inside) else []
 
 
 def _within(inner: PixelBox, outer: PixelBox) -> bool:
     return outer[0] <= inner[0] and outer[1] <= inner[1] and inner[2] <= outer[2] and inner[3] <= outer[3]
 
 
-def _region_around(thing: Thing, sides: Sequence[int], scene: Scene, rng: random.Random) -> PixelBox | None:
-    """A region with these sides, somewhere around a thing and touching no other; None if none was found."""
-    corners = []
-    for axis, (side, whole) in enumerate(zip(sides, (scene.width, scene.height), strict=True)):
-        lowest, highest = max(0, thing.box[axis + 2] - side), min(thing.box[axis], whole - side)
-        if lowest > highest:
-            return None
-        corners.append((lowest, highest))
-    for _ in range(WINDOW_TRIES):
-        x, y = (rng.randint(*corner) for corner in corners)
-        region = (x, y, x + sides[0], y + sides[1])
-        if sum(intersection(region, other.box) > 0 for other in scene.things) == 1:
-            return region
-    return None
+def _square_around(thing: Thing, scene: Scene, rng: random.Random) -> PixelBox:
+    """A square region around a thing with some pixels to spare, fewer than to the next thing; cut at the edges."""
+    x0, y0, x1, y1 = thing.box
+    side = max(x1 - x0, y1 - y0) + rng.randint(0, 2 * SLACK)
+    left, top = x0 - (side - (x1 - x0)) // 2, y0 - (side - (y1 - y0)) // 2
+    return max(left, 0), max(top, 0), min(left + side, scene.width), min(top + side, scene.height)
 
 
 def _nearest(things: Sequence[Thing], relation: Relation, given: Thing) -> Thing | None:
