@@ -64,14 +64,16 @@ def region_area(scene: Scene, rng: random.Random) -> Draft | None:
 
 def window(scene: Scene, rng: random.Random) -> PixelBox:
     """A random box of 20 to 60 percent of the image's sides, around a random thing."""
-    center = rng.choice(scene.things).center
-    spans = []
-    for middle, side in zip(center, (scene.width, scene.height), strict=True):
-        length = rng.uniform(0.2, 0.6) * side
-        start = min(max(middle + rng.uniform(-0.2, 0.2) * side - length / 2, 0), side - length)
-        spans.append((int(start), int(start + length)))
-    (x0, x1), (y0, y1) = spans
+    middle_x, middle_y = rng.choice(scene.things).center
+    x0, x1 = _span(middle_x, scene.width, rng)
+    y0, y1 = _span(middle_y, scene.height, rng)
     return x0, y0, x1, y1
+
+
+def _span(middle: float, side: int, rng: random.Random) -> tuple[int, int]:
+    length = rng.uniform(0.2, 0.6) * side
+    start = min(max(middle + rng.uniform(-0.2, 0.2) * side - length / 2, 0), side - length)
+    return int(start), int(start + length)
 
 
 def _select(
