@@ -26,13 +26,13 @@ from ofa_mi.data_prep.scenes.language import (
 )
 from ofa_mi.data_prep.scenes.tasks.builder import builds
 from ofa_mi.data_prep.scenes.tasks.matching import choose_box
-from ofa_mi.data_prep.scenes.world import COLORS, SIZES, PixelBox, Scene, Thing
+from ofa_mi.data_prep.scenes.world import COLORS, GAP, SIZES, PixelBox, Scene, Thing
 
 ATTRIBUTES = {"color": tuple(COLORS), "shape": SHAPES}
 MOST_OF_TWO = 2  # things with two attributes; more large ones are rare
 MOST_INSIDE = 3
 ALIKE = 3  # things that agree, beside the odd one
-NARROW = "diamond"  # the one form that is far from as wide as it is high
+NARROW = "diamond"  # the one form that is far from as wide as it is high: no odd one among forms
 SLACK = 2  # pixels by which a region is larger than its thing, at most, on each side
 WINDOW_TRIES = 100
 COUNTED_AREA = (0.3, 0.6)  # of the image, of a region in which things are counted
@@ -208,11 +208,16 @@ def _within(inner: PixelBox, outer: PixelBox) -> bool:
 
 
 def _square_around(thing: Thing, scene: Scene, rng: random.Random) -> PixelBox:
-    """A square region around a thing with some pixels to spare, fewer than to the next thing; cut at the edges."""
+    """A square around a thing with some pixels to spare, cut where it would reach another thing or leave the image."""
     x0, y0, x1, y1 = thing.box
     side = max(x1 - x0, y1 - y0) + rng.randint(0, 2 * SLACK)
     left, top = x0 - (side - (x1 - x0)) // 2, y0 - (side - (y1 - y0)) // 2
-    return max(left, 0), max(top, 0), min(left + side, scene.width), min(top + side, scene.height)
+    return (
+        max(left, x0 - GAP, 0),
+        max(top, y0 - GAP, 0),
+        min(left + side, x1 + GAP, scene.width),
+        min(top + side, y1 + GAP, scene.height),
+    )
 
 
 def _nearest(things: Sequence[Thing], relation: Relation, given: Thing) -> Thing | None:
