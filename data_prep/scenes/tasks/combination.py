@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from itertools import combinations
 
 from ofa_mi.data_prep.draft import Draft, choice_of, coin, labelled, text, yes_no
 from ofa_mi.data_prep.scenes.draw import SHAPES
@@ -102,17 +104,18 @@ def region_relation_matching(scene: Scene, rng: random.Random) -> Draft | None:
 def odd_region_selection(scene: Scene, rng: random.Random) -> Draft | None:
     """*color* or *shape*, regions of four things → the only one that differs in it from the others, which agree.
 
-    The regions are squares of about the size of the things: boxes that fit would tell some forms from others.
+    The regions are squares of about the size of the things: boxes that fit would tell some forms from others. Every
+    size is that of two of the things, or of all.
     """
     part = rng.choice(("color", "shape"))
     things = [thing for thing in scene.things if part == "color" or thing.shape != NARROW]
     for odd in rng.sample(things, len(things)):
         others = [thing for thing in things if getattr(thing, part) != getattr(odd, part)]
-        values = sorted({getattr(thing, part) for thing in others})
-        for value in rng.sample(values, len(values)):
-            alike = [thing for thing in others if getattr(thing, part) == value]
-            if len(alike) >= ALIKE:
-                answer, *wrong = ((_square_around(thing, scene, rng),) for thing in (odd, *rng.sample(alike, ALIKE)))
+        trios = [trio for trio in combinations(others, ALIKE) if len({getattr(thing, part) for thing in trio}) == 1]
+        for trio in rng.sample(trios, len(trios)):
+            # No size that only one of them has: things that agree in form and colour cannot agree in size, too.
+            if 1 not in Counter(thing.size for thing in (odd, *trio)).values():
+                answer, *wrong = ((_square_around(thing, scene, rng),) for thing in (odd, *trio))
                 return choice_of(answer, wrong, rng, number=ALIKE + 1, text=text(part))
     return None
 
