@@ -54,7 +54,7 @@ def test_other_tasks_are_other_data(tmp_path):
         generate(tmp_path, **FEW, tasks=["object_detection"])
 
 
-def test_a_task_does_not_depend_on_the_others_that_are_built(tmp_path):
+def test_a_task_depends_on_the_others_only_in_the_kinds_of_scene(tmp_path):
     generate(tmp_path / "one", **FEW, tasks=["text_localization", "image_quality", "counting"])
     generate(tmp_path / "all", **FEW, tasks=["train"])
     one = [i for i in instances(tmp_path / "one") if i.task_name == "counting"]
