@@ -98,7 +98,7 @@ class TaskCounts:
             self._add_options(instance)
         if instance.target_set is not None:
             self.chosen[len(instance.target_set)] += 1
-        if output not in ("region", "regions"):
+        if output not in ("region", "regions", "labeled_regions"):
             self.answers.add(plain(answer) for answer in right_answers(instance))
 
     def _add_options(self, instance: Instance) -> None:

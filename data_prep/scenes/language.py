@@ -11,6 +11,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from ofa_mi.data_prep.scenes.draw import SHAPES
 from ofa_mi.data_prep.scenes.world import COLORS, SIZES, PixelBox, Thing
@@ -105,9 +106,11 @@ class Relation:
 
     def clear(self, first: Thing, second: Thing) -> bool:
         """The boxes do not overlap along the axis, and the offset along it is 1.5 times the other or more."""
-        along, across = self._offset(first, second)
         low, high = (first.box, second.box) if self.sign < 0 else (second.box, first.box)
-        return low[self.axis + 2] <= high[self.axis] and along >= 1.5 * abs(across)
+        if low[self.axis + 2] > high[self.axis]:  # most pairs of things: decided before centres are computed
+            return False
+        along, across = self._offset(first, second)
+        return along >= 1.5 * abs(across)
 
     def possible(self, first: Thing, second: Thing) -> bool:
         """The centre of the first thing lies on this side of the second's at all."""
@@ -203,7 +206,8 @@ class Pair:
         return f"{a(str(name(self.first)))} {self.relation.text} {a(str(name(self.second)))}"
 
 
-def pairs(things: Sequence[Thing]) -> list[Pair]:
+@lru_cache(maxsize=1)  # several tasks ask about the same scene in turn
+def pairs(things: tuple[Thing, ...]) -> tuple[Pair, ...]:
     """All pairs, each once, with the relation *left of* or *above*."""
     found = []
     for first in things:
@@ -213,7 +217,7 @@ def pairs(things: Sequence[Thing]) -> list[Pair]:
                 pair = Pair(first, second, relation)
                 if sum(intersection(pair.box, thing.box) > 0 for thing in things) == 2:
                     found.append(pair)
-    return found
+    return tuple(found)
 
 
 def caption(things: Iterable[Thing]) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ofa_mi.data_prep.scenes.draw import SHAPES, shape_mask, sign_size
+from ofa_mi.errors import ConfigError
 
 Rgb = tuple[int, int, int]
 PixelBox = tuple[int, int, int, int]
@@ -67,6 +68,8 @@ WORDS = [
 PANEL, PANEL_GROUND = (175, 175, 175), (95, 95, 100)
 IMAGE_SIDES = (96, 112, 128, 144, 160)
 MAX_ASPECT = 1.5
+MAX_SIDE = 2048  # pixels, of an image
+LARGEST_SHARE = 0.5  # of an image's side, of the largest shape
 GAP = 4  # least distance of two things, pixels
 EDGE = 2  # least distance of a thing from the edge of the image, pixels
 MODES = ("shapes", "writing", "degraded", "black and white", "panels")
@@ -147,6 +150,48 @@ class Scene:
         return meta
 
 
+@dataclass(frozen=True, slots=True)
+class World:
+    """What may be changed about the world.
+
+    Attributes:
+        side: Width and height of all images in pixels; 0 for one of :data:`IMAGE_SIDES` each.
+        smallest_side: Least side of a small shape in pixels; large shapes grow with small ones. 0 for the usual sizes.
+
+    Raises:
+        ConfigError: An image or a shape is too small or too large.
+    """
+
+    side: int = 0
+    smallest_side: int = 0
+
+    def __post_init__(self) -> None:
+        if self.side and not IMAGE_SIDES[0] <= self.side <= MAX_SIDE:
+            raise ConfigError(f"--side {self.side}: must be from {IMAGE_SIDES[0]} to {MAX_SIDE} pixels")
+        smallest, largest = SIDE["small"][0], SIDE["large"][1]
+        most = int(LARGEST_SHARE * (self.side or IMAGE_SIDES[0]) * smallest / largest)
+        if not 0 <= self.smallest_side <= most:
+            raise ConfigError(
+                f"--smallest-side {self.smallest_side}: must be from 0 to {most} pixels; "
+                "larger shapes need larger images, see --side"
+            )
+
+    def image_size(self, rng: random.Random) -> tuple[int, int]:
+        """Width and height of an image."""
+        while not self.side:
+            width, height = rng.choice(IMAGE_SIDES), rng.choice(IMAGE_SIDES)
+            if max(width, height) <= MAX_ASPECT * min(width, height):
+                return width, height
+        return self.side, self.side
+
+    def scale(self, mean_side: float) -> float:
+        """What the sides of shapes are multiplied by in an image with this geometric mean of its sides."""
+        return max(1.0, self.smallest_side / (SIDE["small"][0] * mean_side))
+
+
+USUAL = World()
+
+
 def _thing_meta(thing: Thing) -> dict[str, Any]:
     meta: dict[str, Any] = {"shape": thing.shape, "color": thing.color, "box": list(thing.box)}
     if thing.word:
@@ -154,11 +199,11 @@ def _thing_meta(thing: Thing) -> dict[str, Any]:
     return {**meta, "size": thing.size}
 
 
-def sample_scene(rng: random.Random, mode: str) -> Scene:
+def sample_scene(rng: random.Random, mode: str, world: World = USUAL) -> Scene:
     """Draw a scene of a mode."""
     if mode == "panels":
-        return _sample_panels(rng)
-    width, height = _sample_size(rng)
+        return _sample_panels(rng, world)
+    width, height = world.image_size(rng)
     look = {"degraded": rng.choice(DEGRADED_LOOKS), "black and white": "black and white"}.get(mode, "clear")
     things: list[Thing] = []
     area = (EDGE, EDGE, width - EDGE, height - EDGE)
@@ -166,22 +211,16 @@ def sample_scene(rng: random.Random, mode: str) -> Scene:
     if mode == "writing":
         _add_signs(things, area, rng, mean_side)
     wanted = len(things) + (rng.randint(0, 2) if mode == "writing" else rng.choice((2, 3, 3, 4, 4, 5, 5, 6, 6)))
-    _add_shapes(things, area, rng, wanted, mean_side)
+    _add_shapes(things, area, rng, wanted, world.scale(mean_side) * mean_side)
     background = rng.choice(BACKGROUNDS)
     return Scene(mode, look, width, height, background, tuple(things), noise_seed=rng.getrandbits(32))
 
 
-def _sample_size(rng: random.Random) -> tuple[int, int]:
-    while True:
-        width, height = rng.choice(IMAGE_SIDES), rng.choice(IMAGE_SIDES)
-        if max(width, height) <= MAX_ASPECT * min(width, height):
-            return width, height
-
-
-def _sample_panels(rng: random.Random) -> Scene:
+def _sample_panels(rng: random.Random, world: World) -> Scene:
     """Two or three panels side by side with one to four small shapes each, as in NLVR."""
     number = rng.choice((2, 3))
-    width, height, space = 160, rng.choice((96, 112)), 6
+    width, height, space = world.side or 160, world.side or rng.choice((96, 112)), 6
+    grown = max(1.0, width / 160)
     panel_width = (width - space * (number + 1)) // number
     lefts = [space + k * (panel_width + space) for k in range(number)]
     panels = tuple((left, space, left + panel_width, height - space) for left in lefts)
@@ -190,15 +229,17 @@ def _sample_panels(rng: random.Random) -> Scene:
     for index, (x0, y0, x1, y1) in enumerate(panels):
         inner = (x0 + EDGE, y0 + EDGE, x1 - EDGE, y1 - EDGE)
         for _ in range(rng.randint(1, 4)):
-            shape, color, side = rng.choice(shapes), rng.choice(colors), rng.randint(18, 22)
+            shape, color, side = rng.choice(shapes), rng.choice(colors), round(grown * rng.randint(18, 22))
             _place_shape(things, inner, rng, shape, color, "small", side, panel=index)
     return Scene(
         "panels", "clear", width, height, (95, 95, 100), tuple(things), panels=panels, panel_rgb=(175, 175, 175)
     )
 
 
-def _add_shapes(things: list[Thing], area: PixelBox, rng: random.Random, wanted: int, mean_side: float) -> None:
+def _add_shapes(things: list[Thing], area: PixelBox, rng: random.Random, wanted: int, unit: float) -> None:
     """Add shapes until there are ``wanted`` things, or until it becomes too crowded.
+
+    ``unit`` is what :data:`SIDE` gives shares of, in pixels.
 
     A scene takes its colours and forms from a random palette; small palettes make scenes where
     several things share a colour or a form, large ones make varied scenes.
@@ -210,7 +251,7 @@ def _add_shapes(things: list[Thing], area: PixelBox, rng: random.Random, wanted:
         if len(things) >= wanted:
             return
         shape, color, size = rng.choice(shapes), rng.choice(colors), rng.choice(SIZES)
-        side = round(rng.uniform(*SIDE[size]) * mean_side)
+        side = round(rng.uniform(*SIDE[size]) * unit)
         if (shape, color, size) not in taken and _place_shape(things, area, rng, shape, color, size, side):
             taken.add((shape, color, size))
 

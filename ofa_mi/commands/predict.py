@@ -133,7 +133,7 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise ConfigError("--mode rank needs answers to choose from; give --options")
     if args.output in ("option", "options") and not args.options:
         raise ConfigError(f"--output {args.output} needs answers to choose from; give --options")
-    if args.output in ("region", "regions") and not args.image:
+    if args.output in ("region", "regions", "labeled_regions") and not args.image:
         raise ConfigError(f"--output {args.output} needs an image; give --image")
 
 

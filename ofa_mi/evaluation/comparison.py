@@ -38,7 +38,7 @@ from ofa_mi.evaluation.scoring import (
     replicated_sensitivity,
     scored_records,
 )
-from ofa_mi.instructions.spec import EXTRA_GROUP
+from ofa_mi.instructions.spec import GROUPS_APART
 
 TITLES = {"zero_shot": "Zero-shot tasks", "trained": "Trained tasks"}
 
@@ -169,7 +169,7 @@ class _Pair:
     @property
     def counts(self) -> bool:
         """Whether it enters the totals."""
-        return not (self.record.split == "eval" and self.record.group == EXTRA_GROUP)
+        return not (self.record.split == "eval" and self.record.group in GROUPS_APART)
 
     def means(self) -> tuple[float, float]:
         """Scores of the two runs."""

@@ -158,12 +158,12 @@ def boxes_of(text: Text) -> tuple[Box, ...]:
 # -- text
 
 
-@metric("text", "option")
+@metric("text", "option", "labeled_regions")
 def accuracy(answer: Answer, truth: Truth) -> float:
     """Exact match with a reference after lower-casing, collapsing white space and dropping final punctuation.
 
     What cannot be seen makes no difference: two codes of one character, zero-width characters, typographic quotes.
-    An option that mentions regions ("[box] points at [box]") is matched when its text is, and each
+    An answer that mentions regions ("[box] points at [box]") is matched when its text is, and each
     of its boxes overlaps the generated one in its place with IoU 0.5 or more.
     """
     if truth.boxes:
@@ -171,7 +171,7 @@ def accuracy(answer: Answer, truth: Truth) -> float:
     return 100.0 * (normalise(answer.text) in map(normalise, _references(truth, "accuracy")))
 
 
-@metric("text", "option")
+@metric("text", "option", "labeled_regions")
 def rouge_l(answer: Answer, truth: Truth) -> float:
     """ROUGE-L F-measure with Porter stemming, the best over the references (``rouge-score``, for any script)."""
     return 100.0 * max(rouge_l_f(answer.text, reference) for reference in _references(truth, "rouge_l"))
@@ -289,7 +289,7 @@ def mean_iou(answer: Answer, truth: Truth) -> float:
     return 100.0 * _first_iou(answer, truth)
 
 
-@metric("region", "regions")
+@metric("region", "regions", "labeled_regions")
 def region_f1(answer: Answer, truth: Truth) -> float:
     """F1 of the generated boxes, matched one to one with the right ones at IoU 0.5 (optimal matching)."""
     targets = _boxes(truth, "region_f1")

@@ -39,7 +39,7 @@ from ofa_mi.evaluation.resampling import (
     interval,
 )
 from ofa_mi.evaluation.rouge import has_no_token
-from ofa_mi.instructions.registry import EXTRA_GROUP
+from ofa_mi.instructions.registry import GROUPS_APART
 
 logger = logging.getLogger(__name__)
 
@@ -187,10 +187,11 @@ def summarise(tasks: dict[str, dict[str, Any]]) -> dict[str, Any]:
     Returns:
         ``tasks`` (names), ``aggregated`` (None if no task counts), ``sensitivity`` (None if no task has
         one), ``left_out`` (task to the reason why it does not count for sensitivity) and
-        ``not_aggregated`` (tasks that count for neither: held-out tasks of the group ``extra``, so that
-        the totals stay those of the paper's tasks and of the user's own).
+        ``not_aggregated`` (tasks that count for neither: held-out tasks of the groups in
+        :data:`~ofa_mi.instructions.spec.GROUPS_APART`, so that the totals stay those of the paper's tasks and of the
+        user's own).
     """
-    extra = [name for name, task in tasks.items() if task["split"] == "eval" and task["group"] == EXTRA_GROUP]
+    extra = [name for name, task in tasks.items() if task["split"] == "eval" and task["group"] in GROUPS_APART]
     primary = {name: task["metrics"][task["metric"]] for name, task in tasks.items() if name not in extra}
     report = sensitivity_report(
         {name: TaskScores(scores["mean"], scores["deviation"], scores["max"]) for name, scores in primary.items()}

@@ -15,12 +15,13 @@ from ofa_mi.instructions.schema import Report, TaskFile, raise_error
 from ofa_mi.instructions.spec import (
     ENGLISH,
     EVERYTHING,
-    EXTRA_GROUP,
     GROUP_PREFIX,
+    GROUPS_APART,
     METRICS,
     MIN_INSTRUCTIONS,
     OUTPUTS,
     PLACEHOLDERS,
+    PRETRAINING_GROUP,
     REGION_INPUTS,
     SPLITS,
     TaskSpec,
@@ -32,13 +33,14 @@ from ofa_mi.instructions.spec import (
 __all__ = [
     "ENGLISH",
     "EVERYTHING",
-    "EXTRA_GROUP",
+    "GROUPS_APART",
     "GROUP_PREFIX",
     "LANGUAGE_DIR",
     "METRICS",
     "MIN_INSTRUCTIONS",
     "OUTPUTS",
     "PLACEHOLDERS",
+    "PRETRAINING_GROUP",
     "REGION_INPUTS",
     "SPLITS",
     "TASK_DIR",
@@ -95,7 +97,8 @@ class Registry(Mapping[str, TaskSpec]):
         Args:
             include: Names of tasks, names of groups, ``"train"``, ``"eval"`` or ``"all"``. A name
                 that a task and a group share (``image_text_matching``) means the task;
-                ``"group:NAME"`` always means the group.
+                ``"group:NAME"`` always means the group. ``"train"`` is what instruction tuning trains:
+                the group ``pretraining`` is not part of it.
             exclude: The same, for tasks to leave out.
 
         Raises:
@@ -115,7 +118,11 @@ class Registry(Mapping[str, TaskSpec]):
         if name in self._tasks:
             return [name]
         group = name.removeprefix(GROUP_PREFIX)
-        members = [task.name for task in self._tasks.values() if group == task.group or name == task.split]
+        members = [
+            task.name
+            for task in self._tasks.values()
+            if group == task.group or (name == task.split and task.group != PRETRAINING_GROUP)
+        ]
         if not members:
             known = [*self, *self.groups(), *SPLITS, EVERYTHING]
             raise ConfigError(

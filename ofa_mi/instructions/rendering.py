@@ -70,7 +70,7 @@ def task_name_text(spec: TaskSpec) -> str:
 
 
 def render_target(spec: TaskSpec, instance: Instance) -> Prompt:
-    """What the model should answer: text, one option, boxes, or a set of options.
+    """What the model should answer: text, one option, boxes, boxes with words, or a set of options.
 
     A set is written as its options joined by the option separator, or ``none`` if it is empty.
 
@@ -86,8 +86,10 @@ def render_target(spec: TaskSpec, instance: Instance) -> Prompt:
     boxes = [piece for piece in instance.target if not isinstance(piece, str)]
     if spec.output == "region" and (len(boxes) != 1 or len(instance.target) != 1):
         raise DataError(f"{instance.name}: target_txt must be one box, the answer of {spec.name}")
-    if spec.output == "regions" and not boxes:
+    if spec.output in ("regions", "labeled_regions") and not boxes:
         raise DataError(f"{instance.name}: target_txt has no box, but the answer of {spec.name} is regions")
+    if spec.output == "labeled_regions" and len(boxes) == len(instance.target):
+        raise DataError(f"{instance.name}: target_txt has no words, but the answer of {spec.name} is labeled regions")
     return text_segments(instance.target, truncatable=False)
 
 

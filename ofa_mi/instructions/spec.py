@@ -15,7 +15,7 @@ PLACEHOLDERS = ("context", "question", "text", "region", "region_1", "region_2",
 # A task names its input regions in one of these ways, by how many it has: one, two, or any number.
 REGION_INPUTS = (("region",), ("region_1", "region_2"), ("regions",))
 SPLITS = ("train", "eval")
-OUTPUTS = ("text", "option", "options", "region", "regions")
+OUTPUTS = ("text", "option", "options", "region", "regions", "labeled_regions")
 METRICS = (
     "accuracy",
     "rouge_l",
@@ -29,7 +29,9 @@ METRICS = (
     "vqa_accuracy",
 )
 MIN_INSTRUCTIONS = 5  # the evaluation protocol runs every task under five instructions
-EXTRA_GROUP = "extra"  # its evaluation tasks count for no total: they are beside those of the paper
+# Packaged groups beside the paper's whose evaluation tasks count for no total of a run.
+GROUPS_APART = ("extra", "combination")
+PRETRAINING_GROUP = "pretraining"  # trained only where it is named: "train" stands for instruction tuning
 EVERYTHING = "all"
 GROUP_PREFIX = "group:"
 ENGLISH = "en"
@@ -68,7 +70,8 @@ class TaskSpec:
         release: Its name in the public MultiInstruct data release; None if it is not there.
         inputs: What an instruction must mention: names from :data:`PLACEHOLDERS`.
         output: What the answer is: ``"text"``, one of the options (``"option"``), a set of options
-            (``"options"``), one box (``"region"``) or several (``"regions"``).
+            (``"options"``), one box (``"region"``), several (``"regions"``), or several with words after
+            each (``"labeled_regions"``).
         metrics: Names from :data:`METRICS`; the first is the primary one.
         version: Rises whenever a change to the task or its instructions changes scores.
         instructions: Templates with ``{placeholder}`` for every input; the first five are those of

@@ -1,5 +1,6 @@
 """Every instance is true of its scene: recomputed from ``meta_data`` and the texts, without the generator's code."""
 
+import math
 import re
 from dataclasses import replace
 
@@ -349,6 +350,79 @@ def check_text_vqa(instance, things):
     return len(signs) == 1 and signs[0]["legible"] and signs[0]["word"] == answer(instance)
 
 
+def check_two_attributes(instance, things):
+    phrase = re.fullmatch(r"how many (.*) are there\?", instance.question[0])[1]
+    size, without_size = phrase.split(" ", 1)
+    assert size in ("small", "large")
+    return check_question(instance, things) and len(things.fitting(without_size)) != int(answer(instance))
+
+
+def check_same_color(instance, things):
+    first, second = map(things.at, instance.regions)
+    return first["shape"] != second["shape"] and answers_yes(instance, first["color"] == second["color"])
+
+
+def check_place(instance, things):
+    relation, anchor = re.fullmatch(r"(left of|right of|above|below) (the .*)", said(instance)).groups()
+    opposite = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}[relation]
+    thing, anchor = things.at(instance.regions[0]), things.the(anchor)
+    assert clearly(thing, relation, anchor) or clearly(thing, opposite, anchor)
+    # There is such a thing on either side, so that the region alone does not tell.
+    sides = {side for side in (relation, opposite) for other in things if clearly(thing, side, other)}
+    return sides == {relation, opposite} and answers_yes(instance, clearly(thing, relation, anchor))
+
+
+def inside(things, box):
+    """The things in a region, each of which lies in it as a whole."""
+    found = [thing for thing in things if shared(thing["box"], box)]
+    assert all(shared(thing["box"], box) == area(thing["box"]) for thing in found)
+    return found
+
+
+def check_odd(instance, things):
+    held = [inside(things, option[0]) for option in instance.options]
+    assert all(len(found) == 1 for found in held)
+    values = [found[0][said(instance)] for found in held]
+    others = [value for value, option in zip(values, instance.options, strict=True) if option != instance.target]
+    return len(set(values)) == 2 and len(others) == 3 and len(set(others)) == 1
+
+
+def check_larger(instance, things):
+    held = [inside(things, option[0]) for option in instance.options]
+    assert all(len(found) == 1 for found in held) and len({area(option[0]) for option in instance.options}) == 1
+    largest = max(instance.options, key=lambda option: area(inside(things, option[0])[0]["box"]))
+    return largest == instance.target and inside(things, largest[0])[0]["size"] == "large"
+
+
+def check_neighbor(instance, things):
+    given, (axis, sign) = things.at(instance.regions[0]), AXIS[said(instance)]
+    there = [t for t in things if t is not given and sign * (middle(given)[axis] - middle(t)[axis]) > 0]
+    first, second = sorted(there, key=lambda thing: math.dist(middle(thing), middle(given)))[:2]
+    assert clearly(first, said(instance), given)
+    assert math.dist(middle(second), middle(given)) >= 1.2 * math.dist(middle(first), middle(given))
+    return first["color"] == answer(instance)
+
+
+def full_name(thing):
+    return f"{thing['size']} {thing.name}"
+
+
+def check_detection(instance, things):
+    boxes, labels = instance.target[::2], instance.target[1::2]
+    in_order = sorted(things, key=middle)
+    assert len(things) <= 6
+    return list(boxes) == list(map(box_of, in_order)) and [label.strip() for label in labels] == [
+        thing.name for thing in in_order
+    ]
+
+
+def check_descriptions(things, boxes, descriptions):
+    """Whether all things are there, each box with its description."""
+    named = descriptions.split(", ")
+    assert len(things) <= 6
+    return sorted(boxes) == sorted(map(box_of, things)) and named == [full_name(things.at(box)) for box in boxes]
+
+
 def box_of(thing):
     return tuple(thing["box"])
 
@@ -411,4 +485,15 @@ CHECKS = {
     "text_vqa": check_text_vqa,
     "visual_text_extraction": check_extraction,
     "visual_dialogue": check_dialogue,
+    "two_attribute_counting": check_two_attributes,
+    "color_matching": check_same_color,
+    "region_relation_matching": check_place,
+    "odd_region_selection": check_odd,
+    "color_region_selection": lambda i, t: [o for o in i.options if t.at(o[0])["color"] == said(i)] == [i.target],
+    "region_counting": lambda i, t: str(len(inside(t, i.regions[0]))) == answer(i) and len(t) > int(answer(i)),
+    "larger_object_selection": check_larger,
+    "neighbor_color_identification": check_neighbor,
+    "dense_detection": check_detection,
+    "dense_captioning": lambda i, t: check_descriptions(t, i.regions, answer(i)),
+    "dense_grounding": lambda i, t: check_descriptions(t, i.target, said(i)),
 }

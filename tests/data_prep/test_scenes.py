@@ -204,3 +204,12 @@ def words_of(instance):
 def test_every_task_is_documented():
     page = (Path(__file__).parents[2] / "docs" / "scenes.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE)) == set(BUILDERS)
+
+
+def test_every_training_task_is_of_one_kind_of_the_curriculum():
+    page = (Path(__file__).parents[2] / "docs" / "scenes.md").read_text(encoding="utf-8")
+    table = page.partition("### Kinds, for a curriculum")[2].partition("## Evaluation tasks")[0]
+    named = [
+        name for row in re.findall(r"^\| [a-z].*\|$", table, flags=re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
+    ]
+    assert sorted(named) == sorted(task for task, builder in BUILDERS.items() if not builder.evaluation)

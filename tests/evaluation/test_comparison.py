@@ -147,12 +147,13 @@ def test_remarks_on_what_compares_with_care(tmp_path):
     assert result["remarks"][0] in format_comparison(result)
 
 
-def test_totals_leave_out_the_extra_group_and_trained_tasks_stand_apart(tmp_path):
+@pytest.mark.parametrize("group", ["extra", "combination"])
+def test_totals_leave_out_groups_apart_and_trained_tasks_stand_apart(tmp_path, group):
     rows = [0, 100, 0, 100, 0, 0, 100, 100, 0, 0]
-    a = task(rows) + task(rows, name="more", group="extra") + task(rows, name="old", split="train", group="extra")
+    a = task(rows) + task(rows, name="more", group=group) + task(rows, name="old", split="train", group="extra")
     b = (
         task(rows)
-        + task([100] * 10, name="more", group="extra")
+        + task([100] * 10, name="more", group=group)
         + task([100] * 10, name="old", split="train", group="extra")
     )
     result = compare(tmp_path, a, b)

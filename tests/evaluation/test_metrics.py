@@ -239,6 +239,20 @@ def test_rouge_l_of_an_option_that_mentions_regions_ignores_them():
         assert score_answer("rouge_l", Answer("is fond of today", boxes), truth) == pytest.approx(75)
 
 
+def test_boxes_with_words_are_scored_by_boxes_by_words_and_as_a_whole():
+    boxes = ((0, 0, 10, 10), (50, 50, 90, 90))
+    instance = Instance("1", "t", "i.png", (100, 100), target=(boxes[0], " red ring ", boxes[1], " blue star"))
+    task = spec("labeled_regions", "region_f1")
+
+    def scores(text, given):
+        return [score_prediction(name, text, given, instance, task) for name in ("region_f1", "rouge_l", "accuracy")]
+
+    assert scores("red ring blue star", boxes) == [100, 100, 100]
+    assert scores("red ring blue cross", boxes) == [100, 75, 0]
+    assert scores("red ring blue star", boxes[:1]) == [pytest.approx(200 / 3), 100, 0]
+    assert scores("red ring blue star", boxes[::-1]) == [100, 100, 0]
+
+
 def test_score_prediction_of_an_instance():
     instance = Instance("7", "t", "i.png", (100, 100), target=((0, 0, 10, 10),), where="d.jsonl:3")
     assert score_prediction("iou", "", [(0, 0, 10, 9)], instance, spec("region", "iou")) == 100.0

@@ -502,16 +502,20 @@ def test_tasks_beside_the_benchmark_are_in_no_total_and_named():
     tasks = {
         "damage_severity_classification": entry(10.0, group="extra"),
         "natural_instructions_test": entry(20.0, group="natural_instructions"),
+        "color_matching": entry(90.0, group="combination"),
         "nlvr": entry(60.0),
         "zoo": entry(40.0, group="animals"),
     }
     total = summarise(tasks)
     assert total["tasks"] == list(tasks) and total["aggregated"] == 40.0
-    assert total["not_aggregated"] == ["damage_severity_classification"]
+    assert total["not_aggregated"] == ["damage_severity_classification", "color_matching"]
     assert total["sensitivity"] == pytest.approx(100 * 2**0.5 * (1 / 20 + 1 / 60 + 1 / 40) / 3)
     (table,) = build_tables({"one": {"tasks": tasks, "zero_shot": total}})
-    assert "one: beside the benchmark, so in neither total: damage_severity_classification." in table.remarks
-    assert table.counted == ((3, 3),) and len(table.rows) == 4
+    assert (
+        "one: beside the benchmark, so in neither total: damage_severity_classification, color_matching."
+        in table.remarks
+    )
+    assert table.counted == ((3, 3),) and len(table.rows) == 5
 
     only_extra = summarise({"damage_severity_classification": entry(10.0, group="extra")})
     assert only_extra["aggregated"] is only_extra["sensitivity"] is None

@@ -24,6 +24,7 @@ def example(spec: TaskSpec, **changes) -> Instance:
         if name in inputs:
             fields["regions"] = BOXES[:number]
     targets = {"text": ("a heron",), "option": options[0], "region": (BOXES[1],), "regions": BOXES[:2], "options": ()}
+    targets["labeled_regions"] = (BOXES[0], " heron ", BOXES[1], " tall grass")
     fields["target"] = targets[spec.output]
     fields["target_set"] = (options[0],) if spec.output == "options" else None
     return Instance(**(fields | changes))

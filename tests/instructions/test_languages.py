@@ -41,8 +41,8 @@ def test_german_is_there_for_the_evaluation_tasks():
 def test_reworded_instructions_are_there_for_the_evaluation_tasks_and_unlike_the_others():
     english, reworded = default_registry(), load_registry(language="en-x-reworded")
     tasks = {name for name, task in reworded.items() if task.instructions and not task.own_instruction}
-    assert tasks == EVALUATION
-    for name in EVALUATION:
+    assert tasks == EVALUATION | set(english.select(["combination"]))
+    for name in tasks:
         assert len(reworded[name].instructions) == 5
         for first, second in product(map(words, english[name].instructions), map(words, reworded[name].instructions)):
             assert shared_words(first, second) < MAX_SHARED and order(first, second) < MAX_ORDER, (first, second)

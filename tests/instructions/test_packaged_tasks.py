@@ -48,6 +48,21 @@ EXTRA = {
     "damage_severity_classification": (
         "extra", "eval", ("options",), "option", ("accuracy",), "medic_damage_severity",
     ),
+    "two_attribute_counting": ("combination", "eval", ("question", "options"), "option", ("accuracy",), None),
+    "color_matching": ("combination", "eval", ("region_1", "region_2", "options"), "option", ("accuracy",), None),
+    "region_relation_matching": ("combination", "eval", ("region", "text", "options"), "option", ("accuracy",), None),
+    "odd_region_selection": ("combination", "eval", ("text", "options"), "option", ("region_accuracy",), None),
+    "color_region_selection": ("combination", "eval", ("text", "options"), "option", ("region_accuracy",), None),
+    "region_counting": ("combination", "eval", ("region", "options"), "option", ("accuracy",), None),
+    "larger_object_selection": ("combination", "eval", ("options",), "option", ("region_accuracy",), None),
+    "neighbor_color_identification": (
+        "combination", "eval", ("region", "text", "options"), "option", ("accuracy",), None,
+    ),
+    "dense_detection": (
+        "pretraining", "train", (), "labeled_regions", ("region_f1", "rouge_l", "accuracy"), None,
+    ),
+    "dense_captioning": ("pretraining", "train", ("regions",), "text", ("accuracy", "rouge_l"), None),
+    "dense_grounding": ("pretraining", "train", ("text",), "regions", ("region_f1",), None),
     "natural_instructions": ("natural_instructions", "train", ("context", "text"), "text", ("rouge_l",), None),
     "natural_instructions_test": ("natural_instructions", "eval", ("context", "text"), "text", ("rouge_l",), None),
 }  # fmt: skip

@@ -205,9 +205,12 @@ def test_a_file_that_is_not_utf8_and_an_empty_or_missing_directory_are_errors(tm
 def test_select_takes_tasks_groups_and_splits_in_the_order_of_the_registry():
     registry = default_registry()
     evaluation = registry.select(["eval"])
-    assert len(evaluation) == 12
+    assert len(evaluation) == 20
     assert registry.select(["all"]) == tuple(registry)
-    assert set(registry.select(["train"])) == set(registry) - set(evaluation)
+    pretraining = registry.select(["pretraining"])
+    assert pretraining == ("dense_detection", "dense_captioning", "dense_grounding")
+    assert set(registry.select(["train"])) == set(registry) - set(evaluation) - set(pretraining)
+    assert set(registry.select(["train", "pretraining"])) == set(registry) - set(evaluation)
     assert registry.select(["nlvr", "counting", "nlvr"]) == tuple(n for n in registry if n in ("nlvr", "counting"))
     assert registry.select(["vqa"], exclude=["eval"]) == (
         "open_domain_vqa", "visual7w_vqa", "compositional_vqa", "outside_knowledge_vqa",
@@ -253,7 +256,7 @@ def test_the_command_lists_every_task(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["group", "task", "split", "inputs", "output", "metric", "instructions"]
     assert [line.split()[1] for line in lines[1:-2]] == list(default_registry())
-    assert lines[-1] == "75 tasks, 12 of them for evaluation only"
+    assert lines[-1] == "86 tasks, 20 of them for evaluation only"
 
 
 def test_the_command_lists_groups_and_shows_one_task(capsys, tmp_path):

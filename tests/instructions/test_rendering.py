@@ -151,6 +151,12 @@ def test_a_missing_input_names_the_instance(name, changes, message):
         ("visual_grounding", {"target": ("left",)}, "must be one box"),
         ("visual_grounding", {"target": BOXES[:2]}, "must be one box"),
         ("object_grounding", {"target": ("left",)}, "has no box"),
+        ("dense_detection", {"target": ("red circle",)}, "has no box"),
+        (
+            "dense_detection",
+            {"target": BOXES[:2]},
+            "has no words, but the answer of dense_detection is labeled regions",
+        ),
         ("image_captioning", {"target": (), "target_set": ()}, "target_txt is missing"),
         ("missing_object_selection", {"target_set": None, "target": ("heron",)}, "target_set is missing"),
         ("missing_object_selection", {"target_set": (("elk",),)}, "not one of the options"),

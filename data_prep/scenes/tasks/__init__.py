@@ -5,7 +5,17 @@ A builder takes a scene and a random generator and returns a :class:`Draft`, or 
 """
 
 from ofa_mi.data_prep.draft import Balance, Draft
-from ofa_mi.data_prep.scenes.tasks import evaluation, grounding, matching, regions, relationship, understanding, writing
+from ofa_mi.data_prep.scenes.tasks import (
+    combination,
+    dense,
+    evaluation,
+    grounding,
+    matching,
+    regions,
+    relationship,
+    understanding,
+    writing,
+)
 from ofa_mi.data_prep.scenes.tasks.builder import BUILDERS, Builder
 
 __all__ = [
@@ -13,6 +23,8 @@ __all__ = [
     "Balance",
     "Builder",
     "Draft",
+    "combination",
+    "dense",
     "evaluation",
     "grounding",
     "matching",

@@ -75,7 +75,7 @@ def visual_grounding_selection(scene: Scene, rng: random.Random) -> Draft | None
     boxes = [thing.box for thing in scene.things]
     if box not in boxes:  # a pair among pairs
         boxes = [pair.box for pair in unique_pairs(scene)]
-    return _choose_box(box, boxes, rng, text=text(description))
+    return choose_box(box, boxes, rng, text=text(description))
 
 
 @builds()
@@ -83,7 +83,7 @@ def referring_expression_selection(scene: Scene, rng: random.Random) -> Draft | 
     """An expression, the boxes of things → the one that it refers to."""
     thing = rng.choice(scene.things)
     expression = pick_expression(scene.things, thing, rng)
-    return expression and _choose_box(thing.box, [other.box for other in scene.things], rng, text=text(expression))
+    return expression and choose_box(thing.box, [other.box for other in scene.things], rng, text=text(expression))
 
 
 @builds()
@@ -100,7 +100,7 @@ def object_region_selection(scene: Scene, rng: random.Random) -> Draft | None:
     """A category, the boxes of things → the only one that belongs to it."""
     thing = rng.choice(scene.things)
     boxes = [other.box for other in scene.things if other.shape != thing.shape]
-    return _choose_box(thing.box, [thing.box, *boxes], rng, text=text(thing.shape))
+    return choose_box(thing.box, [thing.box, *boxes], rng, text=text(thing.shape))
 
 
 @builds()
@@ -195,7 +195,7 @@ def _either_way(pair: Pair, rng: random.Random) -> Pair:
     return pair if coin(rng) else Pair(pair.second, pair.first, OPPOSITE[pair.relation])
 
 
-def _choose_box(answer: PixelBox, boxes: Sequence[PixelBox], rng: random.Random, **fields: Any) -> Draft | None:
+def choose_box(answer: PixelBox, boxes: Sequence[PixelBox], rng: random.Random, **fields: Any) -> Draft | None:
     """A draft with ``answer`` among three or four of ``boxes``; None if there are fewer."""
     options = {(box,) for box in boxes}
     return choice_of((answer,), sorted(options), rng, number=min(4, max(3, len(options))), **fields)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from ofa_mi.data_prep.draft import Draft, choice, coin, text, yes_no
+from ofa_mi.data_prep.draft import Draft, choice, choice_of, coin, text, yes_no
 from ofa_mi.data_prep.geometry import area, intersection, iou
 from ofa_mi.data_prep.overlaps import apart, exceeds, overlaps
 from ofa_mi.data_prep.scenes.tasks.builder import builds
@@ -34,13 +34,13 @@ def least_overlapping_region_selection(scene: Scene, rng: random.Random) -> Draf
 @builds()
 def overlapping_region_selection(scene: Scene, rng: random.Random) -> Draft | None:
     """A region, regions → the only one that overlaps with it."""
-    return _select(scene, rng, lambda region, options: _only(region, options, overlapping=True))
+    return _only(scene, rng, overlaps, apart)
 
 
 @builds()
 def non_overlapping_region_selection(scene: Scene, rng: random.Random) -> Draft | None:
     """A region, regions → the only one that does not overlap with it."""
-    return _select(scene, rng, lambda region, options: _only(region, options, overlapping=False))
+    return _only(scene, rng, apart, overlaps)
 
 
 @builds()
@@ -64,14 +64,16 @@ def region_area(scene: Scene, rng: random.Random) -> Draft | None:
 
 def window(scene: Scene, rng: random.Random) -> PixelBox:
     """A random box of 20 to 60 percent of the image's sides, around a random thing."""
-    center = rng.choice(scene.things).center
-    spans = []
-    for middle, side in zip(center, (scene.width, scene.height), strict=True):
-        length = rng.uniform(0.2, 0.6) * side
-        start = min(max(middle + rng.uniform(-0.2, 0.2) * side - length / 2, 0), side - length)
-        spans.append((int(start), int(start + length)))
-    (x0, x1), (y0, y1) = spans
+    middle_x, middle_y = rng.choice(scene.things).center
+    x0, x1 = _span(middle_x, scene.width, rng)
+    y0, y1 = _span(middle_y, scene.height, rng)
     return x0, y0, x1, y1
+
+
+def _span(middle: float, side: int, rng: random.Random) -> tuple[int, int]:
+    length = rng.uniform(0.2, 0.6) * side
+    start = min(max(middle + rng.uniform(-0.2, 0.2) * side - length / 2, 0), side - length)
+    return int(start), int(start + length)
 
 
 def _select(
@@ -97,9 +99,22 @@ def _winner(region: PixelBox, options: list[PixelBox], *, most: bool) -> PixelBo
     return best if all(exceeds(region, other, best) for other in others) else None
 
 
-def _only(region: PixelBox, options: list[PixelBox], *, overlapping: bool) -> PixelBox | None:
-    """The one option that overlaps (or does not) while all others clearly do the opposite; else None."""
-    inside = [option for option in options if overlaps(region, option)]
-    outside = [option for option in options if apart(region, option)]
-    chosen = inside if overlapping else outside
-    return chosen[0] if len(chosen) == 1 and len(inside) + len(outside) == len(options) else None
+def _only(
+    scene: Scene,
+    rng: random.Random,
+    right: Callable[[PixelBox, PixelBox], bool],
+    wrong: Callable[[PixelBox, PixelBox], bool],
+) -> Draft | None:
+    """A region and options of which ``right`` is clear of one and ``wrong`` of all others; both test two boxes."""
+    region = window(scene, rng)
+    answers: list[PixelBox] = []
+    others: list[PixelBox] = []
+    for _ in range(TRIES):
+        option = window(scene, rng)
+        if not answers and right(region, option):
+            answers.append(option)
+        elif len(others) < OPTIONS - 1 and wrong(region, option):
+            others.append(option)
+        if answers and len(others) == OPTIONS - 1:
+            return choice_of((answers[0],), [(other,) for other in others], rng, regions=(region,))
+    return None

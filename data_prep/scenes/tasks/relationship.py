@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from ofa_mi.data.instance import Text
 from ofa_mi.data_prep.draft import Draft, choice_of, text
@@ -22,7 +23,7 @@ from ofa_mi.data_prep.scenes.language import (
     ordered_pairs,
 )
 from ofa_mi.data_prep.scenes.tasks.builder import builds
-from ofa_mi.data_prep.scenes.world import COLORS, SIZES, Scene, Thing
+from ofa_mi.data_prep.scenes.world import COLORS, SIZES, PixelBox, Scene, Thing
 
 
 @builds()
@@ -98,9 +99,21 @@ class Fact:
 
 def _find_fact(scene: Scene, rng: random.Random) -> Fact | None:
     """A random fact with the answer as its subject; nothing else lies on that side of the given thing at all."""
+    facts = _facts(scene.things)
     for given in rng.sample(scene.things, len(scene.things)):
         for relation in rng.sample(RELATIONS, len(RELATIONS)):
-            answer = only_related(scene.things, relation, given)
-            if answer is not None:
-                return Fact(answer, relation, given)
+            if (given.box, relation) in facts:
+                return facts[given.box, relation]
     return None
+
+
+@lru_cache(maxsize=1)  # four tasks ask about the same scene in turn
+def _facts(things: tuple[Thing, ...]) -> dict[tuple[PixelBox, Relation], Fact]:
+    """All facts by the box of the given thing and the relation."""
+    found = {}
+    for given in things:
+        for relation in RELATIONS:
+            answer = only_related(things, relation, given)
+            if answer is not None:
+                found[given.box, relation] = Fact(answer, relation, given)
+    return found

@@ -18,6 +18,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train-per-task", type=int, default=1500, help="at most this many training instances a task")
     parser.add_argument("--valid-per-task", type=int, default=50, help="at most this many validation instances a task")
     parser.add_argument("--test-per-task", type=int, default=100, help="at most this many evaluation instances a task")
+    parser.add_argument("--tasks", nargs="+", default=["all"], metavar="TASK", help="tasks, groups, train, eval or all")
+    parser.add_argument("--exclude-tasks", nargs="+", default=[], metavar="TASK", help="the same, to leave out")
+    parser.add_argument("--per-scene", type=int, default=1, help="at most this many instances of a task about a scene")
+    parser.add_argument("--side", type=int, default=0, help="width and height of all images; 0: from 96 to 160 pixels")
+    parser.add_argument(
+        "--smallest-side", type=int, default=0, help="least side of a small shape in pixels, large ones grow with it"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of everything that is drawn")
     parser.add_argument("--workers", type=int, default=1, help="processes; the output does not depend on it")
 
@@ -34,6 +41,11 @@ def run(args: argparse.Namespace) -> int:
         train_per_task=args.train_per_task,
         valid_per_task=args.valid_per_task,
         test_per_task=args.test_per_task,
+        tasks=args.tasks,
+        exclude_tasks=args.exclude_tasks,
+        per_scene=args.per_scene,
+        side=args.side,
+        smallest_side=args.smallest_side,
         seed=args.seed,
         workers=args.workers,
     )
