@@ -43,7 +43,8 @@ def wrap_starting(distributed_utils: ModuleType, checkpoint_utils: ModuleType) -
         if getattr(cfg.task, "_name", None) == "multiinstruct":
             check_run(cfg)
             if on_cpu(cfg.common):
-                cfg.common.tpu = False  # which fairseq turns on with --bf16 where it has no GPU
+                for section in (cfg.common, cfg.distributed_training, cfg.optimizer):
+                    section.tpu = False  # which fairseq turns on with --bf16 where it has no GPU
         return call(cfg, main, **kwargs)
 
     @functools.wraps(load)

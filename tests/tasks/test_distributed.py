@@ -70,6 +70,17 @@ def test_schedule_ends_with_the_run_whatever_the_number_of_processes(one, two):
         assert '"num_updates": "12", "lr": "0"' in log
 
 
+@pytest.mark.timeout(300)
+def test_two_processes_train_in_bf16(data, two, tmp_path):  # noqa: F811
+    done = start(data, tmp_path, "--bf16", "--max-update", "3", launcher=TORCHRUN)
+    if done.returncode and "does not compute in bf16" in done.stderr:
+        pytest.skip("this processor does not compute in bf16")
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    found, expected = losses(done.stdout + done.stderr), losses(two[1])
+    assert sorted(found) == [1, 2, 3]
+    assert [float(found[1])] == pytest.approx([float(expected[1])], rel=2**-7)
+
+
 def test_two_processes_write_one_log_and_one_checkpoint(two):
     folder, log = two
     assert log.count('"num_updates": "3"') == 1
