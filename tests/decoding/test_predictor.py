@@ -61,6 +61,12 @@ def test_free_regions_are_four_tokens_of_any_kind(predictor, queries):
     assert {len(p.tokens) for i, p in enumerate(predictions) if i != 3} != {5}
 
 
+def test_regions_with_words_are_decoded_freely_in_every_mode(predictor, image):
+    query = ask("what is where?", image, output="labeled_regions")
+    (constrained,), (free,) = predictor.predict([query], "constrained"), predictor.predict([query])
+    assert constrained.tokens == free.tokens
+
+
 def test_constrained_answers_are_answers(predictor, queries, image):
     predictions = predictor.predict(queries, "constrained")
     assert [round(c) for c in predictions[1].boxes[0]] in [[round(c) for c in option[0]] for option in REGION_OPTIONS]
