@@ -57,6 +57,13 @@ COMPUTED = re.compile(r"\.(token_rp_bucket|image_rp_bucket|image_position_idx)$"
 # Prefixes of names in files that were written of a wrapped model: data parallelism, sharding, compilation.
 WRAPPERS = ("module.", "_fsdp_wrapped_module.", "_fpw_module.", "_orig_mod.")
 AVERAGES = ("ema_fp32_params", "ema")  # in a checkpoint's `extra_state`, as fairseq and OFA write them; the finer first
+# Settings of a task that using its model depends on.
+TASK_SETTINGS = frozenset(
+    [
+        *("_name", "task", "patch_image_size", "max_image_size", "num_bins", "max_src_length", "max_tgt_length"),
+        *("text_case", "black_image", "option_markers", "prompt_style"),
+    ]
+)
 
 
 @dataclass
@@ -103,7 +110,8 @@ def fit_state_dict(state_dict: dict[str, Tensor], model: nn.Module) -> FitReport
     for name, wanted in own.items():
         leader = leaders.get(name, name)
         if name not in state_dict:
-            report.missing.append(name)
+            if not COMPUTED.search(name):
+                report.missing.append(name)
             state_dict[name] = wanted
         elif leader != name:
             state_dict[name] = state_dict[leader]
@@ -425,20 +433,38 @@ def load(path: str | Path, *, bpe_dir: str | Path | None = None, weights: str = 
 def portable(state: dict[str, Any], words: Vocabulary | None = None) -> dict[str, Any]:
     """The part of a checkpoint that is needed to use the model or to fine-tune it: weights, settings, vocabulary.
 
+    Paths, addresses and other settings of the machine that trained it stay behind.
+
     Args:
         state: As :func:`read` returns it.
         words: A vocabulary to keep in place of the checkpoint's own.
     """
+    from ofa_mi.models.sizes import MODEL_SETTINGS  # not above: it registers the model, which needs this module
+
     cfg = {name: _plain(settings) for name, settings in _plain(state.get("cfg")).items() if name in ("model", "task")}
     if not cfg.get("model"):
         settings = _plain(state.get("args"))
         cfg = {"model": settings, "task": {**settings, "_name": settings.get("task")}}
+    for part, names in (("model", MODEL_SETTINGS), ("task", TASK_SETTINGS)):
+        cfg[part] = {name: value for name, value in cfg.get(part, {}).items() if name in names}
     kept = (state.get("task_state") or {}).get("vocabulary") if words is None else words.state()
     return {
         "args": None,
         "cfg": {**cfg, "model": Namespace(**cfg["model"])},
         "model": state["model"],
         "task_state": {} if kept is None else {"vocabulary": kept},
+    }
+
+
+def halved(model: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights for a small file: matrices and larger tensors in fp16, and no index tables, which the model computes.
+
+    Vectors, such as BatchNorm's statistics, keep their precision.
+    """
+    return {
+        name: weight.half() if weight.is_floating_point() and weight.dim() > 1 else weight
+        for name, weight in model.items()
+        if not COMPUTED.search(name)
     }
 
 

@@ -16,6 +16,7 @@ from ofa_mi.commands.evaluate import parse_instructions
 from ofa_mi.commands.model_options import add_device_option, add_weights_option
 from ofa_mi.commands.question_options import add_question_options
 from ofa_mi.errors import ConfigError
+from ofa_mi.packaged import checkpoint_path
 
 HELP = "measure and draw the text's attention to image patches, by encoder layer"
 NAME = re.compile(r"\w[\w .,+()-]*")  # it becomes the name of a file
@@ -109,7 +110,7 @@ def named_checkpoints(values: list[str]) -> dict[str, Path]:
             )
         if name in checkpoints:
             raise ConfigError(f"two checkpoints are called {name}; give them names, NAME=CHECKPOINT")
-        checkpoints[name] = Path(path)
+        checkpoints[name] = Path(checkpoint_path(path))
     return checkpoints
 
 

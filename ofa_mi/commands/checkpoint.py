@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ofa_mi.commands.model_options import add_weights_option
 from ofa_mi.errors import CheckpointError
+from ofa_mi.packaged import checkpoint_path
 
 HELP = "show what a checkpoint holds, or convert it to or from safetensors"
 SUFFIXES = (".pt", ".safetensors")
@@ -15,11 +16,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the two sub-commands."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     info = actions.add_parser("info", help="print the architecture, the number of parameters, the vocabulary, …")
-    info.add_argument("checkpoint", type=Path, help="file to read")
+    info.add_argument("checkpoint", type=_file, help="file to read, or nano, which comes with this package")
     convert = actions.add_parser(
         "convert", help="write weights, settings and vocabulary to another file, without the optimizer's state"
     )
-    convert.add_argument("checkpoint", type=Path, help="file to read, e.g. a released ofa_base.pt")
+    convert.add_argument("checkpoint", type=_file, help="file to read, e.g. a released ofa_base.pt")
     convert.add_argument(
         "output", type=Path, help=f"file to write; its ending chooses the format: {' or '.join(SUFFIXES)}"
     )
@@ -27,6 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bpe-dir", type=Path, help="put this vocabulary into the output, for a checkpoint that holds none"
     )
     add_weights_option(convert)
+    convert.add_argument(
+        "--half",
+        action="store_true",
+        help="write a small file: matrices in half precision, and nothing that the model computes itself",
+    )
+
+
+def _file(name: str) -> Path:
+    return Path(checkpoint_path(name))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         for name, value in describe(args.checkpoint).items():
             print(f"{name:<14}{value}")
     else:
-        convert(args.checkpoint, args.output, bpe_dir=args.bpe_dir, weights=args.weights)
+        convert(args.checkpoint, args.output, bpe_dir=args.bpe_dir, weights=args.weights, half=args.half)
         print(f"wrote {args.output}")
     return 0
 
@@ -69,8 +79,12 @@ def describe(path: Path) -> dict[str, str]:
     }
 
 
-def convert(source: Path, output: Path, *, bpe_dir: Path | None = None, weights: str = "model") -> None:
+def convert(
+    source: Path, output: Path, *, bpe_dir: Path | None = None, weights: str = "model", half: bool = False
+) -> None:
     """Write weights (`"model"`, or `"ema"`: their average), settings and vocabulary of `source` to `output`.
+
+    With `half` they are :func:`~ofa_mi.checkpoint.halved`.
 
     Raises:
         CheckpointError: A file cannot be read or written, `output` has another ending, `bpe_dir` does not fit
@@ -90,4 +104,7 @@ def convert(source: Path, output: Path, *, bpe_dir: Path | None = None, weights:
         rows = len(state["model"]["encoder.embed_tokens.weight"])
         if len(words) != rows:
             raise CheckpointError(f"--bpe-dir {bpe_dir}: has {len(words):,} entries, {source} has {rows:,}")
-    checkpoint.save(checkpoint.portable(state, words), output)
+    state = checkpoint.portable(state, words)
+    if half:
+        state["model"] = checkpoint.halved(state["model"])
+    checkpoint.save(state, output)

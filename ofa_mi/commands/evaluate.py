@@ -14,7 +14,12 @@ import re
 from pathlib import Path
 
 from ofa_mi.commands.decoding_options import add_decoding_options
-from ofa_mi.commands.model_options import add_device_option, add_precision_option, add_weights_option
+from ofa_mi.commands.model_options import (
+    add_checkpoint_options,
+    add_device_option,
+    add_precision_option,
+    add_weights_option,
+)
 from ofa_mi.commands.question_options import add_question_options
 from ofa_mi.errors import ConfigError
 from ofa_mi.evaluation.conditions import IMAGES, PERTURBATIONS, PROMPT_STYLES
@@ -24,10 +29,7 @@ HELP = "run a model over evaluation instances, once per instruction, and score i
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("--checkpoint", required=True, metavar="C", help="checkpoint of the model")
-    parser.add_argument(
-        "--bpe-dir", metavar="DIR", help="vocabulary files, for a checkpoint without its own vocabulary"
-    )
+    add_checkpoint_options(parser)
     add_weights_option(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="directory of the run")
     add_device_option(parser)

@@ -2,7 +2,23 @@
 
 import argparse
 
+from ofa_mi.packaged import checkpoint_path
+
 PRECISIONS = ("fp32", "bf16", "fp16")
+
+
+def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--checkpoint`` and ``--bpe-dir``."""
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        metavar="C",
+        type=checkpoint_path,
+        help="checkpoint of the model; nano is the small one that comes with this package",
+    )
+    parser.add_argument(
+        "--bpe-dir", metavar="DIR", help="vocabulary files, for a checkpoint without its own vocabulary"
+    )
 
 
 def add_weights_option(parser: argparse.ArgumentParser) -> None:

@@ -16,7 +16,12 @@ import json
 from pathlib import Path
 
 from ofa_mi.commands.decoding_options import add_decoding_options
-from ofa_mi.commands.model_options import add_device_option, add_precision_option, add_weights_option
+from ofa_mi.commands.model_options import (
+    add_checkpoint_options,
+    add_device_option,
+    add_precision_option,
+    add_weights_option,
+)
 from ofa_mi.data.instance import Instance, Text, check_box, is_blank, plain, text_from_json
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.instructions.registry import OUTPUTS, TaskSpec, split_template
@@ -30,10 +35,7 @@ REGION_PLACEHOLDERS = {"region": 1, "region_1": 2, "region_2": 2}  # regions tha
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("--checkpoint", required=True, metavar="C", help="checkpoint of the model")
-    parser.add_argument(
-        "--bpe-dir", metavar="DIR", help="vocabulary files, for a checkpoint without its own vocabulary"
-    )
+    add_checkpoint_options(parser)
     add_weights_option(parser)
     add_device_option(parser)
     add_precision_option(parser)

@@ -15,6 +15,7 @@ import torch
 from ofa_mi import precision
 from ofa_mi.data.store import has_split
 from ofa_mi.errors import ConfigError
+from ofa_mi.packaged import checkpoint_path
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +80,8 @@ def check_run(cfg: Any) -> None:
 def check_inputs(cfg: Any) -> None:
     """Refuse files that are named and are not there; only the default ``checkpoint_last.pt`` may be absent."""
     options = cfg.checkpoint
+    if options.finetune_from_model is not None:
+        options.finetune_from_model = checkpoint_path(options.finetune_from_model)
     if options.finetune_from_model is not None and (given := [name for name in RESETS if getattr(options, name)]):
         raise ConfigError(f"--finetune-from-model resets everything: leave {_flag(given[0])} out")
     if options.finetune_from_model is not None and options.restore_file != LAST:

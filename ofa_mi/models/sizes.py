@@ -184,6 +184,11 @@ EQUAL_WIDTHS = {
     "decoder_ffn_embed_dim": "encoder_ffn_embed_dim",
 }
 
+# Everything that says what a model is, and nothing of how, where and from which files it was trained.
+MODEL_SETTINGS = frozenset(
+    {"arch", "_name", "activation_fn", *(f.name for f in fields(Config)), *ALWAYS_ON, *ALWAYS_OFF, *EQUAL_WIDTHS}
+) - {"encoder_embed_path", "decoder_embed_path", "resnet_model_path"}
+
 
 def complete(args: Namespace, arch: str) -> None:
     """Give every setting that ``args`` lacks (or holds as None) its value in the architecture ``arch``, in place."""

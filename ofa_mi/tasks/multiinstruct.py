@@ -18,6 +18,7 @@ from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II
 
 import ofa_mi.data.dataset  # no names of it: it may itself be what starts the registration (`plugin`)
+from ofa_mi import checkpoint
 from ofa_mi.data.encoding import PromptEncoder
 from ofa_mi.data.images import PATCH, ImageTransform
 from ofa_mi.data.regions import RegionCodec
@@ -59,7 +60,7 @@ class MultiInstructConfig(FairseqDataclass):
         default=None,
         metadata={
             "help": "directory of encoder.json, vocab.bpe and dict.txt: OFA's own for released checkpoints, or one "
-            "made by `ofa-mi vocabulary`; without it the packaged GPT-2 BPE is used"
+            "made by `ofa-mi vocabulary`; without it that of --finetune-from-model, or the packaged GPT-2 BPE"
         },
     )
     instruction_dir: Optional[str] = field(
@@ -136,6 +137,7 @@ class MultiInstructConfig(FairseqDataclass):
     seed: int = II("common.seed")
     cpu: bool = II("common.cpu")
     bf16: bool = II("common.bf16")
+    finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
 
 
 @register_task("multiinstruct", dataclass=MultiInstructConfig)
@@ -173,7 +175,8 @@ class MultiInstructTask(FairseqTask):
             DataError: The vocabulary cannot be read.
         """
         check_config(cfg)
-        vocabulary = Vocabulary.load(cfg.bpe_dir)
+        from_start = cfg.finetune_from_model is not None and cfg.bpe_dir is None
+        vocabulary = start_vocabulary(cfg.finetune_from_model) if from_start else Vocabulary.load(cfg.bpe_dir)
         logger.info("vocabulary: %d entries", len(vocabulary))
         return cls(cfg, vocabulary)
 
@@ -410,6 +413,12 @@ def mean_of(meters, names: list[str]) -> float:
     """Mean over tasks of their average score so far; tasks not seen yet are left out."""
     values = [meters[name].avg for name in names if name in meters]
     return round(sum(values) / len(values), 2) if values else math.nan
+
+
+def start_vocabulary(path: str) -> Vocabulary:
+    """That of a checkpoint to start from, or the packaged one where it holds none, as released models do not."""
+    kept = (checkpoint.read(path).get("task_state") or {}).get("vocabulary")
+    return Vocabulary.load() if kept is None else Vocabulary.from_state(kept)
 
 
 def computes_on_cpu(cfg: MultiInstructConfig) -> bool:

@@ -11,6 +11,8 @@ from fairseq.logging import metrics
 from fairseq.tasks import FairseqTask
 from PIL import Image
 
+from ofa_mi import checkpoint
+from ofa_mi.data.vocabulary import Vocabulary, build_compact
 from ofa_mi.decoding import kinds
 from ofa_mi.decoding.beam import EOS, GenerationConfig, Hypothesis
 from ofa_mi.decoding.predictor import Predictor, Query
@@ -27,7 +29,15 @@ from ofa_mi.tasks.multiinstruct import (
     split_list,
 )
 
-SMALL = {"patch_image_size": 32, "max_src_length": 64, "max_tgt_length": 16, "seed": 1}
+SMALL = {
+    "patch_image_size": 32,
+    "max_src_length": 64,
+    "max_tgt_length": 16,
+    "seed": 1,
+    "cpu": True,
+    "bf16": False,
+    "finetune_from_model": None,
+}
 
 
 def record(number, **fields):
@@ -98,6 +108,20 @@ def test_data_directories_must_exist(value):
         check_config(cfg)
 
 
+def test_a_start_brings_its_vocabulary(data, tmp_path):
+    words = task(data).vocabulary
+    own = Vocabulary(words.symbols, words.tokens, words.merges, num_codes=0, num_bins=9)
+    kept, bare = tmp_path / "kept.pt", tmp_path / "bare.pt"
+    checkpoint.save({"model": {}, "task_state": {"vocabulary": own.state()}}, kept)
+    checkpoint.save({"model": {}}, bare)
+    assert task(data, bpe_dir=None, finetune_from_model=str(kept)).vocabulary.key == own.key
+    build_compact([" red or blue"], tmp_path / "bpe")
+    given = task(data, bpe_dir=str(tmp_path / "bpe"), finetune_from_model=str(kept)).vocabulary
+    assert given.key == Vocabulary.load(tmp_path / "bpe").key, "--bpe-dir comes first"
+    packaged = task(data, bpe_dir=None, finetune_from_model=str(bare)).vocabulary
+    assert packaged.key == Vocabulary.load().key
+
+
 def test_split_list_drops_empty_parts():
     assert split_list("a,,b,") == ["a", "b"] and split_list(None) == [] and split_list("a:b", ":") == ["a", "b"]
 
@@ -106,7 +130,7 @@ def test_every_option_is_documented():
     assert all(
         field.metadata.get("help")
         for name, field in MultiInstructConfig.__dataclass_fields__.items()
-        if name not in ("_name", "seed", "cpu", "bf16")  # fairseq documents these
+        if name not in ("_name", "seed", "cpu", "bf16", "finetune_from_model")  # fairseq documents these
     )
 
 
