@@ -53,6 +53,8 @@ check_values() {
   [[ "$RATIO" == all || "$RATIO" =~ ^0?\.[0-9]*[1-9][0-9]*$ ]] ||
     die "RATIO=$RATIO: must be a share between 0 and 1, or all (every instance once)"
   check_machines
+  BPE=()
+  [[ -z "$BPE_DIR" ]] || BPE=(--bpe-dir "$BPE_DIR")
   SHARES=() # of mixed training
   [[ "$RATIO" == all ]] || SHARES=(--task-shares "natural_instructions=$RATIO")
 }
@@ -228,7 +230,7 @@ train() {
   local seed="$1" name="$2" start="$3" data="$4" folder="$OUT/checkpoints/$2/seed$1"
   shift 4
   local recipe=(
-    "$data" --task multiinstruct --arch "$ARCH" --bpe-dir "$BPE_DIR" --patch-image-size "$PATCH_IMAGE_SIZE"
+    "$data" --task multiinstruct --arch "$ARCH" "${BPE[@]}" --patch-image-size "$PATCH_IMAGE_SIZE"
     --max-image-size "$MAX_IMAGE_SIZE" --max-src-length "$MAX_SRC_LENGTH" --max-tgt-length "$MAX_TGT_LENGTH"
     --criterion adjust_label_smoothed_cross_entropy --label-smoothing "$LABEL_SMOOTHING"
     --optimizer adam --adam-betas '(0.9,0.999)' --adam-eps 1e-8 --weight-decay 0.01 --clip-norm 1.0
@@ -265,7 +267,7 @@ train_unless_finished() {
     return
   fi
   need_data "$data" train
-  need "$BPE_DIR/dict.txt" "run_scripts/data/prepare.sh makes the vocabulary of PROFILE=cpu, or set BPE_DIR"
+  [[ -z "$BPE_DIR" ]] || need "$BPE_DIR/dict.txt" "run_scripts/data/prepare.sh makes the vocabulary of PROFILE=cpu, or set BPE_DIR"
   [[ -z "$start" ]] || need "$start" "run_scripts/pretrain/small.sh trains a model to start from, or set CHECKPOINT"
   local log="$folder/train.log"
   ((NODE_RANK == 0)) || log="$folder/train.node$NODE_RANK.log"
@@ -308,7 +310,7 @@ evaluate() {
   local seed="$1" name="$2" what="$3" checkpoint="$4" data="$5" folder="$OUT/evaluation/$2/seed$1/$3" part
   shift 5
   local command=(
-    ofa-mi evaluate --checkpoint "$checkpoint" --bpe-dir "$BPE_DIR" --data "$data" --out "$folder" --beam "$EVAL_BEAM"
+    ofa-mi evaluate --checkpoint "$checkpoint" "${BPE[@]}" --data "$data" --out "$folder" --beam "$EVAL_BEAM"
     --max-len "$EVAL_MAX_LEN" --precision "$EVAL_PRECISION" "$@"
   )
   ((EVAL_INSTANCES == 0)) || [[ " $* " == *" --max-instances "* ]] || command+=(--max-instances "$EVAL_INSTANCES")

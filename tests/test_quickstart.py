@@ -13,9 +13,11 @@ SCRIPT = Path(__file__).resolve().parents[1] / "run_scripts" / "quickstart.sh"
 
 @pytest.mark.skipif(importlib.util.find_spec("easy_vqa") is None, reason="needs the package easy-vqa")
 @pytest.mark.timeout(900)
-def test_quickstart_runs_and_resumes(tmp_path):
+@pytest.mark.parametrize("from_scratch", ["0", "1"])
+def test_quickstart_runs_and_resumes(tmp_path, from_scratch):
     def run():
-        settings = {"SCENES": "60", "PRETRAIN_UPDATES": "2", "TUNE_UPDATES": "2", "EVAL_INSTANCES": "2"}
+        settings = {"SCENES": "60", "PRETRAIN_SCENES": "60", "PRETRAIN_UPDATES": "2", "TUNE_UPDATES": "2"}
+        settings |= {"EVAL_INSTANCES": "2", "FROM_SCRATCH": from_scratch}
         environment = {**os.environ, **settings, "OUT": str(tmp_path), "OFA_MI_PYTHON": sys.executable}
         done = subprocess.run(["bash", str(SCRIPT)], env=environment, capture_output=True, text=True, cwd="/")
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
@@ -24,8 +26,9 @@ def test_quickstart_runs_and_resumes(tmp_path):
     run()
     page = (tmp_path / "index.html").read_text()
     assert "visual spatial reasoning" in page and "easy vqa" in page and "sensitivity" in page.lower()
+    assert (tmp_path / "pretrained").exists() == (from_scratch == "1")
     predictions = (tmp_path / "evaluation" / "tuned" / "predictions.jsonl").read_bytes()
 
     second = run()
-    assert "pretrained: already done" in second.stderr and "tuned: already done" in second.stderr
+    assert "tuned: already done" in second.stderr and "untuned: already evaluated" in second.stderr
     assert (tmp_path / "evaluation" / "tuned" / "predictions.jsonl").read_bytes() == predictions

@@ -20,5 +20,5 @@ for model in "${models[@]}"; do
 done
 device=()
 ((GPUS > 0)) || device=(--device cpu)
-run ofa-mi attention "${checkpoints[@]}" --bpe-dir "$BPE_DIR" --data "$DATA" --tasks eval \
+run ofa-mi attention "${checkpoints[@]}" "${BPE[@]}" --data "$DATA" --tasks eval \
   --max-instances "$ATTENTION_INSTANCES" --batch-size "$EVAL_BATCH_SIZE" --heat-maps 3 --out "$OUT/attention" "${device[@]}"

@@ -31,4 +31,4 @@ if [[ "$BPE_DIR" == "$OUT/data/vocabulary" && ! -f "$BPE_DIR/dict.txt" ]]; then
   # No more location bins than fit the pixels, and no image codes, which only making images needs.
   run ofa-mi vocabulary --out "$BPE_DIR" --num-bins 64 --num-codes 0 "${directories[@]}"
 fi
-need "$BPE_DIR/dict.txt" "set BPE_DIR to the vocabulary of the checkpoint"
+[[ -z "$BPE_DIR" ]] || need "$BPE_DIR/dict.txt" "set BPE_DIR to the vocabulary of the checkpoint"
