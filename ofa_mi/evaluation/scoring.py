@@ -24,6 +24,7 @@ from ofa_mi.data.encoding import Answer
 from ofa_mi.data.files import atomic_write, open_atomic
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation.answers import normalise
+from ofa_mi.evaluation.baselines import baseline_test, correct_tests
 from ofa_mi.evaluation.conditions import Conditions
 from ofa_mi.evaluation.doubts import count, doubts
 from ofa_mi.evaluation.metrics import Truth, boxes_of, get_metric, score_answer, text_of
@@ -57,9 +58,10 @@ def score_run(run_dir: Path) -> dict[str, Any]:
     Returns:
         The content of ``scores.json``: the number of the ``rules``; the ``conditions`` of the run; ``tasks`` by name
         (group, split, version, language of the instructions, primary metric, remarks, and per metric one score per
-        instruction with mean, max, deviation and interval, chance level and score of the majority answer); and for
-        the ``zero_shot`` and the ``trained`` tasks apart the aggregated performance and the sensitivity, by primary
-        metric, with their intervals. docs/evaluation.md lists every key.
+        instruction with mean, max, deviation and interval, chance level and score of the majority answer; and the test
+        of the primary metric against the better of these two); and for the ``zero_shot`` and the ``trained`` tasks
+        apart the aggregated performance and the sensitivity, by primary metric, with their intervals, and how many
+        tasks are above their baseline. docs/evaluation.md lists every key.
 
     Raises:
         DataError: The predictions cannot be read, contradict each other or are empty.
@@ -78,16 +80,19 @@ def score_run(run_dir: Path) -> dict[str, Any]:
         "bootstrap": {"replicates": REPLICATES, "confidence": CONFIDENCE, "seed": SEED, "images": len(images)},
         "tasks": summaries,
     }
-    means = bootstrap_means({name: tasks[name].image_sums() for name in summaries}, len(images))
+    sums = {name: tasks[name].image_sums() for name in summaries}
+    means = bootstrap_means(sums, len(images))
     replicates = {name: tasks[name].by_metric(means[name]) for name in summaries}
     for name, task in summaries.items():
         for metric, summary in task["metrics"].items():
             values = replicates[name].get(metric)
             summary["interval"] = None if values is None or task["images"] < 2 else interval(values.mean(axis=1))
+        task["above_baseline"] = tasks[name].above_baseline(sums[name], task["metrics"])
     for split, section in SECTION_OF_SPLIT.items():
         chosen = {name: task for name, task in summaries.items() if task["split"] == split}
         if chosen:
             scores[section] = summary = summarise(chosen)
+            summary |= correct_tests(chosen, summary["not_aggregated"])
             primary = {name: replicates[name].get(task["metric"]) for name, task in chosen.items()}
             summary |= section_intervals(summary, primary) if len(images) > 1 else NO_INTERVALS
     atomic_write(run_dir / SCORES_JSON, (json.dumps(scores, indent=1, ensure_ascii=False) + "\n").encode())
@@ -278,6 +283,13 @@ class _Task:
     def by_metric(self, means: np.ndarray) -> dict[str, np.ndarray]:
         """Replicates of :meth:`image_sums`, ``(replicates, metrics, instructions)``, apart by metric."""
         return {name: means[:, number] for number, name in enumerate(self._means)}
+
+    def above_baseline(self, sums: ImageSums, metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, float] | None:
+        """Test of the primary metric, not yet corrected; None where it is over the corpus, or has no baseline."""
+        primary = next(iter(self.first.scores))
+        if primary not in self._means:
+            return None
+        return baseline_test(sums.over_instructions(self._means.index(primary)), metrics[primary])
 
     @property
     def _means(self) -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ofa_mi.evaluation.baselines import ALPHA, is_above
 from ofa_mi.evaluation.scoring import TRAINED, ZERO_SHOT
 from ofa_mi.instructions.spec import ENGLISH
 
@@ -30,6 +31,7 @@ METRIC_LABELS = {
     "vqa_accuracy": "VQA accuracy",
 }
 MISSING = "-"
+ABOVE = "*"  # beside a mean that is above chance and majority
 DEFAULTS = {"language": ENGLISH}  # of what scores.json did not hold when there was one language only
 
 
@@ -44,6 +46,8 @@ class Cell:
         seeds: Number of runs.
         seed_deviation: Sample deviation over seeds of the mean over instructions; None for a single run.
         scores: Mean over seeds of every instruction's score, by the instruction's number.
+        above: Whether the score is above chance and majority, by the corrected test and in every seed; None where
+            it was not tested.
     """
 
     mean: float
@@ -52,6 +56,12 @@ class Cell:
     seeds: int = 1
     seed_deviation: float | None = None
     scores: Mapping[int, float] | None = None
+    above: bool | None = None
+
+    @property
+    def marked_mean(self) -> str:
+        """The mean, with a mark where it is above chance and majority."""
+        return number(self.mean) + ABOVE * bool(self.above)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,14 +170,15 @@ def _table(section: str, runs: Mapping[str, Sequence[Scores]]) -> Table:
         for name in names
     }
     totals = {label: [scores.get(section, {}) for scores in seeds] for label, seeds in runs.items()}
+    rows = tuple(row for name in names for row in _rows(name, tasks[name]))
     return Table(
         section,
         tuple(runs),
-        tuple(row for name in names for row in _rows(name, tasks[name])),
+        rows,
         tuple(_total(group, "aggregated") for group in totals.values()),
         tuple(_total(group, "sensitivity") for group in totals.values()),
         tuple(_counted(group[0]) for group in totals.values()),
-        tuple(_remarks(tasks, totals)),
+        (*_marks(rows, totals), *_remarks(tasks, totals)),
     )
 
 
@@ -223,13 +234,39 @@ def _cell(seeds: Sequence[Mapping[str, Any]], metric: str) -> Cell | None:
         len(found),
         seed_deviation,
         {number: statistics.fmean(scores) for number, scores in sorted(by_instruction.items())},
+        _above([task.get("above_baseline") if metric == task["metric"] else None for task in seeds]),
     )
+
+
+def _above(tests: Sequence[Mapping[str, Any] | None]) -> bool | None:
+    """Whether every seed is above its baseline; None where one was not tested."""
+    return None if None in tests else all(map(is_above, tests))
 
 
 def _levels(tasks: Sequence[Mapping[str, Any]], metric: str) -> tuple[float | None, float | None]:
     """Chance level and majority answer, of the first run that has the metric."""
     scores = next(task["metrics"][metric] for task in tasks if metric in task["metrics"])
     return scores["chance"], scores["majority"]
+
+
+def _marks(rows: Sequence[Row], totals: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
+    """What the mark beside a mean says, and how many tasks have it."""
+    counts: dict[bool, list[str]] = {False: [], True: []}
+    for place, (run, seeds) in enumerate(totals.items()):
+        apart = {name for total in seeds for name in total.get("not_aggregated", ())}
+        cells = {row.task: row.cells[place] for row in rows if row.primary and row.cells[place] is not None}
+        for beside, found in counts.items():
+            marks = [cell.above for task, cell in cells.items() if (task in apart) == beside and cell.above is not None]
+            if marks:
+                found.append(f"{run} {sum(marks)} of {len(marks)}")
+    if not any(counts.values()):
+        return
+    in_seeds = " in every seed" if any(len(seeds) > 1 for seeds in totals.values()) else ""
+    said = [", ".join(counts[False]), f"beside the benchmark {', '.join(counts[True])}" if counts[True] else ""]
+    yield (
+        f"{ABOVE} above the better of chance and majority{in_seeds} (p < {ALPHA:g}, one-sided, over images, corrected "
+        f"for the number of tasks): {'; '.join(filter(None, said))}."
+    )
 
 
 def _remarks(
@@ -333,8 +370,8 @@ def _cell_text(cell: Cell | None) -> str:
         return MISSING
     seeds = "" if cell.seed_deviation is None else f" [seeds ± {cell.seed_deviation:.2f}]"
     if cell.deviation is None:
-        return number(cell.mean) + seeds
-    return f"{cell.mean:.2f} ± {cell.deviation:.2f} ({cell.max:.2f}){seeds}"
+        return cell.marked_mean + seeds
+    return f"{cell.marked_mean} ± {cell.deviation:.2f} ({cell.max:.2f}){seeds}"
 
 
 def _total_text(total: Total | None) -> str:

@@ -54,6 +54,9 @@ def _seeds(start: Mapping[str, object], seeds: Sequence[Seed]) -> Iterator[dict[
                 yield from _interval({**line, "section": section}, name, total.get(f"{name}_interval"))
             for task in total.get("tasks", ()):
                 entry = scores["tasks"][task]
+                test = entry.get("above_baseline") or {}
+                place = {**line, "section": section, "task": task, "metric": entry["metric"]}
+                yield from _numbers(place, {f"baseline_{name}": test.get(name) for name in ("p", "p_holm")})
                 for metric, values in entry["metrics"].items():
                     place = {**line, "section": section, "task": task, "metric": metric}
                     yield from _numbers(place, {name: values[name] for name in _SUMMARIES})

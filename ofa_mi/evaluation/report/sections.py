@@ -189,7 +189,7 @@ def _paper_line(name: str, row: PaperRow, columns: Iterable[tuple[str, str]]) ->
 
 
 def score_cell(score: Score | None, *, best: bool = False) -> Cell:
-    """Mean ± deviation over instructions, the best instruction, and the deviation over seeds."""
+    """Mean (marked if above its baseline) ± deviation over instructions, the best one, and the deviation over seeds."""
     if score is None:
         return Cell(MISSING)
     below = []
@@ -198,7 +198,7 @@ def score_cell(score: Score | None, *, best: bool = False) -> Cell:
     if score.seed_deviation is not None:
         below.append(f"seeds ± {score.seed_deviation:.2f}")
     beside = "" if score.deviation is None else f"± {score.deviation:.2f}"
-    return Cell(number(score.mean), beside, tuple(below), "best" if best else "", key=score.mean)
+    return Cell(score.marked_mean, beside, tuple(below), "best" if best else "", key=score.mean)
 
 
 def total_cell(total: Total | None, *, best: bool = False, remark: str = "") -> Cell:
