@@ -183,13 +183,15 @@ def _exponentials_at_most_0(values: np.ndarray, counts: np.ndarray) -> float:
 
     With the cumulant generating function K(t) = - sum of log(1 - t value), it is the inverse Laplace transform
     1 / (2 pi i) times the integral of exp(K(t)) / -t along a vertical line between 1 / (smallest value) and 0. On the
-    line through the minimum of the integrand on the real axis (Daniels 1954) nothing oscillates or cancels, so that
-    probabilities of any size have all their digits; y = sinh(x) / scale makes the integrand fall exponentially.
+    line through the minimum of the integrand on the real axis (Daniels 1954) hardly anything cancels, so that small
+    probabilities have all their digits, too; y = sinh(x) / scale makes the integrand fall exponentially.
 
     Args:
         values: Distinct weights, float64 ``(k,)``, the first below and the last above 0.
         counts: How many variables have each of them, ``(k,)``.
     """
+    if counts @ values < 0:  # the rarer side is the one whose integrand does not oscillate
+        return 1.0 - _exponentials_at_most_0(-values[::-1], counts[::-1])
     low, high = 1 / values[0], 0.0
     for _ in range(100):  # by bisection, since the slope grows from minus infinity to infinity
         line = (low + high) / 2
