@@ -157,10 +157,10 @@ def mean_above_p(scores: ImageSums, level: float) -> float:
     scores, such as means over instructions, it uses their smaller variance; that p is then valid with few images, too,
     is a conjecture to which no exception is known.
 
-    Other tests are not valid here. Flipping the signs of score - level supposes that they are symmetric, and right
-    answers at a chance of 25 % are not; a t test or a plain bootstrap errs in the tails that Holm's correction looks
-    at, most of all where few images differ from the others. The bound of Bentkus 2004 (e times the binomial tail) is
-    proven, but knows of scores only their number and mean.
+    Other tests do not keep their size here. Flipping the signs of score - level supposes that they are symmetric, and
+    right answers at a chance of 25 % or 75 % are not; a t test errs likewise: both find too much at levels above 50,
+    most of all where few images differ from the others, and in the tails that Holm's correction looks at. The bound
+    of Bentkus 2004 (e times the binomial tail) is proven, but knows of scores only their number and mean.
 
     Images whose numbers of answers differ weigh accordingly; the additional one has the largest weight among them.
 
