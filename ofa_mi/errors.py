@@ -4,8 +4,10 @@ They carry one clear line: what is wrong, in which file, line or option, and wha
 The command line prints that line and exits with status 2; a traceback is for bugs only.
 """
 
+import errno
 import re
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 PACKAGE = __name__.partition(".")[0]  # whose errors are those of this module
 
 
@@ -32,8 +34,8 @@ class DivergedError(OfaMiError):
 def root_error(error: BaseException) -> OfaMiError | None:
     """The error of this package that `error` is, was raised from or while handling, in one line; None if there is none.
 
-    A file that the system refuses to open or write counts as one. PyTorch puts the traceback of another process into
-    the message of what it raises here; it is left out.
+    A file that the system refuses to open or write counts as one, and so does a full disk. PyTorch puts the traceback
+    of another process into the message of what it raises here; it is left out.
     """
     seen: BaseException | None = error
     while seen is not None and not isinstance(seen, OfaMiError):
@@ -41,6 +43,9 @@ def root_error(error: BaseException) -> OfaMiError | None:
     if "\nTraceback" in (text := str(seen or error)) or "\nOriginal Traceback" in text:
         lines = re.findall(rf"^{PACKAGE}\.[\w.]+Error: (.*)$", text, re.MULTILINE)
         return OfaMiError(lines[-1]) if lines else seen
-    if seen is None and isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return OfaMiError(f"{error.filename}: {error.strerror}")
+    if seen is None and isinstance(error, OSError) and error.strerror:
+        if error.filename is not None:
+            return OfaMiError(f"{error.filename}: {error.strerror}")
+        if error.errno in DISK_FULL:
+            return OfaMiError(f"{error.strerror}; make room and run the command again")
     return seen

@@ -5,6 +5,8 @@ import os
 # One thread per process: the tests' tensors are small, and several processes of a test share the machine's cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import resource
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -50,3 +52,14 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"{folder} does not exist (OFA_MI_SHARED names the folder that holds data/)")
     return folder
+
+
+@contextmanager
+def full_disk(size=50_000):
+    """Files end after `size` bytes: the system refuses to write on, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -1,5 +1,6 @@
 """The command line: its table, its exit statuses, training from released weights, and the checkpoint commands."""
 
+import errno
 import json
 import logging
 import os
@@ -127,6 +128,8 @@ def test_a_file_that_the_system_refuses_is_one_line(fake_command, capsys, tmp_pa
     assert cli.main(["score"]) == 2
     assert capsys.readouterr().err == f"ofa-mi score: error: {tmp_path / 'absent' / 'x'}: No such file or directory\n"
     assert root_error(OSError("a bug")) is None
+    full = OSError(errno.ENOSPC, "No space left on device")  # of a write, which knows no name
+    assert str(root_error(full)) == "No space left on device; make room and run the command again"
 
 
 @pytest.mark.parametrize(

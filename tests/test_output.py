@@ -58,7 +58,7 @@ def test_processes_whose_output_is_ascii(tmp_path, program):
     for split in ("train", "valid"):
         (data / f"{split}.jsonl").write_text(json.dumps(line) + "\n")
     options = ["--task", "multiinstruct", "--arch", "ofa_nano", "--batch-size", "1", "--cpu", "--tasks", "größe"]
-    options += ["--save-dir", str(tmp_path / "out")]
+    options += ["--optimizer", "adam", "--save-dir", str(tmp_path / "out")]
     start = ["train"] if program == "ofa_mi.cli" else ["--user-dir", str(REPOSITORY / "ofa_mi")]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(

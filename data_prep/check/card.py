@@ -26,7 +26,7 @@ from ofa_mi.data_prep.check.document import (
     to_markdown,
 )
 from ofa_mi.data_prep.check.examples import Example
-from ofa_mi.data_prep.check.findings import KINDS
+from ofa_mi.data_prep.check.findings import KINDS, Finding
 from ofa_mi.data_prep.check.guess import GUESSABLE, NEAR_CHANCE, TOLERANCE
 from ofa_mi.data_prep.check.scan import Scan, directory_names
 from ofa_mi.errors import DataError
@@ -97,7 +97,7 @@ def build_record(
         "findings": {
             "counts": {kind: scan.findings.counts[kind] for kind in scan.findings.kinds()},
             "first": [
-                {"kind": finding.kind, "where": where(scan, finding.file, finding.line), "message": finding.message}
+                {"kind": finding.kind, "where": where(scan, finding), "message": finding.message}
                 for finding in scan.findings
             ],
         },
@@ -115,10 +115,12 @@ def build_record(
     }
 
 
-def where(scan: Scan, file: int, line: int) -> str:
-    """``file:line`` without the path of the directory; the manifest's name for what is about a directory as a whole."""
-    name = scan.files[file].name
-    return f"{name}:{line}" if line else name.rpartition("/")[0] + "/" * ("/" in name) + "manifest.json"
+def where(scan: Scan, finding: Finding) -> str:
+    """``file:line`` without the path of the directory; the file alone for what is about it as a whole."""
+    name = scan.files[finding.file].name
+    if finding.kind == "manifest":
+        return name.rpartition("/")[0] + "/" * ("/" in name) + "manifest.json"
+    return f"{name}:{finding.line}" if finding.line else name
 
 
 def open_card(out_dir: Path) -> set[str]:

@@ -143,6 +143,7 @@ class PredictionWriter:
     Use it as a context manager. Only one process at a time may write a file.
 
     Attributes:
+        path: The file.
         done: Keys of the records in the file.
 
     Raises:
@@ -151,6 +152,7 @@ class PredictionWriter:
     """
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("a+b")
         try:
@@ -164,14 +166,27 @@ class PredictionWriter:
     def __enter__(self) -> PredictionWriter:
         return self
 
-    def __exit__(self, *_) -> None:
-        self._file.close()
+    def __exit__(self, *error: object) -> None:
+        try:
+            self._file.close()
+        except OSError:  # on a full disk it tries once more what could not be written
+            if not any(error):
+                raise
 
     def write(self, records: Iterable[Record]) -> None:
-        """Append records; they are in the file when this returns, even if the process is killed right after."""
+        """Append records; they are in the file when this returns, even if the process is killed right after.
+
+        Raises:
+            DataError: The system refuses to write, because the disk is full for instance.
+        """
         records = list(records)
-        self._file.write(b"".join(record.to_json() for record in records))
-        self._file.flush()
+        try:
+            self._file.write(b"".join(record.to_json() for record in records))
+            self._file.flush()
+        except OSError as error:
+            raise DataError(
+                f"{self.path}: cannot be written ({error.strerror or error}); the same command goes on from there"
+            ) from None
         self.done.update(record.key for record in records)
 
 

@@ -44,8 +44,9 @@ def wrap_starting(distributed_utils: ModuleType, checkpoint_utils: ModuleType) -
         if getattr(cfg.task, "_name", None) == "multiinstruct":
             check_run(cfg)
             if on_cpu(cfg.common):
-                for section in (cfg.common, cfg.distributed_training, cfg.optimizer):
-                    section.tpu = False  # which fairseq turns on with --bf16 where it has no GPU
+                for section in filter(None, (cfg.common, cfg.distributed_training, cfg.optimizer)):
+                    if "tpu" in section:  # which fairseq turns on with --bf16 where it has no GPU
+                        section.tpu = False
         return call(cfg, main, **kwargs)
 
     @functools.wraps(load)
@@ -69,6 +70,7 @@ def check_run(cfg: Any) -> None:
         ConfigError: Names the option and what to do.
     """
     check_inputs(cfg)
+    check_needed(cfg)
     check_precision(cfg.common)
     check_criterion(cfg)
     check_averaging(cfg)
@@ -91,6 +93,16 @@ def check_inputs(cfg: Any) -> None:
             raise ConfigError(f"{option} {path}: is a folder; name the file in it")
         if not os.path.isfile(path):
             raise ConfigError(f"{option} {path}: no such file")
+
+
+def check_needed(cfg: Any) -> None:
+    """Refuse a training that lacks an option for which fairseq has no default."""
+    if cfg.common_eval.path is not None:  # a model that is trained, to validate
+        return
+    if cfg.optimizer is None:
+        raise ConfigError("--optimizer is missing: give --optimizer adam")
+    if cfg.dataset.batch_size is None and cfg.dataset.max_tokens is None:
+        raise ConfigError("--batch-size is missing: give the number of instances per batch")
 
 
 def check_data(cfg: Any) -> None:

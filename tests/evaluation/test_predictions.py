@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ofa_mi.data.encoding import Answer
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation.predictions import PredictionWriter, Record, read_predictions, write_sorted
+from tests.conftest import full_disk
 
 RECORD = Record(
     unique_id="a",
@@ -131,3 +132,20 @@ def test_files_are_merged_in_order(tmp_path):
     write(tmp_path / "2", "d", "b")
     write_sorted([tmp_path / "1", tmp_path / "2"], tmp_path / "all")
     assert [record.unique_id for record in read_predictions(tmp_path / "all")] == list("abcd")
+
+
+def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_space(tmp_path):
+    path = tmp_path / "predictions.jsonl"
+    records = [replace(RECORD, unique_id=str(number)) for number in range(3)]
+    room = int(2.5 * len(records[0].to_json()))
+    with (
+        full_disk(room),
+        pytest.raises(DataError, match=r"predictions\.jsonl: cannot be written \(File too large\)"),
+        PredictionWriter(path) as writer,
+    ):
+        for record in records:
+            writer.write([record])
+    with PredictionWriter(path) as writer:
+        assert writer.done == {record.key for record in records[:2]}
+        writer.write(records[2:])
+    assert list(read_predictions(path)) == [replace(r, where=f"{path}:{n}") for n, r in enumerate(records, start=1)]

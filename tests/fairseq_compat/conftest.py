@@ -74,7 +74,7 @@ def run(data, bpe_dir, tmp_path, monkeypatch, capsys, caplog):
 @pytest.fixture(scope="package")
 def parsed(data):
     """fairseq's settings of a command line."""
-    arguments = [str(data), "--task", "multiinstruct", "--arch", "ofa_nano"]
+    arguments = [str(data), "--task", "multiinstruct", "--arch", "ofa_nano", "--optimizer", "adam", "--batch-size", "4"]
     return convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), arguments))
 
 

@@ -1,26 +1,12 @@
 """A checkpoint that cannot be written: one line, nothing is left behind, and the next start works."""
 
-import resource
-from contextlib import contextmanager
-
 import pytest
 import torch
 from fairseq import checkpoint_utils
 
 from ofa_mi import checkpoint
 from ofa_mi.errors import CheckpointError
-
-
-@contextmanager
-def full_disk(size=50_000):
-    """Files end after `size` bytes: the system refuses to write on, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
+from tests.conftest import full_disk
 
 STATE = {"model": {"a": torch.arange(100_000)}, "args": None, "cfg": {"model": {"arch": "ofa_nano"}}}
 

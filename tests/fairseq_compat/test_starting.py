@@ -177,6 +177,8 @@ def test_data_to_evaluate_must_exist(tmp_path, run, capsys, command):
     [
         ({"checkpoint__finetune_from_model": "FILE", "checkpoint__reset_meters": True}, "leave --reset-meters out"),
         ({"checkpoint__finetune_from_model": "FILE", "checkpoint__restore_file": "FILE"}, "both name a start"),
+        ({"optimizer": None}, "--optimizer is missing: give --optimizer adam"),
+        ({"dataset__batch_size": None}, "--batch-size is missing"),
         ({"common__fp16": True, "common__cpu": True}, "--fp16 needs a GPU, and --cpu leaves it out"),
         ({"common__fp16": True}, "--fp16 needs a GPU, and there is none"),
         (
@@ -204,6 +206,17 @@ def test_options_that_cannot_work_are_one_line(settings, tmp_path, options, mess
     with pytest.raises(ConfigError, match=message) as error:
         check_run(change(settings, **{name: file if value == "FILE" else value for name, value in options.items()}))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("options", [{"common_eval__path": "FILE", "optimizer": None}, {"optimizer": {"_name": "nag"}}])
+def test_settings_without_a_note_of_a_tpu_start(settings, tmp_path, options):
+    """fairseq-validate has no optimiser, and only Adam's settings have the note that is cleared on a CPU."""
+    (tmp_path / "a.pt").touch()
+    file, started = str(tmp_path / "a.pt"), []
+    change(settings, **{name: file if value == "FILE" else value for name, value in options.items()})
+    settings.common.cpu = settings.common.tpu = True
+    distributed_utils.call_main(settings, started.append)
+    assert started == [settings] and not settings.common.tpu
 
 
 def test_a_gpu_has_every_precision(settings, monkeypatch):

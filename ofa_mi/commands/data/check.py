@@ -86,7 +86,8 @@ def summary(result: Any, card_dir: Path) -> Iterator[str]:
         shown = result.findings.of(kind)
         for finding in shown:
             file = result.scan.files[finding.file]
-            yield f"{f'{file.path}:{finding.line}' if finding.line else file.directory / MANIFEST}: {finding.message}"
+            path = file.directory / MANIFEST if kind == "manifest" else file.path
+            yield f"{path}{f':{finding.line}' * bool(finding.line)}: {finding.message}"
         if more := result.findings.counts[kind] - len(shown):
             yield f"… and {more:,} more of this kind: {KINDS[kind]}"
     record = result.record

@@ -156,12 +156,15 @@ def test_right_answers_that_cannot_be_are_found_in_evaluation_splits_only(make_d
     for split, record in (("train", trained), ("test", text)):
         records[split] += [{**record, "unique_id": f"{split}{i}", "references": ["exit", "out"]} for i in range(20)]
     directory = make_directory(records)
-    found = check([directory], tmp_path / "card", default_registry(), with_guess=False).findings
+    result = check([directory], tmp_path / "card", default_registry(), with_guess=False)
+    found = result.findings
     assert found.counts == {"answers": 2}
     dummies, annotators = found.of("answers")
     assert "text_vqa: the right answer of all 21 instances is 'exit'" in dummies.message
     assert "text_vqa: the references of 20 of 21 instances repeat" in annotators.message
     assert (dummies.file, dummies.line) == (annotators.file, annotators.line) == (2, 0)
+    assert {finding["where"] for finding in result.record["findings"]["first"]} == {"test.jsonl"}
+    assert next(summary(result, tmp_path / "card")).startswith(f"{directory / 'test.jsonl'}: text_vqa: the right")
 
 
 def test_many_findings_are_capped_and_counted(make_directory, records):
