@@ -41,7 +41,17 @@ def test_begins_with_what_it_shows_needs_and_costs(name):
 def test_there_is_a_script_for_every_experiment():
     found = {str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.sh")}
     shared = {"env.sh", "experiment.sh", "profiles/paper.sh", "profiles/cpu.sh"}
-    assert found - shared == {*SCRIPTS, "reproduce.sh", "slurm/reproduce.sh", "quickstart.sh", "test.sh"}
+    others = {"reproduce.sh", "slurm/reproduce.sh", "quickstart.sh", "test.sh", "analysis/cpu_speed.sh"}
+    assert found - shared == {*SCRIPTS, *others}
+
+
+def test_speed_is_measured_by_precision_and_processes(tmp_path):
+    commands = [
+        command for command in dry_run("analysis/cpu_speed.sh", OUT=tmp_path, PRECISION="bf16") if "train" in command
+    ]
+    assert [("--bf16" in command, command[0]) for command in commands] == [
+        (False, "ofa-mi"), (True, "ofa-mi"), (False, "torchrun"), (True, "torchrun"),
+    ]  # fmt: skip
 
 
 def test_profiles_set_the_same_values_but_for_the_size_of_generated_data():
