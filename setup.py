@@ -72,7 +72,7 @@ setup(
     python_requires=">=3.11,<3.13",  # ve-fairseq has wheels for CPython 3.11 and 3.12
     packages=packages(),
     package_dir={f"ofa_mi.{folder}": folder for folder in OUTER_PACKAGES},
-    package_data={"": ["*.safetensors", "*.yaml", "*.html", "tasks/*.yaml", "languages/*/*.yaml", "versions.json"]},
+    package_data={"": ["checkpoints/*", "*.yaml", "*.html", "tasks/*.yaml", "languages/*/*.yaml", "versions.json"]},
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["ofa-mi = ofa_mi.cli:main"]},

@@ -21,6 +21,13 @@ die() {
   exit 1
 }
 
+# last_error LOG: the line of a log that says why a command stopped.
+last_error() {
+  local line
+  line="$(grep -aE '(rror|xception|interrupted)(:|$)' "$1" | tail -n 1 || true)"
+  printf '%s' "${line:-no error in its output}"
+}
+
 # The faster precision of this machine's processor.
 cpu_precision() { if grep -qsE 'avx512_bf16|amx_bf16' /proc/cpuinfo; then echo bf16; else echo fp32; fi; }
 

@@ -118,13 +118,6 @@ need_data() {
   done
 }
 
-# last_error LOG: the line of a log that says why a command stopped.
-last_error() {
-  local line
-  line="$(grep -aE '(rror|xception|interrupted)(:|$)' "$1" | tail -n 1 || true)"
-  printf '%s' "${line:-no error in its output}"
-}
-
 # ---- several at once
 
 # for_each_seed FUNCTION ARGUMENTS…: call FUNCTION SEED ARGUMENTS… for every seed, JOBS at once.

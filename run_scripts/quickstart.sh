@@ -55,7 +55,8 @@ train() {
     --batch-size 64 --num-workers 0 --mixture-temperature 2 --seed 1 --max-valid-instances-per-task 8 \
     --save-interval-updates 200 --keep-interval-updates 1 --no-epoch-checkpoints --save-dir "$OUT/$name" \
     --log-interval 25 --log-format json "${bf16[@]}" "$@" 2>&1 |
-    tee -a "$OUT/$name/train.log" | progress "$updates" || die "$name stopped; see $OUT/$name/train.log, then run again"
+    tee -a "$OUT/$name/train.log" | progress "$updates" ||
+    die "$name stopped: $(last_error "$OUT/$name/train.log") ($OUT/$name/train.log); run the same command again to continue"
   touch "$OUT/$name/done"
 }
 
@@ -81,7 +82,7 @@ evaluate() {
     parts+=($!)
   done
   for part in 0 1; do
-    wait "${parts[$part]}" || die "the evaluation of $1 stopped: $(tail -n 1 "$OUT/evaluation.$1.$part.log")"
+    wait "${parts[$part]}" || die "the evaluation of $1 stopped: $(last_error "$OUT/evaluation.$1.$part.log")"
   done
 }
 
