@@ -24,7 +24,8 @@ die() {
 # last_error LOG: the line of a log that says why a command stopped.
 last_error() {
   local line
-  line="$(grep -aE '(rror|xception|interrupted)(:|$)' "$1" | tail -n 1 || true)"
+  line="$(grep -aE '^ofa-mi [a-z]+: error: ' "$1" | tail -n 1 || true)" # a launcher says more after it
+  [[ -n "$line" ]] || line="$(grep -aE '(rror|xception|interrupted)(:|$)' "$1" | tail -n 1 || true)"
   printf '%s' "${line:-no error in its output}"
 }
 

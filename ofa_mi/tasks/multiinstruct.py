@@ -29,6 +29,7 @@ from ofa_mi.decoding.kinds import generate_answers
 from ofa_mi.errors import ConfigError
 from ofa_mi.evaluation.metrics import check_metric, score_prediction
 from ofa_mi.instructions.registry import Registry, load_registry
+from ofa_mi.packaged import checkpoint_path
 from ofa_mi.precision import autocast
 
 logger = logging.getLogger(__name__)
@@ -417,7 +418,7 @@ def mean_of(meters, names: list[str]) -> float:
 
 def start_vocabulary(path: str) -> Vocabulary:
     """That of a checkpoint to start from, or the packaged one where it holds none, as released models do not."""
-    kept = (checkpoint.read(path).get("task_state") or {}).get("vocabulary")
+    kept = (checkpoint.read(checkpoint_path(path)).get("task_state") or {}).get("vocabulary")
     return Vocabulary.load() if kept is None else Vocabulary.from_state(kept)
 
 
