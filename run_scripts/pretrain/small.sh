@@ -8,8 +8,9 @@
 # Captions, grounding, objects and questions, each under one fixed instruction: OFA's own pre-training tasks are of these
 # kinds. All strategies and seeds start from this one model, as the paper's start from one OFA.
 source "$(dirname "${BASH_SOURCE[0]}")/../experiment.sh"
-if [[ "${PROFILE:-paper}" == cpu ]]; then # one training, on all cores
-  : "${JOBS:=1}" "${CPU_PROCESSES:=2}" "${GLOBAL_BATCH:=64}"
+if [[ "${PROFILE:-paper}" == cpu && -z "${GLOBAL_BATCH:-}" ]]; then # one training, on all cores
+  : "${JOBS:=1}" "${CPU_PROCESSES:=2}"
+  GLOBAL_BATCH=64
 fi
 experiment
 
