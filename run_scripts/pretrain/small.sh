@@ -16,7 +16,7 @@ experiment
 
 # Dense answers first and most: one word per image teaches an image tower from scratch too little (docs/nano.md).
 PRETRAIN_TASKS="${PRETRAIN_TASKS:-group:pretraining,image_captioning,grounded_captioning,visual_grounding,grounded_object_identification,object_grounding,open_domain_vqa,object_detection,easy_vqa}"
-PRETRAIN_SHARES="${PRETRAIN_SHARES:-group:pretraining=0.6,image_captioning=0.08,easy_vqa=0.04}"
+PRETRAIN_SHARES="${PRETRAIN_SHARES:-group:pretraining=0.6}"
 [[ "$PRETRAIN_UPDATES" =~ ^[1-9][0-9]*$ ]] ||
   die "PRETRAIN_UPDATES=$PRETRAIN_UPDATES: set a number of updates, or CHECKPOINT to a model that you have"
 MAX_UPDATE="$PRETRAIN_UPDATES" MAX_EPOCH=0
