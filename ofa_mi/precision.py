@@ -1,10 +1,14 @@
 """Precisions of computation: fp32, or a forward pass under autocast in 16 bits; weights and optimiser stay fp32."""
 
-from contextlib import AbstractContextManager, nullcontext
+from __future__ import annotations
 
-import torch
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
 from ofa_mi.errors import ConfigError
+
+if TYPE_CHECKING:  # imported where it is used: the options of commands name the precisions without it
+    import torch
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 
@@ -30,6 +34,8 @@ def check_precision(precision: str, device: torch.device, option: str) -> None:
 
 def cpu_has_bf16() -> bool:
     """Whether the processor multiplies in bf16; elsewhere PyTorch emulates it, more slowly than it computes in fp32."""
+    import torch
+
     if not hasattr(torch.cpu, "get_capabilities"):  # PyTorch before 2.10 knows of AMD's and Intel's AVX-512 only
         return getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
     found = torch.cpu.get_capabilities()
@@ -40,4 +46,6 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager:
     """A context in which a forward pass computes in ``precision``; see :func:`check_precision`."""
     if precision == "fp32":
         return nullcontext()
+    import torch
+
     return torch.autocast(device.type, torch.bfloat16 if precision == "bf16" else torch.float16)

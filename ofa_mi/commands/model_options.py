@@ -3,8 +3,7 @@
 import argparse
 
 from ofa_mi.packaged import checkpoint_path
-
-PRECISIONS = ("fp32", "bf16", "fp16")
+from ofa_mi.precision import PRECISIONS
 
 
 def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
