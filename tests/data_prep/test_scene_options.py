@@ -24,7 +24,12 @@ def instances(folder, split="train"):
 
 
 def test_only_the_chosen_tasks_are_built_and_only_scenes_that_they_use(tmp_path):
-    generate(tmp_path, **FEW, tasks=["counting", "pretraining"], exclude_tasks=["dense_grounding"])
+    generate(
+        tmp_path,
+        **FEW,
+        tasks=["counting", "dense_detection", "dense_captioning", "dense_grounding"],
+        exclude_tasks=["dense_grounding"],
+    )
     found = instances(tmp_path)
     assert {i.task_name for i in found} == {"counting", "dense_detection", "dense_captioning"}
     assert len([i for i in found if i.task_name == "dense_detection"]) == 60  # every scene is of shapes
@@ -37,7 +42,7 @@ def test_the_words_of_task_selections_mean_what_they_mean_elsewhere():
     registry = default_registry()
     trained = choose_tasks(["train"])
     assert len(trained) == 41 and not any(registry[task].group == "pretraining" for task in trained)
-    assert len(choose_tasks(["pretraining"])) == 3 and len(choose_tasks(["combination"])) == 8
+    assert len(choose_tasks(["pretraining"])) == 11 and len(choose_tasks(["combination"])) == 8
     assert len(choose_tasks(["eval"])) == 16
     assert choose_tasks(["all"]) == tuple(BUILDERS)
     with pytest.raises(ConfigError, match="--tasks easy_vqa: scenes cannot be made into this task"):

@@ -423,6 +423,65 @@ def check_descriptions(things, boxes, descriptions):
     return sorted(boxes) == sorted(map(box_of, things)) and named == [full_name(things.at(box)) for box in boxes]
 
 
+def replies(instance):
+    return answer(instance).split(", ")
+
+
+def check_answers(instance, things):
+    """Up to six different questions in one text, and their answers."""
+    asked = [f"{question}?" for question in instance.question[0].rstrip("?").split("? ")]
+    assert 1 <= len(asked) == len(set(asked)) <= 6
+    return [question_answer(question, things) for question in asked] == replies(instance)
+
+
+def check_phrases(instance, things):
+    """A phrase for every thing; a wrong one would be right with another word in one place."""
+    phrases = said(instance).split(", ")
+    held = [things.at(box) for box in instance.regions]
+    assert sorted(map(box_of, held)) == sorted(map(box_of, things)) and len(phrases) == len(held)
+    for phrase, thing in zip(phrases, held, strict=True):
+        assert sum(word not in {*thing.values_of(), "object"} for word in phrase.split()) <= 1
+    return replies(instance) == [truth(t in things.fitting(p)) for p, t in zip(phrases, held, strict=True)]
+
+
+def check_captions(instance, things):
+    captions = said(instance).rstrip(".").split(". ")
+    assert len(captions) == 3
+    return replies(instance) == [truth(sorted(caption_names(caption)) == things.names()) for caption in captions]
+
+
+def check_like_the_first(instance, things):
+    first, *others = map(things.at, instance.regions)
+    assert len(others) == len(things) - 1
+    return replies(instance) == [truth(other["shape"] == first["shape"]) for other in others]
+
+
+def check_relations_to_the_first(instance, things):
+    first, *others = map(things.at, instance.regions)
+    clear = [other for other in things if other is not first and any(clearly(other, side, first) for side in AXIS)]
+    assert sorted(map(box_of, clear)) == sorted(map(box_of, others))
+    return all(clearly(other, side, first) for other, side in zip(others, replies(instance), strict=True))
+
+
+def check_neighbors(instance, things):
+    boxes, labels = instance.target[::2], [label.strip() for label in instance.target[1::2]]
+    given, sides = map(things.at, instance.regions), said(instance).split(", ")
+    found = [things.only(things, side, thing) for side, thing in zip(sides, given, strict=True)]
+    return list(boxes) == list(map(box_of, found)) and labels == list(map(name_of, found))
+
+
+def check_references(instance, things):
+    return list(instance.target) == [box_of(things.referred(phrase)) for phrase in said(instance).split(", ")]
+
+
+def check_covered(instance, things):
+    first, *others = instance.regions
+    assert len(others) == 6
+    return [int(reply) for reply in replies(instance)] == [
+        round(10 * shared(first, other) / area(first)) for other in others
+    ]
+
+
 def box_of(thing):
     return tuple(thing["box"])
 
@@ -496,4 +555,12 @@ CHECKS = {
     "dense_detection": check_detection,
     "dense_captioning": lambda i, t: check_descriptions(t, i.regions, answer(i)),
     "dense_grounding": lambda i, t: check_descriptions(t, i.target, said(i)),
+    "dense_question_answering": check_answers,
+    "dense_region_matching": check_phrases,
+    "dense_caption_matching": check_captions,
+    "dense_object_matching": check_like_the_first,
+    "dense_object_relationship": check_relations_to_the_first,
+    "dense_object_localization": check_neighbors,
+    "dense_referring_expression_grounding": check_references,
+    "dense_region_overlap": check_covered,
 }

@@ -63,6 +63,16 @@ EXTRA = {
     ),
     "dense_captioning": ("pretraining", "train", ("regions",), "text", ("accuracy", "rouge_l"), None),
     "dense_grounding": ("pretraining", "train", ("text",), "regions", ("region_f1",), None),
+    "dense_question_answering": ("pretraining", "train", ("question",), "text", ("rouge_l", "accuracy"), None),
+    "dense_region_matching": ("pretraining", "train", ("regions", "text"), "text", ("rouge_l", "accuracy"), None),
+    "dense_caption_matching": ("pretraining", "train", ("text",), "text", ("rouge_l", "accuracy"), None),
+    "dense_object_matching": ("pretraining", "train", ("regions",), "text", ("rouge_l", "accuracy"), None),
+    "dense_object_relationship": ("pretraining", "train", ("regions",), "text", ("rouge_l", "accuracy"), None),
+    "dense_object_localization": (
+        "pretraining", "train", ("regions", "text"), "labeled_regions", ("region_f1", "rouge_l", "accuracy"), None,
+    ),
+    "dense_referring_expression_grounding": ("pretraining", "train", ("text",), "regions", ("region_f1",), None),
+    "dense_region_overlap": ("pretraining", "train", ("regions",), "text", ("rouge_l", "accuracy"), None),
     "natural_instructions": ("natural_instructions", "train", ("context", "text"), "text", ("rouge_l",), None),
     "natural_instructions_test": ("natural_instructions", "eval", ("context", "text"), "text", ("rouge_l",), None),
 }  # fmt: skip

@@ -48,7 +48,7 @@ def region_caption_matching(scene: Scene, rng: random.Random) -> Draft | None:
         stratum = said.relation.text
         return yes_no(truth, rng, regions=(pair.box,), text=text(said), stratum=stratum)
     thing = rng.choice(scene.things)
-    said_thing = thing if truth else _alter(thing, rng.choice(tuple(ATTRIBUTES)), rng)
+    said_thing = thing if truth else alter(thing, rng.choice(tuple(ATTRIBUTES)), rng)
     description = a(str(full_phrase(said_thing)))
     return yes_no(truth, rng, regions=(thing.box,), text=text(description), stratum=said_thing.size)
 
@@ -61,8 +61,8 @@ def grounded_caption_selection(scene: Scene, rng: random.Random) -> Draft | None
     """
     thing = rng.choice(scene.things)
     first, second = rng.sample(tuple(ATTRIBUTES), 2)
-    altered = _alter(thing, first, rng)
-    other = getattr(_alter(thing, second, rng), second)
+    altered = alter(thing, first, rng)
+    other = getattr(alter(thing, second, rng), second)
     grid = (thing, altered, replace(thing, **{second: other}), replace(altered, **{second: other}))
     answer, *wrong = (text(a(str(full_phrase(candidate)))) for candidate in grid)
     return choice_of(answer, wrong, rng, regions=(thing.box,))
@@ -186,7 +186,8 @@ def question_image_matching(scene: Scene, rng: random.Random) -> Draft | None:
     return phrase and yes_no(truth, rng, question=text(question.format(phrase)), stratum=form)
 
 
-def _alter(thing: Thing, part: str, rng: random.Random) -> Thing:
+def alter(thing: Thing, part: str, rng: random.Random) -> Thing:
+    """The thing with another value of one of its :data:`ATTRIBUTES`."""
     value = rng.choice([value for value in ATTRIBUTES[part] if value != getattr(thing, part)])
     return replace(thing, **{part: value})
 

@@ -99,16 +99,16 @@ class Fact:
 
 def _find_fact(scene: Scene, rng: random.Random) -> Fact | None:
     """A random fact with the answer as its subject; nothing else lies on that side of the given thing at all."""
-    facts = _facts(scene.things)
+    found = facts(scene.things)
     for given in rng.sample(scene.things, len(scene.things)):
         for relation in rng.sample(RELATIONS, len(RELATIONS)):
-            if (given.box, relation) in facts:
-                return facts[given.box, relation]
+            if (given.box, relation) in found:
+                return found[given.box, relation]
     return None
 
 
 @lru_cache(maxsize=1)  # four tasks ask about the same scene in turn
-def _facts(things: tuple[Thing, ...]) -> dict[tuple[PixelBox, Relation], Fact]:
+def facts(things: tuple[Thing, ...]) -> dict[tuple[PixelBox, Relation], Fact]:
     """All facts by the box of the given thing and the relation."""
     found = {}
     for given in things:

@@ -216,6 +216,20 @@ def _phrase(thing: Thing, form: str) -> Phrase:
     return Phrase(**{part: getattr(thing, part) for part in form.split()})
 
 
+# Questions with a short answer and without options, one after the other asked by the task ``dense_question_answering``.
+OPEN_QUESTIONS: tuple[Callable[[Scene, random.Random], Draft | None], ...] = (
+    _open_color,
+    _open_shape,
+    _open_size,
+    _open_count,
+    _open_presence,
+    _relate_then_tell,
+    _compare_attribute,
+    _compare_numbers,
+    _combine,
+)
+
+
 def _balanced(question: str, answer: str, labels: Sequence[str], *, stratum: str) -> Draft:
     return Draft(question=text(question), target=text(answer), balance=Balance(answer, tuple(labels), stratum))
 
