@@ -41,7 +41,8 @@ def test_begins_with_what_it_shows_needs_and_costs(name):
 def test_there_is_a_script_for_every_experiment():
     found = {str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.sh")}
     shared = {"env.sh", "experiment.sh", "profiles/paper.sh", "profiles/cpu.sh"}
-    others = {"reproduce.sh", "slurm/reproduce.sh", "quickstart.sh", "test.sh", "analysis/cpu_speed.sh"}
+    others = {"reproduce.sh", "slurm/reproduce.sh", "quickstart.sh", "test.sh"}
+    others |= {"analysis/cpu_speed.sh", "analysis/factors.sh"}
     assert found - shared == {*SCRIPTS, *others}
 
 
@@ -52,6 +53,25 @@ def test_speed_is_measured_by_precision_and_processes(tmp_path):
     assert [("--bf16" in command, command[0]) for command in commands] == [
         (False, "ofa-mi"), (True, "ofa-mi"), (False, "torchrun"), (True, "torchrun"),
     ]  # fmt: skip
+
+
+def test_every_factor_adds_its_options_to_those_of_the_base(tmp_path):
+    commands = dry_run("analysis/factors.sh", OUT=tmp_path, SEEDS="1", PRECISION="fp32")
+    trained = {option(c, "--save-dir").split("/")[-2]: c for c in commands if "train" in c}
+    assert len(trained) == 15
+    tail = len("--batch-size 64 --update-freq 1".split()) + len(rest_of(trained["base"]))
+    recipe = trained["base"][:-tail]
+    for name, command in trained.items():
+        added = command[len(recipe) : -tail]
+        assert command[: len(recipe)] == recipe, name
+        assert (added == []) == (name == "base"), name
+    error = error_of("analysis/factors.sh", OUT=tmp_path, FACTORS="tower")
+    assert error.startswith("FACTORS: tower is none of ")
+
+
+def rest_of(command):
+    """How a training is run, after what it does."""
+    return command[command.index("--num-workers") :]
 
 
 def test_profiles_set_the_same_values_but_for_the_size_of_generated_data():
