@@ -377,6 +377,13 @@ zero_shot() {
   evaluate "$1" "$2" zero_shot "$3" "$DATA" --tasks "${tasks[@]}" "${@:4}"
 }
 
+# trained_tasks SEED NAME CHECKPOINT: the training tasks on instances that were not trained on.
+trained_tasks() {
+  local excluded
+  IFS=, read -ra excluded <<< "$EXCLUDE_TASKS"
+  evaluate "$1" "$2" trained "$3" "$DATA" --split valid --tasks train --exclude-tasks eval "${excluded[@]}"
+}
+
 # natural_instructions SEED NAME CHECKPOINT: the held-out tasks of Natural Instructions, under their own instruction.
 natural_instructions() {
   evaluate "$1" "$2" natural_instructions "$3" "$NI_DATA" --tasks natural_instructions_test --option-markers off \

@@ -41,9 +41,10 @@
 : "${NI_INSTANCES:=300}"
 : "${EVAL_BATCH_SIZE:=64}"
 : "${EVAL_PRECISION:=$PRECISION}"
-: "${EVAL_MAX_LEN:=24}"
+: "${EVAL_MAX_LEN:=40}"
 : "${EVAL_BEAM:=5}"
 : "${ATTENTION_INSTANCES:=20}"
+: "${PRESENTATIONS:=2800 11200 44800}" # instances of instruction tuning, for the curve
 : "${INSTRUCTION_COUNTS:=1}"   # with MixedInstruct's five: the paper's two points
 : "${SCENES:=2500}"            # drawn for training
 : "${TEXT_INSTANCES:=200}"     # of each generated text task

@@ -46,3 +46,4 @@
 : "${EVAL_BEAM:=5}"
 : "${ATTENTION_INSTANCES:=100}" # of each task
 : "${INSTRUCTION_COUNTS:=1 2 3 4}"
+: "${PRESENTATIONS:=10000 40000 160000 640000}" # instances of instruction tuning, for the curve

@@ -24,6 +24,7 @@ SCRIPTS = (
     "evaluate/robustness.sh",
     "ablation/num_instructions.sh",
     "ablation/task_groups.sh",
+    "ablation/presentations.sh",
     "analysis/attention.sh",
     "report.sh",
 )

@@ -55,11 +55,31 @@ def test_speed_is_measured_by_precision_and_processes(tmp_path):
     ]  # fmt: skip
 
 
+def test_a_point_of_the_curve_is_as_many_updates_as_its_instances_make(tmp_path):
+    commands = dry_run(
+        "ablation/presentations.sh",
+        OUT=tmp_path,
+        PROFILE="cpu",
+        SEEDS="1",
+        PRESENTATIONS="100 900",
+        BATCH_SIZE=16,
+        GLOBAL_BATCH=32,
+    )
+    trained = [command for command in commands if "train" in command[:2]]
+    assert [option(command, "--max-update") for command in trained] == ["3", "28"]
+    evaluated = [command for command in commands if command[:2] == ["ofa-mi", "evaluate"]]
+    assert [("valid" in command, option(command, "--out").split("/")[-3:]) for command in evaluated] == [
+        (trained_tasks, [f"presentations-{count}", "seed1", name])
+        for count in (100, 900)
+        for trained_tasks, name in ((False, "zero_shot"), (True, "trained"))
+    ]
+
+
 def test_every_factor_adds_its_options_to_those_of_the_base(tmp_path):
     commands = dry_run("analysis/factors.sh", OUT=tmp_path, SEEDS="1", PRECISION="fp32")
     trained = {option(c, "--save-dir").split("/")[-2]: c for c in commands if "train" in c}
     assert len(trained) == 15
-    tail = len("--batch-size 64 --update-freq 1".split()) + len(rest_of(trained["base"]))
+    tail = len(["--batch-size", "64", "--update-freq", "1"]) + len(rest_of(trained["base"]))
     recipe = trained["base"][:-tail]
     for name, command in trained.items():
         added = command[len(recipe) : -tail]
@@ -349,6 +369,11 @@ def test_impossible_value_is_one_line(settings, message, tmp_path):
     [
         ("evaluate/zero_shot.sh", {"MODELS": "Mixed"}, "MODELS: Mixed is none of TaskName MultiInstruct"),
         ("evaluate/robustness.sh", {"CONDITIONS": "typo"}, "CONDITIONS: typo is none of "),
+        (
+            "ablation/presentations.sh",
+            {"PRESENTATIONS": "0"},
+            "PRESENTATIONS=0: must be whole numbers from 1 with a space between them",
+        ),
         ("ablation/num_instructions.sh", {"INSTRUCTION_COUNTS": "6"}, "INSTRUCTION_COUNTS=6: must be of 1 2 3 4"),
         ("ablation/task_groups.sh", {"POINTS": "0"}, "POINTS=0: must be of 1 2 3 4"),
         ("pretrain/small.sh", {"PROFILE": "paper"}, "PRETRAIN_UPDATES=0: set a number of updates, or CHECKPOINT"),
