@@ -1,18 +1,22 @@
 """Tasks of pre-training with many answers about one image, as OFA's own pre-training has detection.
 
 One word per image teaches a model from scratch too little. The first three tell of everything in the image; the others
-ask several questions of the kinds of the training tasks at once, never of the kinds of the evaluation tasks.
+ask several questions of the kinds of the training tasks at once, never of the kinds of the evaluation tasks. Verdicts
+and numbers alone are learnt late: some answers give first what they rest on (what is there, where, which box is shared).
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from ofa_mi.data_prep.draft import Draft, coin, text
 from ofa_mi.data_prep.geometry import area, intersection
+from ofa_mi.data_prep.scenes.draw import SHAPES
 from ofa_mi.data_prep.scenes.language import (
     Phrase,
+    absent_phrase,
     caption,
     clear_relation,
     exchange,
@@ -20,6 +24,7 @@ from ofa_mi.data_prep.scenes.language import (
     kinds_of,
     name,
     pick_expression,
+    plural,
 )
 from ofa_mi.data_prep.scenes.tasks.builder import builds
 from ofa_mi.data_prep.scenes.tasks.grounding import MAX_CAPTION_THINGS
@@ -27,9 +32,9 @@ from ofa_mi.data_prep.scenes.tasks.matching import alter
 from ofa_mi.data_prep.scenes.tasks.regions import window
 from ofa_mi.data_prep.scenes.tasks.relationship import facts
 from ofa_mi.data_prep.scenes.tasks.understanding import OPEN_QUESTIONS
-from ofa_mi.data_prep.scenes.world import Scene, Thing
+from ofa_mi.data_prep.scenes.world import COLORS, Scene, Thing
 
-QUESTIONS, CAPTIONS, FACTS, WINDOWS, EXPRESSIONS = 6, 3, 4, 6, 5  # in an instance, at most
+QUESTIONS, CAPTIONS, FACTS, WINDOWS, EXPRESSIONS, KINDS, ABSENT = 6, 3, 4, 6, 5, 3, 3  # in an instance, at most
 # What a phrase tells of a thing whose region it is compared with.
 TOLD = (("shape",), ("color",), ("color", "shape"), ("size", "color", "shape"))
 
@@ -73,7 +78,7 @@ def dense_region_matching(scene: Scene, rng: random.Random) -> Draft | None:
     """
     things = _shuffled(scene, rng)
     truths = [coin(rng) for _ in things]
-    said = [_phrase(thing, truth, rng) for thing, truth in zip(things, truths, strict=True)]
+    said = [_phrase(thing, truth, rng, rng.choice(TOLD)) for thing, truth in zip(things, truths, strict=True)]
     return Draft(regions=_boxes(things), text=_listed(said), target=_verdicts(truths))
 
 
@@ -140,6 +145,100 @@ def dense_region_overlap(scene: Scene, rng: random.Random) -> Draft | None:
     return Draft(regions=(first, *others), target=_listed(tenths))
 
 
+@builds()
+def dense_existence(scene: Scene, rng: random.Random) -> Draft | None:
+    """Names, some of nothing in the image → the box of each that is there, else *none*: *[box] none [box]*."""
+    present = sorted(
+        {name(thing): thing for thing in scene.things if _bears_its_name_alone(thing, scene)}.items(), key=str
+    )
+    absent = {phrase for _ in range(ABSENT) if (phrase := absent_phrase(scene.things, "color shape", rng)) is not None}
+    found = [*present, *((phrase, None) for phrase in sorted(absent, key=str))]
+    if not present or not absent:
+        return None
+    rng.shuffle(found)
+    pieces = [thing.box if thing is not None else " none " for _, thing in found]
+    return Draft(text=_listed(phrase for phrase, _ in found), target=_rich(pieces))
+
+
+@builds()
+def dense_counting(scene: Scene, rng: random.Random) -> Draft | None:
+    """Forms and colours → the boxes of all such things, left to right, and their number: *[box] [box] 2, 0, [box] 1*."""
+    kinds = [Phrase(shape=shape) for shape in SHAPES] + [Phrase(color=color) for color in COLORS]
+    there = [kind for kind in kinds if kind.find(scene.things)]
+    asked = rng.sample(there, min(KINDS, len(there)))
+    asked += rng.sample([kind for kind in kinds if kind not in there], 1)
+    rng.shuffle(asked)
+    pieces: list = []
+    for kind in asked:
+        boxes = sorted(thing.box for thing in kind.find(scene.things))
+        pieces += [*boxes, f" {len(boxes)}, "]
+    return Draft(text=_listed(plural(str(kind)) for kind in asked), target=_rich(pieces))
+
+
+@builds()
+def explained_region_matching(scene: Scene, rng: random.Random) -> Draft | None:
+    """As ``dense_region_matching``, each verdict after what is in the region: *blue star yes, green ring no*."""
+    things = _shuffled(scene, rng)
+    truths = [coin(rng) for _ in things]
+    parts = [rng.choice(TOLD) for _ in things]
+    said = [_phrase(thing, truth, rng, told) for thing, truth, told in zip(things, truths, parts, strict=True)]
+    seen = [_phrase(thing, True, rng, told) for thing, told in zip(things, parts, strict=True)]
+    return Draft(regions=_boxes(things), text=_listed(said), target=_explained(seen, truths))
+
+
+@builds()
+def explained_object_matching(scene: Scene, rng: random.Random) -> Draft | None:
+    """As ``dense_object_matching``, with the form of each thing before its verdict: *ring, star no, ring yes*."""
+    first, *others = _shuffled(scene, rng)
+    if not others:
+        return None
+    verdicts = _explained([other.shape for other in others], [other.shape == first.shape for other in others])
+    return Draft(regions=_boxes([first, *others]), target=text(f"{first.shape}, {verdicts[0]}"))
+
+
+@builds()
+def explained_caption_matching(scene: Scene, rng: random.Random) -> Draft | None:
+    """As ``dense_caption_matching``, with the right caption before the verdicts."""
+    draft = dense_caption_matching(scene, rng)
+    return draft and replace(draft, target=text(f"{caption(scene.things)}. {draft.target[0]}"))
+
+
+@builds()
+def explained_region_overlap(scene: Scene, rng: random.Random) -> Draft | None:
+    """As ``dense_region_overlap``, with the box that two regions share before the number: *[box] 5, 0, [box] 1*."""
+    draft = dense_region_overlap(scene, rng)
+    first, *others = draft.regions
+    pieces: list = []
+    for other, tenths in zip(others, str(draft.target[0]).split(", "), strict=True):
+        if intersection(first, other):
+            pieces.append((*map(max, first[:2], other[:2]), *map(min, first[2:], other[2:])))
+        pieces.append(f" {tenths}, ")
+    return replace(draft, target=_rich(pieces)) if any(isinstance(piece, tuple) for piece in pieces) else None
+
+
+def _bears_its_name_alone(thing: Thing, scene: Scene) -> bool:
+    return name(thing).find(scene.things) == [thing]
+
+
+def _explained(seen: Iterable[object], truths: Iterable[bool]) -> tuple[str]:
+    return _listed(f"{what} {'yes' if truth else 'no'}" for what, truth in zip(seen, truths, strict=True))
+
+
+def _rich(pieces: list) -> tuple:
+    """Boxes and words in turn as rich text: words that stand together become one piece, outer spaces and commas go."""
+    merged: list = []
+    for piece in pieces:
+        if isinstance(piece, str) and merged and isinstance(merged[-1], str):
+            merged[-1] = f"{merged[-1].rstrip()} {piece.lstrip()}"
+        else:
+            merged.append(piece)
+    if isinstance(merged[0], str):
+        merged[0] = merged[0].lstrip()
+    if isinstance(merged[-1], str):
+        merged[-1] = merged[-1].rstrip(" ,")
+    return tuple(merged)
+
+
 def _shuffled(scene: Scene, rng: random.Random) -> list[Thing]:
     return rng.sample(scene.things, len(scene.things))
 
@@ -162,8 +261,7 @@ def _verdicts(truths: Iterable[bool]) -> tuple[str]:
     return _listed("yes" if truth else "no" for truth in truths)
 
 
-def _phrase(thing: Thing, truth: bool, rng: random.Random) -> Phrase:
+def _phrase(thing: Thing, truth: bool, rng: random.Random, parts: Sequence[str]) -> Phrase:
     """What some attributes say of a thing, or of one that differs from it in one of them."""
-    parts = rng.choice(TOLD)
     said = thing if truth else alter(thing, rng.choice(parts), rng)
     return Phrase(**{part: getattr(said, part) for part in parts})
