@@ -2,7 +2,7 @@
 
 One word per image teaches a model from scratch too little. The first three tell of everything in the image; the others
 ask several questions of the kinds of the training tasks at once, never of the kinds of the evaluation tasks. Verdicts
-and numbers alone are learnt late: some answers give first what they rest on (what is there, where, which box is shared).
+and numbers alone are learnt late: some answers give first what they rest on (what there is, and where).
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def dense_existence(scene: Scene, rng: random.Random) -> Draft | None:
 
 @builds()
 def dense_counting(scene: Scene, rng: random.Random) -> Draft | None:
-    """Forms and colours → the boxes of all such things, left to right, and their number: *[box] [box] 2, 0, [box] 1*."""
+    """Forms and colours → the boxes of all such things, and their number: *[box] [box] 2, 0, [box] 1*."""
     kinds = [Phrase(shape=shape) for shape in SHAPES] + [Phrase(color=color) for color in COLORS]
     there = [kind for kind in kinds if kind.find(scene.things)]
     asked = rng.sample(there, min(KINDS, len(there)))
