@@ -42,7 +42,7 @@ def test_the_words_of_task_selections_mean_what_they_mean_elsewhere():
     registry = default_registry()
     trained = choose_tasks(["train"])
     assert len(trained) == 41 and not any(registry[task].group == "pretraining" for task in trained)
-    assert len(choose_tasks(["pretraining"])) == 11 and len(choose_tasks(["combination"])) == 8
+    assert len(choose_tasks(["pretraining"])) == 17 and len(choose_tasks(["combination"])) == 8
     assert len(choose_tasks(["eval"])) == 16
     assert choose_tasks(["all"]) == tuple(BUILDERS)
     with pytest.raises(ConfigError, match="--tasks easy_vqa: scenes cannot be made into this task"):

@@ -436,12 +436,73 @@ def check_answers(instance, things):
 
 def check_phrases(instance, things):
     """A phrase for every thing; a wrong one would be right with another word in one place."""
-    phrases = said(instance).split(", ")
-    held = [things.at(box) for box in instance.regions]
-    assert sorted(map(box_of, held)) == sorted(map(box_of, things)) and len(phrases) == len(held)
+    phrases, held = phrases_and_things(instance, things)
     for phrase, thing in zip(phrases, held, strict=True):
         assert sum(word not in {*thing.values_of(), "object"} for word in phrase.split()) <= 1
     return replies(instance) == [truth(t in things.fitting(p)) for p, t in zip(phrases, held, strict=True)]
+
+
+def phrases_and_things(instance, things):
+    phrases, held = said(instance).split(", "), [things.at(box) for box in instance.regions]
+    assert sorted(map(box_of, held)) == sorted(map(box_of, things)) and len(phrases) == len(held)
+    return phrases, held
+
+
+def check_corrected_phrases(instance, things):
+    """What is there, in the attributes that the phrase tells, and whether the phrase says the same."""
+    phrases, held = phrases_and_things(instance, things)
+    for reply, phrase, thing in zip(replies(instance), phrases, held, strict=True):
+        seen, verdict = reply.rsplit(" ", 1)
+        assert thing in things.fitting(seen) and len(seen.split()) == len(phrase.split())
+        if verdict != truth(seen == phrase):
+            return False
+    return True
+
+
+def check_found_or_none(instance, things):
+    """A box for every name that is there, and none for the others, in the order of the names."""
+    found = [things.fitting(phrase) for phrase in said(instance).split(", ")]
+    assert all(len(fitting) <= 1 for fitting in found)
+    return pieces_of(instance) == [box_of(fitting[0]) if fitting else "none" for fitting in found]
+
+
+def check_counted(instance, things):
+    """The boxes of each kind, then their number."""
+    expected = []
+    for phrase in said(instance).split(", "):
+        fitting = things.fitting(phrase)
+        expected += [*sorted(map(box_of, fitting)), str(len(fitting))]
+    return pieces_of(instance) == expected
+
+
+def pieces_of(instance):
+    """Boxes and numbers of an answer, in their order."""
+    split = [[part] if isinstance(part, tuple) else part.replace(",", " ").split() for part in instance.target]
+    return [piece for part in split for piece in part]
+
+
+def check_named_like_the_first(instance, things):
+    first, *others = map(things.at, instance.regions)
+    assert len(others) == len(things) - 1
+    verdicts = [f"{other['shape']} {truth(other['shape'] == first['shape'])}" for other in others]
+    return replies(instance) == [first["shape"], *verdicts]
+
+
+def check_captions_after_the_right_one(instance, things):
+    right, verdicts = answer(instance).split(". ")
+    own = replace(instance, target=(right,))
+    return check_caption_order(own, things) and check_captions(replace(instance, target=(verdicts,)), things)
+
+
+def check_shared_parts(instance, things):
+    first, *others = instance.regions
+    expected = []
+    for other in others:
+        if shared(first, other):
+            corner, end = zip(first[:2], other[:2], strict=True), zip(first[2:], other[2:], strict=True)
+            expected.append((*map(max, corner), *map(min, end)))
+        expected.append(str(round(10 * shared(first, other) / area(first))))
+    return pieces_of(instance) == expected
 
 
 def check_captions(instance, things):
@@ -563,4 +624,10 @@ CHECKS = {
     "dense_object_localization": check_neighbors,
     "dense_referring_expression_grounding": check_references,
     "dense_region_overlap": check_covered,
+    "dense_existence": check_found_or_none,
+    "dense_counting": check_counted,
+    "explained_region_matching": check_corrected_phrases,
+    "explained_object_matching": check_named_like_the_first,
+    "explained_caption_matching": check_captions_after_the_right_one,
+    "explained_region_overlap": check_shared_parts,
 }

@@ -73,6 +73,18 @@ EXTRA = {
     ),
     "dense_referring_expression_grounding": ("pretraining", "train", ("text",), "regions", ("region_f1",), None),
     "dense_region_overlap": ("pretraining", "train", ("regions",), "text", ("rouge_l", "accuracy"), None),
+    "dense_existence": (
+        "pretraining", "train", ("text",), "labeled_regions", ("region_f1", "rouge_l", "accuracy"), None,
+    ),
+    "dense_counting": (
+        "pretraining", "train", ("text",), "labeled_regions", ("region_f1", "rouge_l", "accuracy"), None,
+    ),
+    "explained_region_matching": ("pretraining", "train", ("regions", "text"), "text", ("rouge_l", "accuracy"), None),
+    "explained_object_matching": ("pretraining", "train", ("regions",), "text", ("rouge_l", "accuracy"), None),
+    "explained_caption_matching": ("pretraining", "train", ("text",), "text", ("rouge_l", "accuracy"), None),
+    "explained_region_overlap": (
+        "pretraining", "train", ("regions",), "labeled_regions", ("region_f1", "rouge_l", "accuracy"), None,
+    ),
     "natural_instructions": ("natural_instructions", "train", ("context", "text"), "text", ("rouge_l",), None),
     "natural_instructions_test": ("natural_instructions", "eval", ("context", "text"), "text", ("rouge_l",), None),
 }  # fmt: skip

@@ -208,7 +208,7 @@ def test_select_takes_tasks_groups_and_splits_in_the_order_of_the_registry():
     assert len(evaluation) == 20
     assert registry.select(["all"]) == tuple(registry)
     pretraining = registry.select(["pretraining"])
-    assert len(pretraining) == 11 and pretraining[:3] == ("dense_detection", "dense_captioning", "dense_grounding")
+    assert len(pretraining) == 17 and pretraining[:3] == ("dense_detection", "dense_captioning", "dense_grounding")
     assert set(registry.select(["train"])) == set(registry) - set(evaluation) - set(pretraining)
     assert set(registry.select(["train", "pretraining"])) == set(registry) - set(evaluation)
     assert registry.select(["nlvr", "counting", "nlvr"]) == tuple(n for n in registry if n in ("nlvr", "counting"))
@@ -256,7 +256,7 @@ def test_the_command_lists_every_task(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["group", "task", "split", "inputs", "output", "metric", "instructions"]
     assert [line.split()[1] for line in lines[1:-2]] == list(default_registry())
-    assert lines[-1] == "94 tasks, 20 of them for evaluation only"
+    assert lines[-1] == "100 tasks, 20 of them for evaluation only"
 
 
 def test_the_command_lists_groups_and_shows_one_task(capsys, tmp_path):
