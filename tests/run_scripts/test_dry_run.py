@@ -239,15 +239,35 @@ def test_task_groups_are_added_in_the_papers_order(tmp_path):
     assert rest == {"region_understanding"}
 
 
-def test_pretraining_is_from_scratch_and_one_seed(tmp_path):
-    (command,) = trainings("pretrain/small.sh", PROFILE="cpu", OUT=tmp_path, SEEDS="1 2 3")
-    assert options(command, "--num-instructions", "--max-update", "--arch") == {
-        "--num-instructions": "1",
-        "--max-update": "1000",
-        "--arch": "ofa_nano",
-    }
-    assert "--finetune-from-model" not in command and "--cpu" in command
+def test_pretraining_is_a_curriculum_from_scratch_and_one_seed(tmp_path):
+    stages = trainings("pretrain/small.sh", PROFILE="cpu", OUT=tmp_path, SEEDS="1 2 3")
+    folders = [f"{tmp_path}/checkpoints/{name}/seed1" for name in ("pretrained-1", "pretrained-2", "pretrained")]
+    assert [option(command, "--save-dir") for command in stages] == folders
+    assert "--finetune-from-model" not in stages[0]
+    assert [option(command, "--finetune-from-model") for command in stages[1:]] == [
+        f"{folder}/checkpoint_last.pt" for folder in folders[:2]
+    ]
+    from ofa_mi.instructions.registry import default_registry
+
+    registry = default_registry()
+    for command in stages:
+        assert options(command, "--num-instructions", "--max-update", "--arch") == {
+            "--num-instructions": "1",
+            "--max-update": "334",
+            "--arch": "ofa_nano",
+        }
+        excluded = option(command, "--exclude-tasks").split(",") if "--exclude-tasks" in command else []
+        tasks = registry.select(option(command, "--tasks").split(","), excluded)
+        shares = dict(share.split("=") for share in option(command, "--task-shares").split(","))
+        assert set(shares) <= set(tasks) and sum(map(float, shares.values())) < 1
+        assert all(registry[task].split == "train" for task in tasks)
+
+
+def test_pretraining_on_tasks_of_your_own_is_one_stage(tmp_path):
+    (command,) = trainings("pretrain/small.sh", PROFILE="cpu", OUT=tmp_path, PRETRAIN_TASKS="image_captioning")
+    assert option(command, "--tasks") == "image_captioning" and "--task-shares" not in command
     assert option(command, "--save-dir") == f"{tmp_path}/checkpoints/pretrained/seed1"
+    assert option(command, "--max-update") == "1000"
 
 
 def test_attention_compares_with_the_untuned_model(tmp_path):
