@@ -1,5 +1,8 @@
 """ROUGE-L: rouge-score's values for English, and sensible ones for everything else."""
 
+import random
+from statistics import fmean
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +12,7 @@ from ofa_mi.data.encoding import Answer
 from ofa_mi.evaluation.answers import normalise, says_something
 from ofa_mi.evaluation.metrics import Truth, score_answer
 from ofa_mi.evaluation.rouge import has_no_token, rouge_l_f, tokenize
+from ofa_mi.evaluation.scoring import majority_level
 
 REFERENCE = RougeScorer(["rougeL"], use_stemmer=True)
 WORDS = st.sampled_from(["two", "dogs", "dog's", "running", "generously", "universities", "flies", "1,000", "T-shirt"])
@@ -31,6 +35,15 @@ class AnyScript:
     tokenize = staticmethod(tokenize)
 
 
+PLAIN = RougeScorer(["rougeL"], tokenizer=AnyScript())
+
+
+def plain_rouge_l_f(prediction, reference):
+    if normalise(prediction) == normalise(reference) != "":
+        return 1.0
+    return PLAIN.score(reference, prediction)["rougeL"].fmeasure
+
+
 ELSEWHERE = st.sampled_from(["größe", "привет", "日本", "東京タワー", "สวัสดี", "नमस्ते", "+", "£", "😀"])
 TEXT = st.lists(WORDS | ELSEWHERE, max_size=60).map(" ".join) | st.text(max_size=30)
 
@@ -39,17 +52,23 @@ TEXT = st.lists(WORDS | ELSEWHERE, max_size=60).map(" ".join) | st.text(max_size
 @settings(max_examples=200, deadline=None)
 def test_values_in_any_script_are_those_of_the_plain_table(prediction, references):
     """To the last bit; of several references the best one."""
-    plain = RougeScorer(["rougeL"], tokenizer=AnyScript())
-    expected = [
-        1.0
-        if normalise(prediction) == normalise(reference) != ""
-        else plain.score(reference, prediction)["rougeL"].fmeasure
-        for reference in references
-    ]
+    expected = [plain_rouge_l_f(prediction, reference) for reference in references]
     assert [rouge_l_f(prediction, reference) for reference in references] == expected
     if any(map(says_something, references)):
         best = max(f for f, text in zip(expected, references, strict=True) if says_something(text))
         assert score_answer("rouge_l", Answer(prediction), Truth(tuple(references))) == 100 * best
+
+
+def test_the_majority_level_of_long_references_is_that_of_the_plain_table():
+    rng = random.Random(5)
+    lexicon = ["running", "dogs", "and", "the", "größe", "日本", "1,000", "T-shirt"] + [f"word{i}" for i in range(40)]
+    references = [" ".join(rng.choices(lexicon, k=rng.randint(100, 300))) for _ in range(15)]
+    references[7] = references[3].upper()  # the same to accuracy, so the commonest
+    truths = [Truth((text, references[number - 1])[: 1 + number % 2]) for number, text in enumerate(references)]
+    expected = fmean(
+        100 * max(plain_rouge_l_f(references[3], reference) for reference in truth.references) for truth in truths
+    )
+    assert majority_level("rouge_l", truths) == expected
 
 
 @pytest.mark.parametrize(

@@ -38,9 +38,16 @@ def alike_across_tasks(specs, judged):
         if not spec.own_instruction
         for number, text in enumerate(spec.instructions, start=1)
     ]
-    for (first, first_number, a), (second, number, b) in combinations(entries, 2):
+    word_sets = [frozenset(entry[2]) for entry in entries]
+    for i, j in combinations(range(len(entries)), 2):
+        a, b = word_sets[i], word_sets[j]
+        if min(len(a), len(b)) <= lint.MAX_SHARED_ACROSS * max(len(a), len(b)):
+            continue
+        if len(a & b) <= lint.MAX_SHARED_ACROSS * len(a | b):
+            continue
+        (first, first_number, first_words), (second, number, second_words) = entries[i], entries[j]
         if first.name == second.name or not {first.path, second.path} & judged:
             continue
-        if shared_words(a, b) > lint.MAX_SHARED_ACROSS and order(a, b) > lint.MAX_ORDER_ACROSS:
+        if order(first_words, second_words) > lint.MAX_ORDER_ACROSS:
             place = lint._place(second, number)
             yield Finding(place, f"is nearly that of {first.name}, instruction {first_number}")
