@@ -141,10 +141,14 @@ def _flag(name: str) -> str:
 # -- what can be computed
 
 
-def on_cpu(common: Any) -> bool:
-    """Whether a run with these settings computes on the CPU."""
-    on_tpu = common.tpu and importlib.util.find_spec("torch_xla")  # fairseq turns --tpu on with --bf16
-    return not on_tpu and (common.cpu or not torch.cuda.is_available())
+def on_cpu(settings: Any) -> bool:
+    """Whether a run computes on the CPU: as told, or for want of a GPU.
+
+    Args:
+        settings: fairseq's common ones, or the task's, which repeat some of them.
+    """
+    tpu = getattr(settings, "tpu", False)  # fairseq turns --tpu on with --bf16; the task's settings do not repeat it
+    return not (tpu and importlib.util.find_spec("torch_xla")) and (settings.cpu or not torch.cuda.is_available())
 
 
 def check_precision(common: Any) -> None:

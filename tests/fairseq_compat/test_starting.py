@@ -10,7 +10,8 @@ from omegaconf import OmegaConf
 
 from ofa_mi import checkpoint, cli, precision
 from ofa_mi.errors import ConfigError
-from ofa_mi.fairseq_compat.starting import check_run
+from ofa_mi.fairseq_compat.starting import check_run, on_cpu
+from ofa_mi.tasks.multiinstruct import MultiInstructTask
 from tests.fairseq_compat.conftest import write_data
 
 
@@ -217,6 +218,15 @@ def test_settings_without_a_note_of_a_tpu_start(settings, tmp_path, options):
     settings.common.cpu = settings.common.tpu = True
     distributed_utils.call_main(settings, started.append)
     assert started == [settings] and not settings.common.tpu
+
+
+@pytest.mark.parametrize(("cpu", "gpu", "expected"), [(True, True, True), (False, True, False), (False, False, True)])
+def test_a_run_computes_on_the_cpu_as_told_or_for_want_of_a_gpu(settings, monkeypatch, cpu, gpu, expected):
+    """The task asks with its own settings, so that it computes in bf16 itself where fairseq does not."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    change(settings, common__cpu=cpu, common__tpu=True, task__cpu=cpu, task__bf16=True)
+    assert on_cpu(settings.common) == on_cpu(settings.task) == expected
+    assert MultiInstructTask.setup_task(settings.task).precision == ("bf16" if expected else "fp32")
 
 
 def test_a_gpu_has_every_precision(settings, monkeypatch):
