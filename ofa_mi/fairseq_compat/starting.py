@@ -60,6 +60,23 @@ def wrap_starting(distributed_utils: ModuleType, checkpoint_utils: ModuleType) -
     checkpoint_utils.load_checkpoint = load_checkpoint
 
 
+def wrap_parsing(options: ModuleType) -> None:
+    """Let a training without ``--arch`` say so, where fairseq raises an error without a text."""
+    parse = options.parse_args_and_arch
+
+    @functools.wraps(parse)
+    def parse_args_and_arch(*args, **kwargs):
+        try:
+            return parse(*args, **kwargs)
+        except RuntimeError as error:
+            if error.args:
+                raise
+            sizes = ", ".join(name for name in importlib.import_module("ofa_mi.models.sizes").SIZES)
+            raise ConfigError(f"--arch is missing: give the size of the model, one of {sizes}") from None
+
+    options.parse_args_and_arch = parse_args_and_arch
+
+
 def check_run(cfg: Any) -> None:
     """Refuse what would end in a traceback later, or be ignored in silence, before anything is made or written.
 

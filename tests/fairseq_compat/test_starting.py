@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 
 import pytest
 import torch
@@ -227,6 +228,13 @@ def test_a_run_computes_on_the_cpu_as_told_or_for_want_of_a_gpu(settings, monkey
     change(settings, common__cpu=cpu, common__tpu=True, task__cpu=cpu, task__bf16=True)
     assert on_cpu(settings.common) == on_cpu(settings.task) == expected
     assert MultiInstructTask.setup_task(settings.task).precision == ("bf16" if expected else "fp32")
+
+
+def test_a_training_without_arch_is_one_line_of_the_command(data, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [])
+    assert cli.main(["train", str(data), "--task", "multiinstruct", "--optimizer", "adam", "--batch-size", "4"]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "error: --arch is missing: give the size of the model, one of ofa_nano, ofa_tiny" in line
 
 
 def test_a_gpu_has_every_precision(settings, monkeypatch):
