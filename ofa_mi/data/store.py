@@ -102,6 +102,14 @@ class LineStore(ABC):
             DataError: It is missing, corrupt, or of another size than the instance says.
         """
 
+    @abstractmethod
+    def image_digest(self, instance: Instance) -> str:
+        """SHA-256 of an instance's image as it is stored: equal for two copies of one file.
+
+        Raises:
+            DataError: It cannot be read.
+        """
+
     # -- instances
 
     def __len__(self) -> int:
@@ -267,6 +275,13 @@ class InstanceStore(LineStore):
 
     def load_image(self, instance: Instance) -> Image.Image:
         return load_image(self.image_file(instance), name=instance.name, size=instance.image_size)
+
+    def image_digest(self, instance: Instance) -> str:
+        try:
+            with self.image_file(instance).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise DataError(f"{instance.name}: image {instance.image_path} cannot be read ({error.strerror})") from None
 
 
 def open_store(directory: Path, split: str, *, skip_bad: bool = False) -> LineStore | None:
