@@ -25,7 +25,7 @@ from ofa_mi.errors import DataError
 
 FOLDER = ".ofa_mi"
 PROBE = 1 << 16  # bytes read at the start, the middle and the end of a data file to recognise it
-LARGE_FILE = 1 << 26  # bytes from which worker processes and a progress bar pay
+LARGE_FILE = 1 << 26  # bytes from which worker processes and a progress bar pay where lines are read
 
 Content = dict[str, Any]  # a JSON object
 Item, Result = TypeVar("Item"), TypeVar("Result")
@@ -141,11 +141,11 @@ def _map_array(file: BinaryIO) -> np.ndarray:
     return array
 
 
-def choose_workers(data_file: Path, workers: int) -> int:
-    """Processes to use: ``workers``, or if that is 0 as many as there are cores for a large file, else 1."""
+def choose_workers(workers: int, *, pays: bool) -> int:
+    """Processes to use: ``workers``, or if that is 0 as many as there are cores where it pays, else 1."""
     if multiprocessing.current_process().daemon:  # such a process, as a data loader's, cannot have its own
         return 1
-    return workers or (len(os.sched_getaffinity(0)) if data_file.stat().st_size >= LARGE_FILE else 1)
+    return workers or (len(os.sched_getaffinity(0)) if pays else 1)
 
 
 def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:

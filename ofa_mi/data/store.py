@@ -30,7 +30,8 @@ from ofa_mi.progress import progress_bar
 INDEX_VERSION = 2  # raised when the index changes, or when what counts as a good line does
 CHUNK_BYTES = 1 << 24  # of the file, read by one worker at a time
 TAIL_BYTES = 1 << 12  # of the file, read at once to find the end of its last line
-CHUNK_ROWS = 1 << 14  # instances whose tokens are counted by one worker at a time
+CHUNK_ROWS = 1 << 11  # instances whose tokens are counted by one worker at a time
+MANY_ROWS = 1 << 14  # instances from which worker processes and a progress bar pay for that
 
 # One instance: where its line lies, its number (from 1), its task (a number in task_names) and the
 # size of its image in pixels, 0 for text only.
@@ -59,7 +60,7 @@ class LineStore(ABC):
     Args:
         path: The file.
         skip_bad: Leave out bad lines and list them in :attr:`skipped`, instead of raising an error.
-        workers: Processes that read a file for the first time; 0 for all cores if it is large.
+        workers: Processes that read a file, or count its tokens, for the first time; 0 for all cores where it pays.
 
     Attributes:
         path: The file.
@@ -99,6 +100,14 @@ class LineStore(ABC):
 
         Raises:
             DataError: It is missing, corrupt, or of another size than the instance says.
+        """
+
+    @abstractmethod
+    def image_digest(self, instance: Instance) -> str:
+        """SHA-256 of an instance's image as it is stored: equal for two copies of one file.
+
+        Raises:
+            DataError: It cannot be read.
         """
 
     # -- instances
@@ -179,7 +188,7 @@ class LineStore(ABC):
         found = _Found(self, skip_bad)
         size = content_end(self.path)
         chunks = [(start, min(start + CHUNK_BYTES, size)) for start in range(0, size, CHUNK_BYTES)]
-        results = ordered_map(self._scan, chunks, choose_workers(self.path, self._workers))
+        results = ordered_map(self._scan, chunks, choose_workers(self._workers, pays=size >= LARGE_FILE))
         with progress_bar(
             desc=f"index {self.path}", total=size, unit="B", unit_scale=True, show=size >= LARGE_FILE
         ) as bar:
@@ -231,10 +240,12 @@ class LineStore(ABC):
             instances = (self[i] for i in range(start, min(start + CHUNK_ROWS, len(self))))
             return np.array([count_tokens(instance, vocabulary, text_case) for instance in instances], dtype=np.int32)
 
+        many = len(self) >= MANY_ROWS or self.path.stat().st_size >= LARGE_FILE
         starts = range(0, len(self), CHUNK_ROWS)
-        counts = ordered_map(count, starts, choose_workers(self.path, self._workers))
-        shown = {"desc": f"count tokens of {self.path}", "total": len(starts), "unit": "parts"}
-        parts = list(progress_bar(counts, **shown, show=self.path.stat().st_size >= LARGE_FILE))
+        counts = ordered_map(count, starts, choose_workers(self._workers, pays=many))
+        parts = list(
+            progress_bar(counts, desc=f"count tokens of {self.path}", total=len(starts), unit="parts", show=many)
+        )
         return np.concatenate([np.empty((0, 2), dtype=np.int32), *parts]).T.copy()  # len, 2 -> 2, len
 
 
@@ -264,6 +275,13 @@ class InstanceStore(LineStore):
 
     def load_image(self, instance: Instance) -> Image.Image:
         return load_image(self.image_file(instance), name=instance.name, size=instance.image_size)
+
+    def image_digest(self, instance: Instance) -> str:
+        try:
+            with self.image_file(instance).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise DataError(f"{instance.name}: image {instance.image_path} cannot be read ({error.strerror})") from None
 
 
 def open_store(directory: Path, split: str, *, skip_bad: bool = False) -> LineStore | None:

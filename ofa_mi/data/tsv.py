@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
@@ -134,10 +135,16 @@ class TsvStore(LineStore):
         super().__init__(path, skip_bad=skip_bad, workers=workers)
 
     def load_image(self, instance: Instance) -> Image.Image:
+        return load_image(BytesIO(self._image(instance)), name=instance.name, size=instance.image_size)
+
+    def image_digest(self, instance: Instance) -> str:
+        return hashlib.sha256(self._image(instance)).hexdigest()
+
+    def _image(self, instance: Instance) -> bytes:
+        """The encoded image, which lies on the instance's line."""
         offset = int(instance.image_path.rpartition("@")[2])
         row = self._rows[bisect_left(self._rows["offset"], offset)]
-        data = self.reader.image(self._read(offset, row["length"]), instance.name)
-        return load_image(BytesIO(data), name=instance.name, size=instance.image_size)
+        return self.reader.image(self._read(offset, row["length"]), instance.name)
 
     def _format(self) -> str:
         return f"{self.reader.kind} {sorted(self.reader.columns.items())}"

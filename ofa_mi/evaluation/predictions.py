@@ -50,6 +50,8 @@ class Record:
         data_dir: Which of the run's data directories holds the image, from 0.
         image_path: The instance's own image relative to the data directory, whichever was shown; None for text only.
         image_size: Its (width, height) in pixels.
+        photo: What it shows, whatever its path: a number in a collection of photos, or the hash of its file; None for
+            text only, and in files from before it was recorded.
         regions: Boxes that the prompt mentions outside its options.
         options: Options as rich text, None if there are none.
         prediction: The answer.
@@ -78,6 +80,7 @@ class Record:
     data_dir: int
     image_path: str | None
     image_size: tuple[int, int] | None
+    photo: str | None = None
     regions: tuple[Box, ...]
     options: tuple[Text, ...] | None
     prediction: Answer
@@ -110,6 +113,8 @@ class Record:
         """What the instance shares with others about the same image; for text only, with none."""
         if self.image_path is None:
             return "text", self.task, self.unique_id
+        if self.photo is not None:
+            return "photo", self.photo
         return "image", str(self.data_dir), self.image_path
 
     @property
@@ -267,7 +272,7 @@ def _cut_last_line(file, path: Path) -> None:
 
 
 _NAMES = tuple(f.name for f in fields(Record) if f.name != "where")
-_ADDED = {"answers": []}  # fields that older files do not have
+_ADDED = {"answers": [], "photo": None}  # fields that older files do not have
 _TYPES: dict[type | tuple[type, ...], tuple[str, ...]] = {
     str: (
         "unique_id",
@@ -285,7 +290,7 @@ _TYPES: dict[type | tuple[type, ...], tuple[str, ...]] = {
     list: ("regions", "references", "answers", "target_boxes"),
     dict: ("prediction", "scores"),
     (list, type(None)): ("options", "target_set", "image_size", "option_scores"),
-    (str, type(None)): ("image_path", "subset"),
+    (str, type(None)): ("image_path", "photo", "subset"),
 }
 
 

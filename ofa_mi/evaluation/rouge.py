@@ -16,6 +16,7 @@ import functools
 import regex
 
 from ofa_mi.evaluation.answers import canonical, normalise, says_something
+from ofa_mi.subsequences import CommonSubsequences
 
 # Scripts without spaces between words; the syllables of Tibetan end in a mark, and are words as they are.
 _UNSPACED = "".join(
@@ -26,18 +27,17 @@ _WORD = regex.compile(rf"[{_UNSPACED}&&\p{{L}}\p{{N}}]\p{{M}}*|[\p{{L}}\p{{N}}\p
 _SYMBOL = regex.compile(r"[^\s\p{C}]", regex.V1)
 
 
-class Tokenizer:
-    """Tokens of a text in any script, in the form that ``rouge-score`` asks for."""
-
-    def tokenize(self, text: str) -> list[str]:
-        """Tokens in order; none for a text of white space, control characters or characters without a meaning."""
-        text = canonical(text.lower())
-        words = _WORD.findall(text)
-        return [token for word in words for token in _stemmed(word)] if words else _SYMBOL.findall(text)
+def tokenize(text: str) -> list[str]:
+    """Tokens in order; none for a text of white space, control characters or characters without a meaning."""
+    text = canonical(text.lower())
+    words = _WORD.findall(text)
+    return [token for word in words for token in _stemmed(word)] if words else _SYMBOL.findall(text)
 
 
 def rouge_l_f(prediction: str, reference: str) -> float:
     """F-measure of the longest common subsequence of tokens, from 0 to 1.
+
+    Lin 2004, "ROUGE: A Package for Automatic Evaluation of Summaries", section 3.1, rounded as ``rouge-score`` does.
 
     Args:
         prediction: The answer; one that says nothing scores 0, and one that accuracy takes for the reference 1.
@@ -45,12 +45,24 @@ def rouge_l_f(prediction: str, reference: str) -> float:
     """
     if (text := normalise(prediction)) and text == normalise(reference):
         return 1.0
-    return _scorer().score(reference, prediction)["rougeL"].fmeasure
+    count, subsequences = _prepared(prediction)
+    tokens = tokenize(reference)
+    if not (common := subsequences.length(tokens)):
+        return 0.0
+    precision, recall = common / count, common / len(tokens)
+    return 2 * precision * recall / (precision + recall)
 
 
 def has_no_token(text: str) -> bool:
     """Whether ``text`` holds something, but nothing to tokenise, so that it is right or wrong as a whole."""
     return says_something(text) and _SYMBOL.search(canonical(text)) is None
+
+
+@functools.lru_cache(1)
+def _prepared(prediction: str) -> tuple[int, CommonSubsequences]:
+    """Number of tokens, and what they have in common with others; an answer has one reference after the other."""
+    tokens = tokenize(prediction)
+    return len(tokens), CommonSubsequences(tokens)
 
 
 @functools.lru_cache(1 << 16)
@@ -64,10 +76,3 @@ def _english():
     from rouge_score.tokenizers import DefaultTokenizer
 
     return DefaultTokenizer(use_stemmer=True)
-
-
-@functools.cache
-def _scorer():
-    from rouge_score.rouge_scorer import RougeScorer
-
-    return RougeScorer(["rougeL"], tokenizer=Tokenizer())

@@ -28,6 +28,7 @@ from ofa_mi.data.files import atomic_write
 from ofa_mi.data.instance import Box, Instance
 from ofa_mi.data.seeding import generator
 from ofa_mi.data.store import LineStore, open_store
+from ofa_mi.data_prep.photos import names_of
 from ofa_mi.decoding.modes import MODES
 from ofa_mi.decoding.predictor import Prediction, Predictor, Query
 from ofa_mi.errors import ConfigError, DataError
@@ -131,13 +132,16 @@ class Question:
         """Key of its record."""
         return self.spec.name, self.instruction, self.instance.unique_id
 
-    def record(self, described: str, prediction: Prediction, conditions: Conditions) -> Record:
+    def record(
+        self, described: str, prediction: Prediction, conditions: Conditions, photo: str | None = None
+    ) -> Record:
         """The scored record of an answer.
 
         Args:
             described: The prompt for people.
             prediction: The answer.
             conditions: Of the run.
+            photo: The :func:`photo_of` the instance.
         """
         instance, answer = self.instance, Answer(prediction.text, tuple(prediction.boxes))
         truth = Truth.of(instance)
@@ -158,6 +162,7 @@ class Question:
             data_dir=self.store,
             image_path=instance.image_path,
             image_size=instance.image_size,
+            photo=photo,
             regions=_regions(self.prompt),
             options=instance.options,
             prediction=answer,
@@ -397,6 +402,20 @@ def subset_of(instance: Instance) -> str | None:
     return next((value for value in values if isinstance(value, str) and value), None)
 
 
+def photo_of(store: LineStore, instance: Instance) -> str:
+    """What is the same for two images of one photo: its number in MSCOCO or Visual Genome, else the hash of its file.
+
+    Raises:
+        DataError: The image cannot be read.
+    """
+    names = names_of(instance.image_path, instance.meta_data)
+    if names.coco:
+        return f"coco {names.coco}"
+    if names.visual_genome:
+        return f"visual_genome {names.visual_genome}"
+    return f"sha256 {store.image_digest(instance)}"
+
+
 def _open(directory: Path, split: str) -> LineStore:
     store = open_store(directory, split)
     if store is None:
@@ -449,7 +468,7 @@ def _predict(predictor: Predictor, batch: Sequence[Question], images: _Images, c
     ]
     predictions = predictor.predict(queries, batch[0].mode)
     return [
-        question.record(predictor.encoder.describe(question.prompt), prediction, conditions)
+        question.record(predictor.encoder.describe(question.prompt), prediction, conditions, images.photo(question))
         for question, prediction in zip(batch, predictions, strict=True)
     ]
 
@@ -461,6 +480,7 @@ class _Images:
         self.stores, self.shown = plan.stores, plan.conditions.image
         self.others = plan.other_images(spec) if self.shown == "shuffled" else {}
         self.place, self.image = None, None
+        self.photographed, self.known_as = None, None
 
     def load(self, question: Question) -> Image.Image | None:
         """The image that a question shows, None for text only."""
@@ -470,6 +490,16 @@ class _Images:
         if place != self.place:
             self.place, self.image = place, self._load(place, question.instance)
         return self.image
+
+    def photo(self, question: Question) -> str | None:
+        """What is in the instance's own image, whichever is shown; None for text only."""
+        if question.instance.image_path is None:
+            return None
+        place = question.store, question.instance.image_path
+        if place != self.photographed:
+            self.photographed = place
+            self.known_as = photo_of(self.stores[question.store], question.instance)
+        return self.known_as
 
     def _load(self, place: tuple[int, str], instance: Instance) -> Image.Image:
         if self.shown == "gray":

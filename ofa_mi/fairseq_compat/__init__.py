@@ -28,6 +28,7 @@ Starting and launching (`starting`, `launching`):
 - A start checkpoint that is named and is not there trains from random weights without a word, and so does a folder.
   Inputs that are named must exist, before anything else happens (`check_inputs`). Combinations of options that end in
   a traceback, or do nothing in silence, are refused there, too.
+- A training without `--arch` ends in a traceback that says nothing (`wrap_parsing`).
 - `--best-checkpoint-metric` is looked up for the first time after an epoch of training, whose result is lost when no
   validation reports it: it is checked before training (`check_best_metric`).
 - Half precision needs a GPU, which fairseq notices in the depths of its optimiser, or never (`check_precision`).
@@ -88,6 +89,7 @@ def apply() -> None:
         saving.wrap_saving(checkpoint_utils)
         saving.wrap_copying(checkpoint_utils.PathManager)
         starting.wrap_starting(distributed_utils, checkpoint_utils)
+        starting.wrap_parsing(importlib.import_module("fairseq.options"))
         launching.wrap_distribution(importlib.import_module("fairseq.models"))
         launching.wrap_launching(distributed_utils)
         training.wrap_batching(importlib.import_module("fairseq.data.data_utils"))

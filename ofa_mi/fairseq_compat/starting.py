@@ -60,6 +60,23 @@ def wrap_starting(distributed_utils: ModuleType, checkpoint_utils: ModuleType) -
     checkpoint_utils.load_checkpoint = load_checkpoint
 
 
+def wrap_parsing(options: ModuleType) -> None:
+    """Let a training without ``--arch`` say so, where fairseq raises an error without a text."""
+    parse = options.parse_args_and_arch
+
+    @functools.wraps(parse)
+    def parse_args_and_arch(*args, **kwargs):
+        try:
+            return parse(*args, **kwargs)
+        except RuntimeError as error:
+            if error.args:
+                raise
+            sizes = ", ".join(name for name in importlib.import_module("ofa_mi.models.sizes").SIZES)
+            raise ConfigError(f"--arch is missing: give the size of the model, one of {sizes}") from None
+
+    options.parse_args_and_arch = parse_args_and_arch
+
+
 def check_run(cfg: Any) -> None:
     """Refuse what would end in a traceback later, or be ignored in silence, before anything is made or written.
 
@@ -141,10 +158,14 @@ def _flag(name: str) -> str:
 # -- what can be computed
 
 
-def on_cpu(common: Any) -> bool:
-    """Whether a run with these settings computes on the CPU."""
-    on_tpu = common.tpu and importlib.util.find_spec("torch_xla")  # fairseq turns --tpu on with --bf16
-    return not on_tpu and (common.cpu or not torch.cuda.is_available())
+def on_cpu(settings: Any) -> bool:
+    """Whether a run computes on the CPU: as told, or for want of a GPU.
+
+    Args:
+        settings: fairseq's common ones, or the task's, which repeat some of them.
+    """
+    tpu = getattr(settings, "tpu", False)  # fairseq turns --tpu on with --bf16; the task's settings do not repeat it
+    return not (tpu and importlib.util.find_spec("torch_xla")) and (settings.cpu or not torch.cuda.is_available())
 
 
 def check_precision(common: Any) -> None:

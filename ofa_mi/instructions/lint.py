@@ -1,11 +1,7 @@
 """A linter for tasks and instructions: what the schema cannot say, every finding at once.
 
-It works for any language; of English it knows a little more. *Words* are the letters and digits between
-placeholders, in lower case, and two instructions are compared by two measures:
-
-- *shared words*: words in both, as a share of the words in either (Jaccard);
-- *order*: twice the number of words in matching runs, as a share of all words of the two
-  (:class:`difflib.SequenceMatcher`).
+It works for any language; of English it knows a little more. Two instructions are compared by the words that they
+share and by their order (:mod:`~ofa_mi.instructions.likeness`).
 
 Within a task both must stay low, since an instruction that only swaps a few words teaches and tests
 nothing new. Across tasks short instructions must resemble each other ("overlaps most", "overlaps
@@ -14,8 +10,8 @@ least"), so only those that are alike by both measures are found.
 
 from __future__ import annotations
 
-import difflib
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -23,6 +19,14 @@ from pathlib import Path
 
 from ofa_mi.data.instance import Instance, Text, plain
 from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.instructions.likeness import (
+    order,
+    order_allowed,
+    perhaps_in_order,
+    perhaps_shared,
+    shared_words,
+    words,
+)
 from ofa_mi.instructions.prompt import OPTION_SEPARATOR, OPTIONS_MARKER
 from ofa_mi.instructions.registry import LANGUAGE_DIR, TASK_DIR, read_tasks
 from ofa_mi.instructions.rendering import render, render_target
@@ -98,21 +102,6 @@ def lint(*extra_dirs: str | Path, language: str | None = None, update: bool = Fa
             here = [spec for spec in judged if version_files[Path(spec.path).parent] == path]
             findings += _lint_versions(here, path, update)
     return list(dict.fromkeys(findings))
-
-
-def words(instruction: str) -> tuple[str, ...]:
-    """The words of an instruction in lower case, placeholders left out."""
-    return tuple(re.findall(r"[^\W_]+", re.sub(r"\{\{|\}\}|\{\w+\}", " ", instruction.lower())))
-
-
-def shared_words(first: Sequence[str], second: Sequence[str]) -> float:
-    """Words that two instructions share, from 0 (none) to 1 (all)."""
-    return len({*first} & {*second}) / (len({*first} | {*second}) or 1)
-
-
-def order(first: Sequence[str], second: Sequence[str]) -> float:
-    """How far two instructions have the same words in the same order, from 0 to 1."""
-    return difflib.SequenceMatcher(None, first, second, autojunk=False).ratio()
 
 
 # -- one task
@@ -273,19 +262,31 @@ def _contains(said: Sequence[str], phrase: Sequence[str]) -> bool:
 
 
 def _alike_within(spec: TaskSpec, instructions: Iterable[tuple[int, str]]) -> Iterator[Finding]:
-    by_number = {number: (text, words(text)) for number, text in instructions}
-    for first, second in combinations(by_number, 2):
-        a, b = by_number[first][1], by_number[second][1]
-        place = _place(spec, second)
+    numbers, texts = [], []
+    for number, text in instructions:
+        numbers.append(number)
+        texts.append(text)
+    said = list(map(words, texts))
+    for i, j in sorted({*perhaps_shared(said, MAX_SHARED), *perhaps_in_order(said, MAX_ORDER), *_same_openings(said)}):
+        a, b, first, place = said[i], said[j], numbers[i], _place(spec, numbers[j])
         if (share := shared_words(a, b)) >= MAX_SHARED:
             yield Finding(place, f"shares {share:.0%} of its words with instruction {first} (below {MAX_SHARED:.0%})")
         elif (ratio := order(a, b)) >= MAX_ORDER:
             yield Finding(place, f"is {ratio:.0%} in the order of instruction {first} (below {MAX_ORDER:.0%})")
         if a[:OPENING] == b[:OPENING]:
             yield Finding(place, f"opens with the same {OPENING} words as instruction {first}")
-    first_words = {bool(_PLACEHOLDER.match(text)) or text.split()[0].lower() for text, _ in by_number.values()}
-    if len(by_number) >= MIN_FIRST_WORDS and len(first_words) < MIN_FIRST_WORDS:
+    first_words = {bool(_PLACEHOLDER.match(text)) or text.split()[0].lower() for text in texts}
+    if len(texts) >= MIN_FIRST_WORDS and len(first_words) < MIN_FIRST_WORDS:
         yield Finding(_place(spec), f"its instructions have {len(first_words)} different first words; vary them")
+
+
+def _same_openings(said: Sequence[Sequence[str]]) -> Iterator[tuple[int, int]]:
+    """Pairs of instructions that open with the same words."""
+    by_opening: dict[Sequence[str], list[int]] = defaultdict(list)
+    for number, instruction in enumerate(said):
+        by_opening[instruction[:OPENING]].append(number)
+    for numbers in by_opening.values():
+        yield from combinations(numbers, 2)
 
 
 def _alike_across_tasks(specs: Iterable[TaskSpec], judged: set[str]) -> Iterator[Finding]:
@@ -296,15 +297,16 @@ def _alike_across_tasks(specs: Iterable[TaskSpec], judged: set[str]) -> Iterator
         if not spec.own_instruction
         for number, text in enumerate(spec.instructions, start=1)
     ]
-    word_sets = [frozenset(entry[2]) for entry in entries]
-    for i, j in combinations(range(len(entries)), 2):
-        a, b = word_sets[i], word_sets[j]
-        if min(len(a), len(b)) <= MAX_SHARED_ACROSS * max(len(a), len(b)):
-            continue
-        if len(a & b) <= MAX_SHARED_ACROSS * len(a | b):
-            continue
-        (first, first_number, first_words), (second, number, second_words) = entries[i], entries[j]
-        if first.name == second.name or not {first.path, second.path} & judged:
-            continue
-        if order(first_words, second_words) > MAX_ORDER_ACROSS:
+    said = [instruction for _, _, instruction in entries]
+    pairs = (
+        (i, j) for i, j in perhaps_shared(said, MAX_SHARED_ACROSS) if _compared(entries[i][0], entries[j][0], judged)
+    )
+    for i, j in sorted(order_allowed(pairs, said, MAX_ORDER_ACROSS)):
+        (first, first_number, _), (second, number, _) = entries[i], entries[j]
+        if shared_words(said[i], said[j]) > MAX_SHARED_ACROSS and order(said[i], said[j]) > MAX_ORDER_ACROSS:
             yield Finding(_place(second, number), f"is nearly that of {first.name}, instruction {first_number}")
+
+
+def _compared(first: TaskSpec, second: TaskSpec, judged: set[str]) -> bool:
+    """Whether two tasks, or languages of one, are different tasks of which one is judged."""
+    return first.name != second.name and bool({first.path, second.path} & judged)

@@ -28,6 +28,7 @@ from ofa_mi.decoding.beam import GenerationConfig
 from ofa_mi.decoding.kinds import generate_answers
 from ofa_mi.errors import ConfigError
 from ofa_mi.evaluation.metrics import check_metric, score_prediction
+from ofa_mi.fairseq_compat.starting import on_cpu
 from ofa_mi.instructions.registry import Registry, load_registry
 from ofa_mi.packaged import checkpoint_path
 from ofa_mi.precision import autocast
@@ -149,7 +150,7 @@ class MultiInstructTask(FairseqTask):
         super().__init__(cfg)
         self.vocabulary = vocabulary
         # On a GPU fairseq itself does --bf16 and --fp16.
-        self.precision = "bf16" if cfg.bf16 and computes_on_cpu(cfg) else "fp32"
+        self.precision = "bf16" if cfg.bf16 and on_cpu(cfg) else "fp32"
         self._reported: dict[str, int] = {}  # skipped instances of each split that the log counts already
         self.registry = load_registry(*split_list(cfg.instruction_dir, ":"), language=cfg.instruction_language)
         self.transform = ImageTransform(cfg.patch_image_size)
@@ -420,11 +421,6 @@ def start_vocabulary(path: str) -> Vocabulary:
     """That of a checkpoint to start from, or the packaged one where it holds none, as released models do not."""
     kept = (checkpoint.read(checkpoint_path(path)).get("task_state") or {}).get("vocabulary")
     return Vocabulary.load() if kept is None else Vocabulary.from_state(kept)
-
-
-def computes_on_cpu(cfg: MultiInstructConfig) -> bool:
-    """Whether fairseq trains on the CPU: as told, or for want of a GPU."""
-    return cfg.cpu or not torch.cuda.is_available()
 
 
 def split_list(value: str | None, separator: str = ",") -> list[str]:

@@ -87,7 +87,7 @@ def test_chunks_and_workers_change_nothing(tmp_path_factory, lengths, chunk_byte
     path = write(tmp_path_factory.mktemp("data"), [record(i, text="x" * n) for i, n in enumerate(lengths)])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store, "CHUNK_BYTES", chunk_bytes)
-        patch.setattr(store, "choose_workers", lambda *_: workers if len(lengths) > 30 else 1)
+        patch.setattr(store, "choose_workers", lambda *_, **__: workers if len(lengths) > 30 else 1)
         instances = InstanceStore(path)
     assert [instance.where for instance in instances] == [f"{path}:{i + 1}" for i in range(len(lengths))]
     assert [len("".join(instance.text)) for instance in instances] == lengths
@@ -386,6 +386,32 @@ def test_token_lengths_are_counted_once_for_each_vocabulary(folder, gpt2, bytes_
     assert instances.token_lengths(other)[0].sum() > source.sum()
     monkeypatch.setattr(InstanceStore, "_count_tokens", no_building)
     assert InstanceStore(path).token_lengths(gpt2)[0].tolist() == source.tolist()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_tokens_are_counted_alike_by_any_number_of_workers(folder, gpt2, monkeypatch, workers):
+    monkeypatch.setattr(store, "CHUNK_ROWS", 7)  # 20 instances: a last part that is not full, more workers than parts
+    lines = [with_image(i, text="so " * i, options=["a", "b " * (i % 3 + 1)], target_txt="a") for i in range(20)]
+    instances = InstanceStore(write(folder, lines), workers=workers)
+    source, target = instances.token_lengths(gpt2)
+    assert list(zip(source, target, strict=True)) == [count_tokens(instance, gpt2) for instance in instances]
+
+
+def test_the_tokens_of_many_instances_are_counted_in_processes_however_small_their_file(folder, gpt2, monkeypatch):
+    monkeypatch.setattr(store, "CHUNK_ROWS", 4)
+    monkeypatch.setattr(store, "MANY_ROWS", 10)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    asked = []
+
+    def in_processes(function, items, workers):
+        asked.append(workers)
+        return map(function, items)
+
+    few = InstanceStore(write(folder, [record(i) for i in range(9)]))
+    many = InstanceStore(write(folder, [record(i) for i in range(10)], "valid.jsonl"))
+    monkeypatch.setattr(store, "ordered_map", in_processes)
+    assert [len(instances.token_lengths(gpt2)[0]) for instances in (few, many)] == [9, 10]
+    assert asked == [1, 2]
 
 
 def test_what_counts_as_tokens(gpt2):

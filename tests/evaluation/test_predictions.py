@@ -54,12 +54,22 @@ def test_a_record_is_read_back_as_it_was():
     assert Record.from_json(bare.to_json(), "f:1") == bare
 
 
-def test_a_file_from_before_there_were_answers_is_read():
+def test_a_file_from_before_there_were_answers_and_photos_is_read():
     record = json.loads(RECORD.to_json())
-    del record["answers"]
+    del record["answers"], record["photo"]
     record["references"] = ["", "yes", "\u200b"]
     old = Record.from_json(json.dumps(record).encode(), "f:1")
     assert old.answers == () and old.truth.references == ("yes",)
+    assert old.photo is None and old.image_key == ("image", "0", "i.png")
+
+
+def test_answers_about_one_photo_share_its_key_whatever_its_path():
+    first = replace(RECORD, photo="coco 139")
+    other = replace(first, unique_id="b", task="gqa", data_dir=1, image_path="j.png")
+    assert first.image_key == other.image_key != replace(other, photo="coco 140").image_key
+    assert Record.from_json(other.to_json(), "f:1") == other
+    text = replace(RECORD, image_path=None, image_size=None)
+    assert text.image_key != replace(text, unique_id="b").image_key
 
 
 @given(st.integers(0, 3), st.data())

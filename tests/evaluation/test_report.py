@@ -17,7 +17,7 @@ from PIL import Image
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation import published
 from ofa_mi.evaluation.predictions import read_predictions
-from ofa_mi.evaluation.report import ReportOptions, build_report
+from ofa_mi.evaluation.report import ReportOptions, build_report, sections
 from ofa_mi.evaluation.report.charts import nice_ticks, spread_out
 from ofa_mi.evaluation.report.examples import MAX_BYTES, choose_examples, image_bytes, is_right, score_pair
 from ofa_mi.evaluation.report.sections import PaperRow
@@ -25,7 +25,7 @@ from ofa_mi.evaluation.report.study import read_curves, read_strategies
 from ofa_mi.evaluation.report.training import Curve, read_training_log
 from ofa_mi.evaluation.scoring import read_scores, score_run, summarise
 from ofa_mi.evaluation.tables import build_tables, format_table
-from tests.evaluation.fake_study import Fake, make_images, write_log, write_run, write_study
+from tests.evaluation.fake_study import Fake, make_images, many_tasks, write_log, write_run, write_study
 
 LOG = """\
 2026-01-01 | INFO | fairseq.tasks | {not json
@@ -521,6 +521,21 @@ def test_tasks_beside_the_benchmark_are_in_no_total_and_named():
     assert only_extra["aggregated"] is only_extra["sensitivity"] is None
     trained = summarise({"easy_vqa": entry(70.0, group="extra", split="train")})
     assert trained["aggregated"] == 70.0 and trained["not_aggregated"] == []
+
+
+def test_more_tasks_than_fit_a_page_are_in_rows():
+    few, many = (sections._paper_table(many_tasks(number), {}) for number in (sections.MOST_TASKS, 16))
+    assert few.columns[:2] == ("Strategy", "Aggregated") and len(few.columns) == 3 + sections.MOST_TASKS
+    assert many.columns == ("Task", "untuned", "tuned", "chance", "majority")
+    assert [row.cells[0].text for row in many.rows[:3]] == ["Aggregated", "Sensitivity", "identification of animal 0"]
+    assert len(many.rows) == 2 + 16 and many.rows[2].cells[0].below == ("accuracy", "n = 100")
+    as_columns = [[row.cells[place].line for row in few.rows] for place in (1, 2, 3)]
+    assert [[cell.line for cell in row.cells[1:]] for row in many.rows[:3]] == as_columns
+    with_paper = sections._paper_table(many_tasks(16, ["MultiInstruct"]), sections.paper_rows(True))
+    assert with_paper.columns[1:3] == ("MultiInstruct", f"MultiInstruct\n{sections.PAPER}")
+    strategies = [f"strategy {number}" for number in range(20)]
+    wide = sections._paper_table(many_tasks(16, strategies), {})
+    assert wide.columns[0] == "Strategy", "turned, it would be wider still"
 
 
 def test_training_log(tmp_path):

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ofa_mi.evaluation.report import ReportOptions, build_report
+from ofa_mi.evaluation.page import page as html_page
+from ofa_mi.evaluation.report import ReportOptions, build_report, sections
+from ofa_mi.evaluation.report.blocks import to_html
 from ofa_mi.evaluation.report.charts import STYLE, Bar, bar_chart
+from ofa_mi.evaluation.report.style import STYLE as PAGE_STYLE
 from tests.evaluation.browser import Browser, find_browser
-from tests.evaluation.fake_study import Fake, write_log, write_run, write_study
+from tests.evaluation.fake_study import Fake, many_tasks, write_log, write_run, write_study
 
 pytestmark = pytest.mark.skipif(find_browser() is None, reason="needs Chromium")
 PHONE, DESKTOP = 390, 1280
@@ -51,6 +54,14 @@ def test_nothing_is_wider_than_the_window(browser, page, width):
     assert browser.evaluate(f"{boxes}.every((box) => box.tabIndex === 0 && box.ariaLabel)")
     if width == PHONE:
         assert browser.evaluate(f"{boxes}.some((box) => box.scrollWidth > box.clientWidth)")
+
+
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+def test_many_tasks_are_seen_without_scrolling_sideways(browser, tmp_path, width):
+    table = to_html(sections._paper_table(many_tasks(16), {}))
+    (tmp_path / "page.html").write_text(html_page("many tasks", [table], style=PAGE_STYLE))
+    browser.open(tmp_path / "page.html", width=width)
+    assert browser.evaluate("[...document.querySelectorAll('.scroll')].every((b) => b.scrollWidth <= b.clientWidth)")
 
 
 OUTSIDE = """[...document.querySelectorAll('svg.chart text')].filter((text) => {

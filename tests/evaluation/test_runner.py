@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from ofa_mi import progress
 from ofa_mi.data.dataset import DatasetOptions, MultiInstructDataset
@@ -90,6 +91,35 @@ def test_chance_and_majority(finished):
     truths = [r.references[0] for r in read_predictions(finished / "predictions.jsonl") if r.task == "nlvr"]
     majority = 100 * max(map(truths.count, ("yes", "no"))) / len(truths)
     assert tasks["nlvr"]["metrics"]["accuracy"]["majority"] == pytest.approx(majority)
+
+
+def test_an_image_is_known_by_its_content_or_as_a_photo_and_not_by_its_path(tmp_path):
+    """Two copies of a file, a photo of MSCOCO in the folders of two data sets, and one that is like no other."""
+    paths = ("a.png", "copies/b.png", "coco/000000000139.png", "visual_genome/5.png", "other.png")
+    paths = tuple(path.replace("139.png", "139.jpg").replace("5.png", "5.jpg") for path in paths)
+    for number, path in enumerate(paths):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (40, 30), "red" if number < 2 else (number, 0, 0)).save(tmp_path / path)
+    lines = [
+        {
+            "unique_id": str(number),
+            "task_name": "easy_vqa",
+            "question": "what?",
+            "target_txt": "red",
+            "image_path": path,
+            "image_size": [40, 30],
+            "meta_data": {"coco_id": 139} if "genome" in path else {},
+        }
+        for number, path in enumerate(paths)
+    ]
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    scores = run(tmp_path, tmp_path / "run")
+    photos = [record.photo for record in read_predictions(tmp_path / "run" / "predictions.jsonl")]
+    assert scores["bootstrap"]["images"] == scores["tasks"]["easy_vqa"]["images"] == 3
+    assert photos[0] == photos[1] != photos[4] and photos[0].startswith("sha256 ")
+    assert photos[2] == photos[3] == "coco 139"
+    hidden = run(tmp_path, tmp_path / "hidden", replace(ALL, image="none"))
+    assert hidden["bootstrap"]["images"] == 3, "whatever is shown"
 
 
 def test_the_majority_counts_spellings_of_one_answer_together():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 
 import pytest
 import torch
@@ -10,7 +11,8 @@ from omegaconf import OmegaConf
 
 from ofa_mi import checkpoint, cli, precision
 from ofa_mi.errors import ConfigError
-from ofa_mi.fairseq_compat.starting import check_run
+from ofa_mi.fairseq_compat.starting import check_run, on_cpu
+from ofa_mi.tasks.multiinstruct import MultiInstructTask
 from tests.fairseq_compat.conftest import write_data
 
 
@@ -217,6 +219,22 @@ def test_settings_without_a_note_of_a_tpu_start(settings, tmp_path, options):
     settings.common.cpu = settings.common.tpu = True
     distributed_utils.call_main(settings, started.append)
     assert started == [settings] and not settings.common.tpu
+
+
+@pytest.mark.parametrize(("cpu", "gpu", "expected"), [(True, True, True), (False, True, False), (False, False, True)])
+def test_a_run_computes_on_the_cpu_as_told_or_for_want_of_a_gpu(settings, monkeypatch, cpu, gpu, expected):
+    """The task asks with its own settings, so that it computes in bf16 itself where fairseq does not."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    change(settings, common__cpu=cpu, common__tpu=True, task__cpu=cpu, task__bf16=True)
+    assert on_cpu(settings.common) == on_cpu(settings.task) == expected
+    assert MultiInstructTask.setup_task(settings.task).precision == ("bf16" if expected else "fp32")
+
+
+def test_a_training_without_arch_is_one_line_of_the_command(data, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [])
+    assert cli.main(["train", str(data), "--task", "multiinstruct", "--optimizer", "adam", "--batch-size", "4"]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "error: --arch is missing: give the size of the model, one of ofa_nano, ofa_tiny" in line
 
 
 def test_a_gpu_has_every_precision(settings, monkeypatch):

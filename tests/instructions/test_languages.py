@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from ofa_mi.errors import ConfigError
-from ofa_mi.instructions.lint import MAX_ORDER, MAX_SHARED, OPENING, order, shared_words, words
+from ofa_mi.instructions.likeness import order, shared_words, words
+from ofa_mi.instructions.lint import MAX_ORDER, MAX_SHARED, OPENING
 from ofa_mi.instructions.registry import default_registry, load_registry
 from tests.instructions.test_packaged_tasks import EVALUATION
 

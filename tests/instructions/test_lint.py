@@ -2,15 +2,22 @@
 
 import json
 import re
+from collections import Counter
+from dataclasses import replace
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ofa_mi import cli
 from ofa_mi.errors import ConfigError
-from ofa_mi.instructions.lint import lint, order, shared_words, words
+from ofa_mi.instructions import lint as linter
+from ofa_mi.instructions.likeness import order, shared_words, sharing, words
+from ofa_mi.instructions.lint import lint
 from ofa_mi.instructions.registry import default_registry
 from ofa_mi.instructions.versions import task_hash
+from tests.instructions import plain_lint
 
 GOOD = [
     "Which animal is in the region {region}? {options}",
@@ -234,3 +241,70 @@ def test_one_language_alone_and_its_own_findings(tmp_path):
     (finding,) = lint(tmp_path, language="en")
     assert "zoo.yaml" in str(finding)
     assert len(lint(tmp_path)) == 2
+
+
+# -- the search for pairs that are alike
+
+
+def findings_both_ways(*directories):
+    """As the linter finds them, and with every pair measured."""
+    found = lint(*directories)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(linter, "_alike_within", plain_lint.alike_within)
+        patch.setattr(linter, "_alike_across_tasks", plain_lint.alike_across_tasks)
+        return found, lint(*directories)
+
+
+@pytest.mark.parametrize("strictness", [1, 0.4])
+def test_the_packaged_instructions_have_the_findings_of_all_pairs(monkeypatch, strictness):
+    for name in ("MAX_SHARED", "MAX_ORDER", "MAX_SHARED_ACROSS", "MAX_ORDER_ACROSS"):
+        monkeypatch.setattr(linter, name, getattr(linter, name) * strictness)
+    found, plain = findings_both_ways()
+    assert found == plain
+    assert bool(found) == (strictness < 1)
+    if strictness < 0.5:
+        assert all(any(said in line.message for line in found) for said in ("shares", "in the order", "is nearly"))
+
+
+# Few words, so that many pairs are alike; repeated ones, none at all, and the shortest that are alike.
+SENTENCES = st.lists(st.sampled_from("abcdefgh"), max_size=14).map(
+    lambda said: " ".join(["{region}", *said, "{options}"])
+)
+
+
+@given(
+    st.lists(st.lists(SENTENCES, min_size=1, max_size=25, unique=True), min_size=1, max_size=6),
+    st.fixed_dictionaries(
+        dict.fromkeys(("MAX_SHARED", "MAX_ORDER", "MAX_SHARED_ACROSS"), st.sampled_from([0.2, 0.45]))
+    ),
+)
+@settings(max_examples=60, deadline=None)
+def test_random_instructions_have_the_findings_of_all_pairs(tasks, thresholds):
+    task = default_registry()["visual_spatial_reasoning"]
+    specs = [
+        replace(task, name=f"task_{number}", path=f"{number % 3}.yaml", instructions=tuple(instructions))
+        for number, instructions in enumerate(tasks)
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in thresholds.items():
+            patch.setattr(linter, name, value)
+        for spec in specs:
+            numbered = [*enumerate(spec.instructions, start=1)]
+            assert [*linter._alike_within(spec, numbered)] == [*plain_lint.alike_within(spec, numbered)]
+        judged = {"0.yaml", "2.yaml"}
+        assert [*linter._alike_across_tasks(specs, judged)] == [*plain_lint.alike_across_tasks(specs, judged)]
+
+
+BAGS = st.lists(st.lists(st.integers(0, 5), max_size=9), max_size=30)
+
+
+@given(BAGS, st.sampled_from([0.1, 0.225, 2 / 7, 0.4, 0.5]))
+@settings(max_examples=200, deadline=None)
+def test_bags_that_share_enough_are_those_whose_items_are_counted_one_by_one(bags, share):
+    def shares(first, second):
+        common = (Counter(first) & Counter(second)).total()
+        return common >= share * (len(first) + len(second)) - 1e-9
+
+    assert list(sharing(bags, share)) == [
+        (i, j) for j in range(len(bags)) for i in range(j) if shares(bags[i], bags[j])
+    ]

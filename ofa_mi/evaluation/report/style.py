@@ -41,6 +41,7 @@ tr.paper th small { white-space: nowrap; }
 table.dense th, table.dense td { padding: .35rem .3rem; }
 table.dense tbody th, table.dense thead th:first-child { min-width: 7.4rem; }
 td.soft { color: var(--soft); }
+td.soft b { font-weight: 400; }
 tr.paper th, tr.paper td { color: var(--soft); border-top-style: dashed; font-size: .95em; }
 tr.paper td b { font-weight: 400; }
 tr.level th, tr.level td { color: var(--soft); font-style: italic; }
@@ -94,6 +95,8 @@ img.map { display: block; width: 100%; min-width: 560px; height: auto; }
   tbody th, thead th:first-child { min-width: 6.6rem; max-width: 8.4rem; }
   .scroll thead th { min-width: 4.6rem; }
   .scroll .heat thead th { min-width: 2.4rem; }
+  .scroll .dense thead th { min-width: 3.4rem; }
+  .scroll table.dense tbody th, .scroll table.dense thead th:first-child { min-width: 5.8rem; }
   .heat tbody th, .scroll .heat thead th:first-child { min-width: 7.4rem; max-width: 8.4rem; }
   .toolbar label { width: 100%; justify-content: space-between; }
   .toolbar select { max-width: 68%; }
