@@ -10,10 +10,8 @@ A file is never trusted: `torch.load` reads weights only, so that a pickle that 
 (`fairseq_compat.loading.ALLOWED_TYPES` lists what else a file may hold).
 """
 
-import contextlib
 import json
 import logging
-import os
 import pickle
 import re
 import zlib
@@ -23,14 +21,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import safetensors
+import safetensors.torch
 import torch
 from omegaconf import DictConfig, OmegaConf
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ofa_mi.data.files import replacing
 from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.errors import CheckpointError, DataError
 
@@ -469,32 +468,23 @@ def halved(model: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 @contextmanager
-def writing(path: str | Path) -> Iterator[str]:
-    """A temporary name, `PATH.tmp`, for a file that is to become `path` when the block ends without an error.
-
-    Otherwise it is removed: on a full disk it would take the space that the next try needs. A process that is killed
-    cannot do so, but the name is always the same, and the next one writes over it.
+def writing(path: str | Path) -> Iterator[BinaryIO]:
+    """A temporary file that becomes `path` when the block ends without an error (:func:`~ofa_mi.data.files.replacing`).
 
     Raises:
         CheckpointError: The system refuses to write, because the disk is full for instance.
     """
-    temporary = f"{path}.tmp"
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        if isinstance(error, Exception) and (reason := _why_not_written(error)):
+        with replacing(Path(path)) as file:
+            yield file
+    except Exception as error:
+        if reason := _why_not_written(error):
             raise CheckpointError(f"{path}: cannot be written ({reason})") from None
         raise
 
 
 def _why_not_written(error: BaseException) -> str | None:
-    """The system's reason, which PyTorch and safetensors wrap; None for another error."""
-    if isinstance(error, safetensors.SafetensorError):
-        return str(error)
+    """The system's reason, which PyTorch wraps; None for another error."""
     seen: BaseException | None = error
     while seen is not None and not isinstance(seen, OSError):
         seen = seen.__cause__ or seen.__context__
@@ -511,7 +501,7 @@ def save(state: dict[str, Any], path: str | Path) -> None:
     """
     path = Path(path)
     if path.suffix != ".safetensors":
-        with writing(path) as temporary, open(temporary, "wb") as file:
+        with writing(path) as file:
             torch.save(state, file)
         return
     state = portable(state)
@@ -521,8 +511,8 @@ def save(state: dict[str, Any], path: str | Path) -> None:
         settings = json.dumps({"cfg": cfg, "task_state": state["task_state"], "tied": tied})
     except TypeError as error:
         raise CheckpointError(f"{path}: a setting cannot be written to safetensors: {error}") from None
-    with writing(path) as temporary:
-        save_file(model, temporary, {"format": "pt", "ofa_mi": settings})
+    with writing(path) as file:  # by itself safetensors would leave a file of its own when it is killed
+        file.write(safetensors.torch.save(model, {"format": "pt", "ofa_mi": settings}))
 
 
 def _untie(model: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -9,7 +9,6 @@ data file or, where that cannot be written, in the user's cache (``OFA_MI_CACHE`
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import multiprocessing
@@ -20,7 +19,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
-from ofa_mi.data.files import open_atomic
+from ofa_mi.data.files import lock, open_atomic
 from ofa_mi.errors import DataError
 
 FOLDER = ".ofa_mi"
@@ -101,9 +100,8 @@ class Sidecar:
         if (stored := self.read(is_current)) is not None:
             return stored
         place = self._writable()
-        with place.with_suffix(".lock").open("w") as lock:
-            with contextlib.suppress(OSError):  # a file system without locks: the work is done several times
-                fcntl.flock(lock, fcntl.LOCK_EX)
+        with place.with_suffix(".lock").open("w") as guard:
+            lock(guard, wait=True)  # on a file system without locks the work is done several times
             if (stored := self.read(is_current)) is None:
                 self._write(place, *make())
                 stored = self.read(is_current)
