@@ -317,7 +317,7 @@ def model_args(state: dict[str, Any], path: str | Path = "checkpoint") -> Namesp
     Raises:
         CheckpointError: The checkpoint does not say which model it is.
     """
-    settings = _plain(_plain(state.get("cfg")).get("model")) or _plain(state.get("args")) or {}
+    settings = plain(plain(state.get("cfg")).get("model")) or plain(state.get("args")) or {}
     arch = settings.get("arch") or settings.get("_name")
     if not arch:
         raise CheckpointError(f'{path}: neither its "cfg" nor its "args" names the architecture')
@@ -330,7 +330,7 @@ def task_config(state: dict[str, Any]) -> dict[str, Any]:
     Of another task (OFA's own), only those of images and bins: its lengths, say, are limits of its data, not of
     the model.
     """
-    settings = _plain(_plain(state.get("cfg")).get("task")) or _plain(state.get("args")) or {}
+    settings = plain(plain(state.get("cfg")).get("task")) or plain(state.get("args")) or {}
     if "multiinstruct" in (settings.get("_name"), settings.get("task")):
         return settings
     return {name: settings[name] for name in ("patch_image_size", "max_image_size", "num_bins") if settings.get(name)}
@@ -356,7 +356,7 @@ def vocabulary(state: dict[str, Any], bpe_dir: str | Path | None = None, path: s
     return own
 
 
-def _plain(settings: Any) -> dict[str, Any]:
+def plain(settings: Any) -> dict[str, Any]:
     """Settings in any of their forms (namespace, OmegaConf node, dictionary) as a new dictionary.
 
     What OmegaConf would look up elsewhere (``${…}``) stays as it is written: it could ask for an environment variable.
@@ -440,9 +440,9 @@ def portable(state: dict[str, Any], words: Vocabulary | None = None) -> dict[str
     """
     from ofa_mi.models.sizes import MODEL_SETTINGS  # not above: it registers the model, which needs this module
 
-    cfg = {name: _plain(settings) for name, settings in _plain(state.get("cfg")).items() if name in ("model", "task")}
+    cfg = {name: plain(settings) for name, settings in plain(state.get("cfg")).items() if name in ("model", "task")}
     if not cfg.get("model"):
-        settings = _plain(state.get("args"))
+        settings = plain(state.get("args"))
         cfg = {"model": settings, "task": {**settings, "_name": settings.get("task")}}
     for part, names in (("model", MODEL_SETTINGS), ("task", TASK_SETTINGS)):
         cfg[part] = {name: value for name, value in cfg.get(part, {}).items() if name in names}

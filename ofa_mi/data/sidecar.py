@@ -13,14 +13,17 @@ import hashlib
 import json
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
 from ofa_mi.data.files import lock, open_atomic
-from ofa_mi.errors import DataError
+from ofa_mi.errors import DataError, WorkerError
 
 FOLDER = ".ofa_mi"
 PROBE = 1 << 16  # bytes read at the start, the middle and the end of a data file to recognise it
@@ -147,18 +150,34 @@ def choose_workers(data_file: Path, workers: int) -> int:
 
 
 def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """``map`` over worker processes, results in order; ``function`` itself is inherited, never pickled."""
+    """``map`` over worker processes, results in order; ``function`` itself is inherited, never pickled.
+
+    Raises:
+        WorkerError: A worker process was killed.
+    """
     if workers == 1:
         yield from map(function, items)
         return
     context = multiprocessing.get_context("fork")
-    with context.Pool(workers, initializer=_start_worker, initargs=(function,)) as pool:
-        yield from pool.imap(_call, items)
+    with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(function,)) as pool:
+        try:
+            yield from pool.map(_call, items)
+        except BrokenProcessPool:
+            raise WorkerError("a worker process was killed, perhaps for want of memory; try fewer workers") from None
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _start_worker(function: Callable) -> None:
     global _function
     _function = function
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that made it is no more: a pool would wait for its next item for ever."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _call(item: Any) -> Any:

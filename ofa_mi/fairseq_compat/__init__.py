@@ -84,13 +84,13 @@ def apply() -> None:
     if not hasattr(checkpoint_utils.load_checkpoint_to_cpu, "__wrapped__"):
         trainer = importlib.import_module("fairseq.trainer")
         loading.wrap_loading(checkpoint_utils)
-        loading.wrap_resuming(importlib.import_module("fairseq.data.iterators").EpochBatchIterator)
         saving.wrap_saving(checkpoint_utils)
         saving.wrap_copying(checkpoint_utils.PathManager)
         starting.wrap_starting(distributed_utils, checkpoint_utils)
         launching.wrap_distribution(importlib.import_module("fairseq.models"))
         launching.wrap_launching(distributed_utils)
         training.wrap_batching(importlib.import_module("fairseq.data.data_utils"))
+        training.wrap_grouping(importlib.import_module("fairseq.data.iterators"))
         training.wrap_training(trainer.Trainer)
         training.wrap_averaging(trainer, checkpoint_utils)
         if errors.runs_fairseq(sys.argv[0] if sys.argv else ""):
