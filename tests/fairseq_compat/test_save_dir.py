@@ -45,8 +45,8 @@ def test_a_second_training_in_a_folder_is_refused_in_one_line(run, tmp_path):
         done = run(*SHORT, "--max-update", "1")
         assert done.status == 2
         assert done.error == (
-            f"ofa-mi train: error: --save-dir {out}: another training writes its checkpoints there (process 7 on node0); "
-            "wait for it, or choose another --save-dir"
+            f"ofa-mi train: error: --save-dir {out}: another training writes its checkpoints there "
+            "(process 7 on node0); wait for it, or choose another --save-dir"
         )
         assert [path.name for path in out.iterdir()] == [LOCK]
         owner.stdin.close()

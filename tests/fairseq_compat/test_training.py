@@ -1,8 +1,5 @@
 """A run that diverges, and a run that is resumed with less data, end in one line that says what to do."""
 
-import pytest
-from fairseq.data.iterators import EpochBatchIterator
-
 from ofa_mi.fairseq_compat.training import why_diverged
 from tests.fairseq_compat.conftest import write_data
 
