@@ -117,6 +117,7 @@ def wrap_loading(checkpoint_utils: ModuleType) -> None:
             check_vocabulary(state, trainer.task, path)
             complete_average(state, trainer.cfg.ema.store_ema, path)
             complete_place(state, trainer.task)
+            check_shards(state, trainer.cfg)
         return state
 
     @functools.wraps(load_into)
@@ -164,3 +165,18 @@ def complete_place(state: dict, task: Any) -> None:
     except ConfigError:  # tasks that are not known any more
         chosen = ()
     place["settings"] = batches.settings_of(cfg, chosen)
+
+
+def check_shards(state: dict, cfg: Any) -> None:
+    """Refuse the part of a checkpoint that was written by another number of processes, one part each.
+
+    Raises:
+        ConfigError: Their numbers differ.
+    """
+    launch, processes = cfg.distributed_training, state["extra_state"]["train_iterator"].get("processes")
+    sharded = launch.ddp_backend == "fully_sharded" and launch.use_sharded_state
+    if sharded and processes not in (None, launch.distributed_world_size):
+        raise ConfigError(
+            f"--use-sharded-state: the checkpoint is in {processes} parts, one of each process: start {processes} "
+            f"processes instead of {launch.distributed_world_size}"
+        )

@@ -71,6 +71,22 @@ def test_schedule_ends_with_the_run_whatever_the_number_of_processes(one, two):
 
 
 @pytest.mark.timeout(300)
+def test_one_process_goes_on_where_two_stopped(data, one, tmp_path):  # noqa: F811
+    """In the middle of an epoch, on the same instances: the losses are those of a run that was never stopped."""
+    done = start(data, tmp_path, "--max-update", "4", "--save-interval-updates", "2", launcher=TORCHRUN)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    place = checkpoint.read(tmp_path / "checkpoint_last.pt")["extra_state"]["train_iterator"]
+    assert (place["epoch"], place["processes"], place["batches"], place["instances"]) == (1, 2, 8, 32)
+    done = start(data, tmp_path, "--update-freq", "2", "--distributed-world-size", "1")
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    expected, found = losses(one[1]), losses(done.stdout + done.stderr)
+    assert sorted(found) == list(range(5, 13))
+    for update, loss in found.items():
+        assert float(loss) == pytest.approx(float(expected[update]), abs=5e-4)
+    assert "batches now" not in done.stdout, "as many batches in an update as before"
+
+
+@pytest.mark.timeout(300)
 def test_two_processes_train_in_bf16(data, two, tmp_path):  # noqa: F811
     done = start(data, tmp_path, "--bf16", "--max-update", "3", launcher=TORCHRUN)
     if done.returncode and "does not compute in bf16" in done.stderr:
