@@ -80,6 +80,7 @@ class EpochBatches(iterators.EpochBatchIterator):
         super().__init__(**named)
         self.origin = Origin(settings={}, data=[], update_freq=[1])
         self._sequence: tuple[int, bool, list] | None = None  # epoch, whether it is shuffled, batches
+        self._digest: str | None = None  # of these batches, once it was asked for
         self._resumed: tuple[int, int] | None = None  # epoch that was resumed, batches of the sequence done before
 
     # -- the sequence
@@ -91,8 +92,18 @@ class EpochBatches(iterators.EpochBatchIterator):
             if shuffle:
                 with data_utils.numpy_seed(self.seed + epoch):
                     batches = self._shuffled_in_groups(batches) if self.grouped_shuffling else _shuffled(batches)
-            self._sequence = epoch, shuffle, batches
+            self._sequence, self._digest = (epoch, shuffle, batches), None
         return self._sequence[2]
+
+    def digest(self, epoch: int, shuffle: bool) -> str:
+        """What tells the :meth:`sequence` from another one."""
+        sequence = self.sequence(epoch, shuffle)
+        if self._digest is None:
+            digest = hashlib.sha256(np.array([len(batch) for batch in sequence], dtype="<i8").tobytes())
+            for batch in sequence:
+                digest.update(np.asarray(batch, dtype="<i8").tobytes())
+            self._digest = digest.hexdigest()
+        return self._digest
 
     def _shuffled_in_groups(self, batches: list) -> list:
         """``--grouped-shuffling``: as many batches as there are processes stay together."""
@@ -118,17 +129,17 @@ class EpochBatches(iterators.EpochBatchIterator):
         ``batches`` and ``instances`` count what all processes have done of the epoch.
         """
         state = super().state_dict()
-        sequence: list[Sequence[int]] = []
-        done = 0
+        done = instances = 0
         if state["iterations_in_epoch"]:
             sequence, before = self.sequence(self.epoch, self.shuffle), self._done_before(self.epoch)
             here = state["iterations_in_epoch"] - before // self.num_shards
             done = min(before + here * self.num_shards, len(sequence))
+            instances = sum(map(len, sequence[:done]))
+            state["sequence"] = self.digest(self.epoch, self.shuffle)
         return {
             **state,
             "batches": done,
-            "instances": sum(map(len, sequence[:done])),
-            "sequence": _digest(sequence),
+            "instances": instances,
             "processes": self.num_shards,
             "update_freq": self.origin.update_freq,
             "settings": self.origin.settings,
@@ -154,7 +165,7 @@ class EpochBatches(iterators.EpochBatchIterator):
         done = state.get("batches", iterations * state.get("processes", self.num_shards))
         if done >= len(sequence):
             changes.append(f"{done} of its batches are done, and now it has {len(sequence)}: the data have changed")
-        elif state.get("sequence", digest := _digest(sequence)) != digest:
+        elif state.get("sequence", digest := self.digest(self.epoch, shuffle)) != digest:
             changes.append("its batches are others now: the instructions or the version have changed")
         if changes:
             raise ConfigError(
@@ -220,11 +231,3 @@ def _batches_per_update(update_freq: Sequence[int] | None, processes: int | None
 def _shuffled(items: list) -> list:
     np.random.shuffle(items)
     return items
-
-
-def _digest(sequence: Sequence[Sequence[int]]) -> str:
-    """What tells a sequence of batches from another one."""
-    digest = hashlib.sha256(np.array([len(batch) for batch in sequence], dtype="<i8").tobytes())
-    for batch in sequence:
-        digest.update(np.asarray(batch, dtype="<i8").tobytes())
-    return digest.hexdigest()
