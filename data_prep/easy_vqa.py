@@ -95,7 +95,7 @@ def _copy_images(source: Path, split: str, images: list[int], out_dir: Path) -> 
         if not origin.exists():
             raise DataError(f"{origin}: missing; reinstall the package easy-vqa")
         if not copy.exists():
-            atomic_write(copy, origin.read_bytes())
+            atomic_write(copy, origin.read_bytes(), durable=False)
         with Image.open(copy) as picture:
             sizes[image] = picture.size
     return sizes

@@ -8,18 +8,20 @@ recognised and skipped, and a directory made with other settings is never overwr
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ofa_mi.data.files import atomic_write, open_atomic
+from ofa_mi.data.files import atomic_write, open_atomic, remove_abandoned
 from ofa_mi.data.instance import Instance
 from ofa_mi.errors import DataError
 
 SPLITS = ("train", "valid", "test")
 MANIFEST = "manifest.json"
+IMAGES = "images"
 
 
 class OutputDirectory:
@@ -54,10 +56,24 @@ class OutputDirectory:
                 )
             if manifest.get("complete") and all((self.path / f"{split}.jsonl").exists() for split in SPLITS):
                 return manifest
+            self._tidy()
         elif any((self.path / f"{split}.jsonl").exists() for split in SPLITS):
             raise DataError(f"{self.path}: holds instances but no {MANIFEST}; give another --out")
         atomic_write(manifest_file, _dump({**self.made_from, "complete": False}))
         return None
+
+    def _tidy(self) -> None:
+        """Remove what an interrupted run may have left half done: temporary files, and images without content.
+
+        Images are written without waiting for the disk; a power failure can take their content and leave their names.
+        """
+        images = self.path / IMAGES
+        remove_abandoned(images, below=True)
+        for folder, _, names in os.walk(images):
+            for name in names:
+                path = Path(folder, name)
+                if path.is_file() and not path.stat().st_size:
+                    path.unlink()
 
     def write_instances(self, split: str, instances: Iterable[Instance]) -> dict[str, int]:
         """Write ``split.jsonl`` and return the number of instances per task."""
@@ -87,6 +103,7 @@ class OutputDirectory:
             details: What else is worth keeping, e.g. what was left out (JSON values).
         """
         manifest = {**self.made_from, "complete": True, "counts": dict(counts), **details}
+        os.sync()  # the images, before the manifest says that they are there
         atomic_write(self.path / MANIFEST, _dump(manifest))
         return manifest
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import http.client
 import json
@@ -21,6 +20,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from ofa_mi import __version__
+from ofa_mi.data.files import lock
 from ofa_mi.errors import DataError
 from ofa_mi.progress import progress_bar
 
@@ -174,13 +174,9 @@ class _Part(contextlib.AbstractContextManager["_Part"]):
             part = cls(target, url)
         except OSError as error:
             raise DataError(f"{target}: cannot be written ({error.strerror or error})") from error
-        try:
-            fcntl.flock(part._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock(part._file):
             part._file.close()
-            raise DataError(f"{target}: another process is fetching it") from None
-        except OSError:  # a file system without locks
-            pass
+            raise DataError(f"{target}: another process is fetching it")
         part._recall()
         return part
 

@@ -10,10 +10,8 @@ A file is never trusted: `torch.load` reads weights only, so that a pickle that 
 (`fairseq_compat.loading.ALLOWED_TYPES` lists what else a file may hold).
 """
 
-import contextlib
 import json
 import logging
-import os
 import pickle
 import re
 import zlib
@@ -23,14 +21,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import safetensors
+import safetensors.torch
 import torch
 from omegaconf import DictConfig, OmegaConf
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ofa_mi.data.files import replacing
 from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.errors import CheckpointError, DataError
 
@@ -318,7 +317,7 @@ def model_args(state: dict[str, Any], path: str | Path = "checkpoint") -> Namesp
     Raises:
         CheckpointError: The checkpoint does not say which model it is.
     """
-    settings = _plain(_plain(state.get("cfg")).get("model")) or _plain(state.get("args")) or {}
+    settings = plain(plain(state.get("cfg")).get("model")) or plain(state.get("args")) or {}
     arch = settings.get("arch") or settings.get("_name")
     if not arch:
         raise CheckpointError(f'{path}: neither its "cfg" nor its "args" names the architecture')
@@ -331,7 +330,7 @@ def task_config(state: dict[str, Any]) -> dict[str, Any]:
     Of another task (OFA's own), only those of images and bins: its lengths, say, are limits of its data, not of
     the model.
     """
-    settings = _plain(_plain(state.get("cfg")).get("task")) or _plain(state.get("args")) or {}
+    settings = plain(plain(state.get("cfg")).get("task")) or plain(state.get("args")) or {}
     if "multiinstruct" in (settings.get("_name"), settings.get("task")):
         return settings
     return {name: settings[name] for name in ("patch_image_size", "max_image_size", "num_bins") if settings.get(name)}
@@ -357,7 +356,7 @@ def vocabulary(state: dict[str, Any], bpe_dir: str | Path | None = None, path: s
     return own
 
 
-def _plain(settings: Any) -> dict[str, Any]:
+def plain(settings: Any) -> dict[str, Any]:
     """Settings in any of their forms (namespace, OmegaConf node, dictionary) as a new dictionary.
 
     What OmegaConf would look up elsewhere (``${…}``) stays as it is written: it could ask for an environment variable.
@@ -441,9 +440,9 @@ def portable(state: dict[str, Any], words: Vocabulary | None = None) -> dict[str
     """
     from ofa_mi.models.sizes import MODEL_SETTINGS  # not above: it registers the model, which needs this module
 
-    cfg = {name: _plain(settings) for name, settings in _plain(state.get("cfg")).items() if name in ("model", "task")}
+    cfg = {name: plain(settings) for name, settings in plain(state.get("cfg")).items() if name in ("model", "task")}
     if not cfg.get("model"):
-        settings = _plain(state.get("args"))
+        settings = plain(state.get("args"))
         cfg = {"model": settings, "task": {**settings, "_name": settings.get("task")}}
     for part, names in (("model", MODEL_SETTINGS), ("task", TASK_SETTINGS)):
         cfg[part] = {name: value for name, value in cfg.get(part, {}).items() if name in names}
@@ -469,32 +468,23 @@ def halved(model: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 @contextmanager
-def writing(path: str | Path) -> Iterator[str]:
-    """A temporary name, `PATH.tmp`, for a file that is to become `path` when the block ends without an error.
-
-    Otherwise it is removed: on a full disk it would take the space that the next try needs. A process that is killed
-    cannot do so, but the name is always the same, and the next one writes over it.
+def writing(path: str | Path) -> Iterator[BinaryIO]:
+    """A temporary file that becomes `path` when the block ends without an error (:func:`~ofa_mi.data.files.replacing`).
 
     Raises:
         CheckpointError: The system refuses to write, because the disk is full for instance.
     """
-    temporary = f"{path}.tmp"
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        if isinstance(error, Exception) and (reason := _why_not_written(error)):
+        with replacing(Path(path)) as file:
+            yield file
+    except Exception as error:
+        if reason := _why_not_written(error):
             raise CheckpointError(f"{path}: cannot be written ({reason})") from None
         raise
 
 
 def _why_not_written(error: BaseException) -> str | None:
-    """The system's reason, which PyTorch and safetensors wrap; None for another error."""
-    if isinstance(error, safetensors.SafetensorError):
-        return str(error)
+    """The system's reason, which PyTorch wraps; None for another error."""
     seen: BaseException | None = error
     while seen is not None and not isinstance(seen, OSError):
         seen = seen.__cause__ or seen.__context__
@@ -511,7 +501,7 @@ def save(state: dict[str, Any], path: str | Path) -> None:
     """
     path = Path(path)
     if path.suffix != ".safetensors":
-        with writing(path) as temporary, open(temporary, "wb") as file:
+        with writing(path) as file:
             torch.save(state, file)
         return
     state = portable(state)
@@ -521,8 +511,8 @@ def save(state: dict[str, Any], path: str | Path) -> None:
         settings = json.dumps({"cfg": cfg, "task_state": state["task_state"], "tied": tied})
     except TypeError as error:
         raise CheckpointError(f"{path}: a setting cannot be written to safetensors: {error}") from None
-    with writing(path) as temporary:
-        save_file(model, temporary, {"format": "pt", "ofa_mi": settings})
+    with writing(path) as file:  # by itself safetensors would leave a file of its own when it is killed
+        file.write(safetensors.torch.save(model, {"format": "pt", "ofa_mi": settings}))
 
 
 def _untie(model: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:

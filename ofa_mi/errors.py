@@ -31,11 +31,16 @@ class DivergedError(OfaMiError):
     """Training cannot go on because its gradients are no longer finite; the message says what to try."""
 
 
+class WorkerError(OfaMiError):
+    """A process that did a part of the work is no more; the same command goes on from what is finished."""
+
+
 def root_error(error: BaseException) -> OfaMiError | None:
     """The error of this package that `error` is, was raised from or while handling, in one line; None if there is none.
 
     A file that the system refuses to open or write counts as one, and so does a full disk. PyTorch puts the traceback
-    of another process into the message of what it raises here; it is left out.
+    of another process into the message of what it raises here; it is left out. A data-loader worker that was killed is
+    known by PyTorch's message.
     """
     seen: BaseException | None = error
     while seen is not None and not isinstance(seen, OfaMiError):
@@ -43,6 +48,11 @@ def root_error(error: BaseException) -> OfaMiError | None:
     if "\nTraceback" in (text := str(seen or error)) or "\nOriginal Traceback" in text:
         lines = re.findall(rf"^{PACKAGE}\.[\w.]+Error: (.*)$", text, re.MULTILINE)
         return OfaMiError(lines[-1]) if lines else seen
+    if seen is None and (lost := re.match(r"DataLoader worker \(pid\S* [\d, ]+\) (?:is )?([\w :]+)", str(error))):
+        return WorkerError(
+            f"a data-loader worker was lost ({lost[1].strip()}), perhaps for want of memory: try a smaller "
+            "--num-workers; the same command goes on from its last checkpoint"
+        )
     if seen is None and isinstance(error, OSError) and error.strerror:
         if error.filename is not None:
             return OfaMiError(f"{error.filename}: {error.strerror}")

@@ -201,7 +201,7 @@ class _Maker:
         if found and not (self.out_dir / image_path).exists():
             buffer = io.BytesIO()
             draw_scene(scene).save(buffer, **PNG)
-            atomic_write(self.out_dir / image_path, buffer.getvalue())
+            atomic_write(self.out_dir / image_path, buffer.getvalue(), durable=False)
         return found
 
     def _drafts(self, builder: Builder, scene: Scene, rng: random.Random) -> Iterator[Draft]:

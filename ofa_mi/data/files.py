@@ -1,50 +1,110 @@
-"""Writing files so that nobody ever sees half of one."""
+"""Writing files so that nobody ever sees half of one, and locks.
+
+A file is written under a temporary name beside it, ``.NAME.XXXXXXXX.tmp``, and takes its own name when it is whole.
+Whoever writes a temporary file holds a lock on it: one without a lock was left by a process that is no more.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import glob
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from ofa_mi.errors import DataError
 
+TEMPORARY = ".tmp"  # how the names of temporary files end
+
+
+# -- locks
+
+
+def lock(file: IO, *, wait: bool = False) -> bool:
+    """Lock an open file for this process and those that it forks; closing it, or the end of all of them, unlocks it.
+
+    Args:
+        file: The file.
+        wait: Wait until another process has unlocked it.
+
+    Returns:
+        False if another process holds the lock. True, too, where the file system has no locks.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+# -- whole files
+
 
 @contextmanager
-def open_atomic(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """Open a temporary file beside ``path`` that takes its name when the block ends without an error.
+
+    The block may also write the file by its ``name``. Otherwise the temporary file is removed: on a full disk it would
+    take the space that the next try needs.
+
+    Args:
+        path: The file; its folder is made if it does not exist.
+        durable: Bring it to the disk before it takes its name, so that it is whole after a power failure, too, and
+            remove what dead processes have left of the same file. Both take milliseconds: too long for each of a
+            hundred thousand images.
+
+    Raises:
+        OSError: The system refuses.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if durable:
+        remove_abandoned(path.parent, path.name)
+    file = _temporary(path)
+    try:
+        yield file
+        file.flush()
+        if durable:
+            _to_disk(file.name)
+        os.chmod(file.name, 0o666 & ~_umask())  # temporary files are made private
+        os.replace(file.name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(file.name)
+        with contextlib.suppress(OSError):  # on a full disk it tries once more what could not be written
+            file.close()
+        raise
+    file.close()
+
+
+@contextmanager
+def open_atomic(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """As :func:`replacing`, for data.
 
     Raises:
         DataError: The folder cannot be made or written.
     """
-    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = file.name
+        with replacing(path, durable=durable) as file:
             yield file
-        os.chmod(temporary, 0o666 & ~_umask())  # temporary files are made private
-        os.replace(temporary, path)
-        temporary = None
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        if temporary is not None:
-            os.unlink(temporary)
 
 
-def atomic_write(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path``; errors as in :func:`open_atomic`."""
-    with open_atomic(path) as file:
+def atomic_write(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Write ``content`` to ``path``; ``durable`` and errors as in :func:`open_atomic`."""
+    with open_atomic(path, durable=durable) as file:
         file.write(content)
 
 
 def copy_atomic(origin: Path, path: Path, *, link: bool = False) -> None:
-    """Copy a file to ``path``, which may exist; errors as in :func:`open_atomic`.
+    """Copy an image to ``path``, which may exist, without waiting for the disk; errors as in :func:`open_atomic`.
 
     Args:
         origin: The file.
@@ -56,8 +116,42 @@ def copy_atomic(origin: Path, path: Path, *, link: bool = False) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             os.link(origin, path)
             return
-    with open_atomic(path) as target, origin.open("rb") as file:
+    with open_atomic(path, durable=False) as target, origin.open("rb") as file:
         shutil.copyfileobj(file, target)
+
+
+def remove_abandoned(folder: Path, name: str = "*", *, below: bool = False) -> None:
+    """Remove the temporary files of processes that are no more.
+
+    Args:
+        folder: Where they lie.
+        name: The file that was being written; all by default.
+        below: Look into the folders below, too.
+    """
+    pattern = f".{name if name == '*' else glob.escape(name)}.????????{TEMPORARY}"
+    for path in folder.rglob(pattern) if below else folder.glob(pattern):
+        with contextlib.suppress(OSError), path.open("r+b") as file:
+            if lock(file):
+                path.unlink()
+
+
+def _temporary(path: Path) -> BinaryIO:
+    """A new temporary file for ``path``, locked."""
+    while True:
+        file = tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY, delete=False)  # noqa: SIM115
+        lock(file, wait=True)
+        if os.fstat(file.fileno()).st_nlink:  # otherwise it was taken for abandoned before it was locked
+            return file
+        file.close()
+
+
+def _to_disk(name: str) -> None:
+    """Bring a file to the disk; by its name, since another library may have written it."""
+    number = os.open(name, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def _umask() -> int:

@@ -9,19 +9,21 @@ data file or, where that cannot be written, in the user's cache (``OFA_MI_CACHE`
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
-from ofa_mi.data.files import open_atomic
-from ofa_mi.errors import DataError
+from ofa_mi.data.files import lock, open_atomic
+from ofa_mi.errors import DataError, WorkerError
 
 FOLDER = ".ofa_mi"
 PROBE = 1 << 16  # bytes read at the start, the middle and the end of a data file to recognise it
@@ -101,9 +103,8 @@ class Sidecar:
         if (stored := self.read(is_current)) is not None:
             return stored
         place = self._writable()
-        with place.with_suffix(".lock").open("w") as lock:
-            with contextlib.suppress(OSError):  # a file system without locks: the work is done several times
-                fcntl.flock(lock, fcntl.LOCK_EX)
+        with place.with_suffix(".lock").open("w") as guard:
+            lock(guard, wait=True)  # on a file system without locks the work is done several times
             if (stored := self.read(is_current)) is None:
                 self._write(place, *make())
                 stored = self.read(is_current)
@@ -149,18 +150,34 @@ def choose_workers(workers: int, *, pays: bool) -> int:
 
 
 def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """``map`` over worker processes, results in order; ``function`` itself is inherited, never pickled."""
+    """``map`` over worker processes, results in order; ``function`` itself is inherited, never pickled.
+
+    Raises:
+        WorkerError: A worker process was killed.
+    """
     if workers == 1:
         yield from map(function, items)
         return
     context = multiprocessing.get_context("fork")
-    with context.Pool(workers, initializer=_start_worker, initargs=(function,)) as pool:
-        yield from pool.imap(_call, items)
+    with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(function,)) as pool:
+        try:
+            yield from pool.map(_call, items)
+        except BrokenProcessPool:
+            raise WorkerError("a worker process was killed, perhaps for want of memory; try fewer workers") from None
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _start_worker(function: Callable) -> None:
     global _function
     _function = function
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that made it is no more: a pool would wait for its next item for ever."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _call(item: Any) -> Any:

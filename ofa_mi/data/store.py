@@ -27,7 +27,7 @@ from ofa_mi.errors import DataError
 from ofa_mi.instructions.prompt import OPTION_SEPARATOR, OPTIONS_MARKER
 from ofa_mi.progress import progress_bar
 
-INDEX_VERSION = 2  # raised when the index changes, or when what counts as a good line does
+INDEX_VERSION = 3  # raised when the index changes, or when what counts as a good line does
 CHUNK_BYTES = 1 << 24  # of the file, read by one worker at a time
 TAIL_BYTES = 1 << 12  # of the file, read at once to find the end of its last line
 CHUNK_ROWS = 1 << 11  # instances whose tokens are counted by one worker at a time
@@ -67,6 +67,7 @@ class LineStore(ABC):
         root: Its folder, which image paths are relative to.
         task_names: Names of the tasks that occur, in order of appearance.
         skipped: ``file:line: reason`` of each line left out.
+        digest: What tells these instances, in this order, from any others, wherever the file lies.
 
     Raises:
         DataError: The file cannot be read, or a line is bad; names file and line.
@@ -182,6 +183,7 @@ class LineStore(ABC):
 
         self._rows, content = self._sidecar.read_or_make(lambda: self._build_index(skip_bad), is_current)
         self.task_names, self.skipped = tuple(content["task_names"]), tuple(content["skipped"])
+        self.digest: str = content["digest"]
 
     def _build_index(self, skip_bad: bool) -> tuple[np.ndarray, dict]:
         """Read and check every line; the rows of the index, and what else is kept with them."""
@@ -200,18 +202,20 @@ class LineStore(ABC):
             "task_names": list(found.tasks),
             "skipped": [found.skipped[line] for line in sorted(found.skipped)],
             "missing_images": found.missing_images,
+            "digest": found.digest(),
         }
 
     def _scan(self, chunk: tuple[int, int]) -> _Chunk:
         """Parse the lines that begin in a range of bytes; runs in a worker process."""
         start, end = chunk
-        result = _Chunk()
+        result, digest = _Chunk(), hashlib.sha256()
         with self.path.open("rb") as file:
             if start:
                 file.seek(start - 1)
                 file.readline()  # the rest of a line that begins in the chunk before
             while (offset := file.tell()) < end:
                 line = file.readline()
+                digest.update(line.rstrip() + b"\n")
                 result.lines += 1
                 try:
                     instance = self._checked(line, "", offset)
@@ -222,7 +226,7 @@ class LineStore(ABC):
                 size = instance.image_size if instance.image_path is not None else (0, 0)
                 result.rows.append((offset, len(line), result.lines, task, *size))
                 result.ids.append(_hash(instance.unique_id))
-        result.rows = np.array(result.rows, dtype=ROW)
+        result.rows, result.digest = np.array(result.rows, dtype=ROW), digest.digest()
         return result
 
     def _checked(self, line: bytes, where: str, offset: int) -> Instance:
@@ -351,6 +355,7 @@ class _Chunk:
     ids: list[int] = field(default_factory=list)
     tasks: dict[str, int] = field(default_factory=dict)
     bad: list[tuple[int, int, int]] = field(default_factory=list)  # offset, length, line
+    digest: bytes = b""  # of all lines
 
 
 class _Found:
@@ -359,6 +364,7 @@ class _Found:
     def __init__(self, store: LineStore, skip_bad: bool) -> None:
         self.store, self.skip_bad = store, skip_bad
         self.lines = 0
+        self.content = hashlib.sha256(self.store._format().encode())
         self.parts: list[np.ndarray] = [np.empty(0, dtype=ROW)]
         self.ids: list[np.ndarray] = [np.empty(0, dtype=np.uint64)]
         self.tasks: dict[str, int] = {}
@@ -368,7 +374,14 @@ class _Found:
     def rows(self) -> np.ndarray:
         return np.concatenate(self.parts)
 
+    def digest(self) -> str:
+        """Of the content of the file, and of which lines of it are used."""
+        digest = self.content.copy()
+        digest.update(self.rows()["line"].tobytes())
+        return digest.hexdigest()
+
     def add(self, chunk: _Chunk) -> None:
+        self.content.update(chunk.digest)
         for offset, length, line in chunk.bad:
             self._reject(offset, length, self.lines + line)
         numbers = np.array([self.tasks.setdefault(name, len(self.tasks)) for name in chunk.tasks], dtype=np.int32)

@@ -6,7 +6,6 @@ that is not complete, the last; opening the file for appending cuts that line of
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ofa_mi.data.encoding import Answer
-from ofa_mi.data.files import open_atomic
+from ofa_mi.data.files import lock, open_atomic
 from ofa_mi.data.instance import Box, Text, text_from_json, text_to_json
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation.conditions import Conditions
@@ -161,7 +160,8 @@ class PredictionWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("a+b")
         try:
-            _lock(self._file, path)
+            if not lock(self._file):
+                raise ConfigError(f"{path}: another process is writing it; wait for it, or choose another --out")
             _cut_last_line(self._file, path)
             self.done = {record.key for record in read_predictions(path)}
         except BaseException:
@@ -246,13 +246,6 @@ def _lines(path: Path) -> Iterator[bytes]:
             yield from file
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-
-
-def _lock(file, path: Path) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise ConfigError(f"{path}: another process is writing it; wait for it, or choose another --out") from None
 
 
 def _cut_last_line(file, path: Path) -> None:

@@ -12,8 +12,9 @@ Loading (`loading`):
 - fairseq stores the task's state and never compares it: a run continued with another vocabulary would train on, each
   row of the embedding now standing for another token. It is refused (`check_vocabulary`).
 - A refused or damaged checkpoint ends in one line that names the file and the reason (`load_checkpoint_to_cpu`).
-- A run that is resumed in the middle of an epoch that is now shorter asks its user to write to fairseq's developers:
-  the line says what has changed, and what to do (`wrap_resuming`).
+- A checkpoint of an earlier version does not say how many processes reached its place in the data, and under which
+  settings; they are added from its configuration (`complete_place`).
+- Parts of a checkpoint, one of each process, are refused by another number of processes (`check_shards`).
 
 Saving (`saving`):
 
@@ -22,6 +23,12 @@ Saving (`saving`):
 - A checkpoint that cannot be written (a full disk) is tried three times into the same half file, ends in nested
   tracebacks, and what was written stays, so that the next start has no space either. It is removed, and one line says
   what is wrong.
+
+The folder of checkpoints (`save_dir`):
+
+- Two runs in one folder mix their checkpoints without a word: the first process of a run locks it.
+- A checkpoint is written, and then copied to checkpoint_last.pt: after a kill in between the newer one is ignored. It
+  is copied when the run is started again.
 
 Starting and launching (`starting`, `launching`):
 
@@ -43,6 +50,8 @@ Training (`training`, `averaging`):
 
 - Batching drops the last batch without a word when its size is no multiple of --required-batch-size-multiple (8
   unless given): up to 7 instances of every epoch and validation, or all of a small set. It is kept (`wrap_batching`).
+- Accumulation counts the updates of an epoch from its beginning, so that a run resumed at a batch that is no multiple
+  of --update-freq would leave the last ones out. It counts what is left (`wrap_grouping`).
 - On a CPU fairseq's --bf16 would keep the weights themselves in bf16, which loses small updates, and be slower. The
   task computes under autocast there, and the trainer is told of single precision (`wrap_training`).
 - A learning-rate schedule cannot ask how long an epoch is: ours is told (`wrap_training`).
@@ -85,7 +94,6 @@ def apply() -> None:
     if not hasattr(checkpoint_utils.load_checkpoint_to_cpu, "__wrapped__"):
         trainer = importlib.import_module("fairseq.trainer")
         loading.wrap_loading(checkpoint_utils)
-        loading.wrap_resuming(importlib.import_module("fairseq.data.iterators").EpochBatchIterator)
         saving.wrap_saving(checkpoint_utils)
         saving.wrap_copying(checkpoint_utils.PathManager)
         starting.wrap_starting(distributed_utils, checkpoint_utils)
@@ -93,6 +101,7 @@ def apply() -> None:
         launching.wrap_distribution(importlib.import_module("fairseq.models"))
         launching.wrap_launching(distributed_utils)
         training.wrap_batching(importlib.import_module("fairseq.data.data_utils"))
+        training.wrap_grouping(importlib.import_module("fairseq.data.iterators"))
         training.wrap_training(trainer.Trainer)
         training.wrap_averaging(trainer, checkpoint_utils)
         if errors.runs_fairseq(sys.argv[0] if sys.argv else ""):

@@ -94,11 +94,6 @@ def _config(cfg: dict) -> omegaconf.DictConfig:
     return omegaconf.OmegaConf.create(cfg, flags={"allow_objects": True})
 
 
-def _config(cfg: dict) -> omegaconf.DictConfig:
-    """Settings as fairseq makes them of those in a file; the model's stay a namespace."""
-    return omegaconf.OmegaConf.create(cfg, flags={"allow_objects": True})
-
-
 def wrap_loading(checkpoint_utils: ModuleType) -> None:
     """Let fairseq read what it would refuse, and refuse in one line what it would misread."""
     upgrade = checkpoint_utils._upgrade_state_dict
@@ -121,6 +116,8 @@ def wrap_loading(checkpoint_utils: ModuleType) -> None:
         if trainer is not None:
             check_vocabulary(state, trainer.task, path)
             complete_average(state, trainer.cfg.ema.store_ema, path)
+            complete_place(state, trainer.task)
+            check_shards(state, trainer.cfg)
         return state
 
     @functools.wraps(load_into)
@@ -155,21 +152,31 @@ def complete_average(state: dict, wanted: bool, path: str) -> None:
         )
 
 
-def wrap_resuming(iterator: type) -> None:
-    """Let a run that cannot resume within its epoch say why, and what to do."""
-    load = iterator.load_state_dict
+def complete_place(state: dict, task: Any) -> None:
+    """Add to a place in the data, in place, what checkpoints from before places were kept say in their settings."""
+    place, cfg = state["extra_state"]["train_iterator"], checkpoint.plain(state.get("cfg"))
+    if "settings" in place or not hasattr(task, "origin") or cfg.get("task", {}).get("_name") != "multiinstruct":
+        return
+    batches = importlib.import_module("ofa_mi.data.batches")
+    place["processes"] = cfg["distributed_training"]["distributed_world_size"]
+    place["update_freq"] = cfg["optimization"]["update_freq"]
+    try:
+        chosen = task.chosen_tasks(cfg["task"]["tasks"], cfg["task"]["exclude_tasks"])
+    except ConfigError:  # tasks that are not known any more
+        chosen = ()
+    place["settings"] = batches.settings_of(cfg, chosen)
 
-    @functools.wraps(load)
-    def load_state_dict(self, state_dict):
-        try:
-            load(self, state_dict)
-        except RuntimeError as error:
-            if "dataloader mismatch" not in str(error):
-                raise
-            raise ConfigError(
-                f"cannot resume after batch {state_dict['iterations_in_epoch']} of epoch {state_dict['epoch']}, which "
-                f"now has {len(self)}: the data, the tasks or the batch size have changed since; restore them, or give "
-                "--reset-dataloader to go on with these weights from the beginning of the data"
-            ) from None
 
-    iterator.load_state_dict = load_state_dict
+def check_shards(state: dict, cfg: Any) -> None:
+    """Refuse the part of a checkpoint that was written by another number of processes, one part each.
+
+    Raises:
+        ConfigError: Their numbers differ.
+    """
+    launch, processes = cfg.distributed_training, state["extra_state"]["train_iterator"].get("processes")
+    sharded = launch.ddp_backend == "fully_sharded" and launch.use_sharded_state
+    if sharded and processes not in (None, launch.distributed_world_size):
+        raise ConfigError(
+            f"--use-sharded-state: the checkpoint is in {processes} parts, one of each process: start {processes} "
+            f"processes instead of {launch.distributed_world_size}"
+        )

@@ -15,11 +15,12 @@ import torch
 from ofa_mi import precision
 from ofa_mi.data.store import has_split
 from ofa_mi.errors import ConfigError
+from ofa_mi.fairseq_compat import save_dir
+from ofa_mi.fairseq_compat.save_dir import LAST
 from ofa_mi.packaged import checkpoint_path
 
 logger = logging.getLogger(__name__)
 
-LAST = "checkpoint_last.pt"  # fairseq's default of --restore-file, which a first start may lack
 # Options that name a file to read, by the part of fairseq's settings that holds them. The task checks its own.
 FILES = (
     ("checkpoint", "finetune_from_model"),
@@ -47,6 +48,12 @@ def wrap_starting(distributed_utils: ModuleType, checkpoint_utils: ModuleType) -
                 for section in filter(None, (cfg.common, cfg.distributed_training, cfg.optimizer)):
                     if "tpu" in section:  # which fairseq turns on with --bf16 where it has no GPU
                         section.tpu = False
+            launch = cfg.distributed_training
+            if launch.distributed_init_method is None:
+                distributed_utils.infer_init_method(launch)  # which knows the rank
+            if cfg.common_eval.path is None and launch.distributed_rank == 0:
+                with save_dir.owned(cfg, os.path.join(cfg.checkpoint.save_dir, _with_suffix(LAST, cfg))):
+                    return call(cfg, main, **kwargs)
         return call(cfg, main, **kwargs)
 
     @functools.wraps(load)

@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import math
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,9 +27,31 @@ def wrap_batching(data_utils: ModuleType) -> None:
     data_utils.batch_by_size = batch_by_size
 
 
+def wrap_grouping(iterators: ModuleType) -> None:
+    """Let accumulation go on from any batch of an epoch: what is left is what is grouped, and counted."""
+
+    class GroupedIterator(iterators.GroupedIterator):
+        def __init__(self, iterable, chunk_size, skip_remainder_batch=False):
+            done = getattr(iterable, "n", 0)
+            groups = (len(iterable) - done) / chunk_size
+            groups = math.floor(groups) if skip_remainder_batch else math.ceil(groups)
+            if skip_remainder_batch:
+                iterable.take(done + groups * chunk_size)
+            start = math.ceil(done / chunk_size)
+            iterators.CountingIterator.__init__(
+                self,
+                iterators._chunk_iterator(iterable, chunk_size, skip_remainder_batch),
+                start=start,
+                total=start + groups,
+            )
+            self.chunk_size = chunk_size
+
+    iterators.GroupedIterator = GroupedIterator
+
+
 def wrap_training(trainer: type) -> None:
-    """Keep weights in fp32 where the task computes in bf16, tell a schedule how long an epoch is, and say in one line
-    that training diverged."""
+    """Keep weights in fp32 where the task computes in bf16, tell a schedule how long an epoch is and its batches what
+    they follow from, and say in one line that training diverged."""
     init, get, step = trainer.__init__, trainer.get_train_iterator, trainer.train_step
 
     @functools.wraps(init)
@@ -40,6 +63,8 @@ def wrap_training(trainer: type) -> None:
     @functools.wraps(get)
     def get_train_iterator(self, *args, **named):
         iterator = get(self, *args, **named)
+        if hasattr(self.task, "origin"):
+            iterator.origin = self.task.origin(self.cfg)
         if hasattr(self.lr_scheduler, "set_epoch_length"):
             self.lr_scheduler.set_epoch_length(len(iterator), self.cfg.optimization.update_freq)
         return iterator

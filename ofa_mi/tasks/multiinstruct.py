@@ -17,6 +17,7 @@ from fairseq.logging import metrics
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II
 
+import ofa_mi.data.batches
 import ofa_mi.data.dataset  # no names of it: it may itself be what starts the registration (`plugin`)
 from ofa_mi import checkpoint
 from ofa_mi.data.encoding import PromptEncoder
@@ -217,7 +218,7 @@ class MultiInstructTask(FairseqTask):
             self.encoder,
             self.transform,
             ofa_mi.data.dataset.DatasetOptions(
-                tasks=self.registry.select(split_list(cfg.tasks), split_list(cfg.exclude_tasks)),
+                tasks=self.chosen_tasks(cfg.tasks, cfg.exclude_tasks),
                 max_instances_per_task=cfg.max_instances_per_task if training else cfg.max_valid_instances_per_task,
                 mixture_temperature=cfg.mixture_temperature if training else 1.0,
                 task_shares=parse_shares(cfg.task_shares, self.registry) if training else {},
@@ -236,6 +237,10 @@ class MultiInstructTask(FairseqTask):
                 check_metric(spec.metrics[0], spec)
         self.datasets[split] = dataset
         self._report_tasks(split, dataset)
+
+    def chosen_tasks(self, tasks: str, exclude_tasks: str) -> tuple[str, ...]:
+        """Names of the tasks that two options choose; :class:`ConfigError` if they name an unknown one."""
+        return self.registry.select(split_list(tasks), split_list(exclude_tasks))
 
     def _open_stores(self, split: str) -> list[LineStore]:
         """The split of each data directory that has it; every line left out is logged."""
@@ -269,23 +274,59 @@ class MultiInstructTask(FairseqTask):
                 ", ".join(held_out),
             )
 
-    def get_batch_iterator(self, dataset, *args, **kwargs):
-        """fairseq's batches. It keeps the first one to stand in for empty ones, so the first must not be empty.
+    def get_batch_iterator(
+        self,
+        dataset,
+        max_tokens=None,
+        max_sentences=None,
+        max_positions=None,
+        ignore_invalid_inputs=False,
+        required_batch_size_multiple=1,
+        epoch=1,
+        data_buffer_size=0,
+        disable_iterator_cache=False,
+        update_epoch_batch_itr=False,
+        **named,
+    ):
+        """fairseq's batches, as :class:`EpochBatches`; nothing is kept from one epoch to the next.
 
-        Leading batches of which ``--skip-bad-instances`` leaves nothing are therefore dropped.
+        fairseq keeps the first batch to stand in for empty ones, so the first must not be empty: leading batches of
+        which ``--skip-bad-instances`` leaves nothing are dropped.
 
         Raises:
             ConfigError: No instance can be used.
         """
-        iterator = super().get_batch_iterator(dataset, *args, **kwargs)
+        dataset.set_epoch(epoch)
+        batches = list(
+            dataset.batch_by_size(
+                dataset.ordered_indices(),
+                max_tokens=max_tokens,
+                max_sentences=max_sentences,
+                required_batch_size_multiple=required_batch_size_multiple,
+            )
+        )
         if self.cfg.skip_bad_instances:
-            batches = list(iterator.frozen_batches)
             while batches and not dataset.collater([dataset[i] for i in batches[0]]):
                 del batches[0]
             if not batches:
                 raise ConfigError("not one instance can be used; the log says why each of them was skipped")
-            iterator._frozen_batches = tuple(batches)
-        return iterator
+        return ofa_mi.data.batches.EpochBatches(
+            dataset=dataset,
+            collate_fn=dataset.collater,
+            batch_sampler=batches,
+            epoch=epoch,
+            buffer_size=data_buffer_size,
+            **named,
+        )
+
+    def origin(self, cfg) -> "ofa_mi.data.batches.Origin":
+        """What the training batches of a run with fairseq's settings ``cfg`` follow from."""
+        dataset = self.datasets[cfg.dataset.train_subset]
+        return ofa_mi.data.batches.Origin(
+            settings=ofa_mi.data.batches.settings_of(cfg, dataset.options.tasks),
+            data=[[str(store.path), store.digest] for store in dataset.stores],
+            update_freq=list(cfg.optimization.update_freq),
+        )
 
     def filter_indices_by_size(self, indices, dataset, max_positions=None, ignore_invalid_inputs=False):
         """Keep every instance: encoding has cut it to the lengths that the model can take."""

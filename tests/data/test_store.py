@@ -329,6 +329,19 @@ def test_interrupted_building_leaves_nothing(folder, monkeypatch):
 # -- processes
 
 
+def test_a_digest_tells_the_instances_wherever_they_lie(folder, tmp_path):
+    first = InstanceStore(write(folder, [record(i) for i in range(4)])).digest
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(folder, elsewhere, ignore=shutil.ignore_patterns(sidecar.FOLDER))
+    assert InstanceStore(elsewhere / "train.jsonl").digest == first
+    text = (elsewhere / "train.jsonl").read_bytes()
+    (elsewhere / "train.jsonl").write_bytes(text.rstrip(b"\n"))
+    assert InstanceStore(elsewhere / "train.jsonl").digest == first, "an end of line is no change"
+    lines = text.splitlines(keepends=True)
+    (elsewhere / "train.jsonl").write_bytes(b"".join([lines[1], lines[0], *lines[2:]]))
+    assert InstanceStore(elsewhere / "train.jsonl").digest != first
+
+
 def test_a_store_works_in_other_processes(folder):
     path = write(folder, [with_image(i) for i in range(200)])
     instances = InstanceStore(path)

@@ -146,6 +146,27 @@ def test_a_build_that_was_killed_continues(raw, tmp_path, monkeypatch):
     assert content(tmp_path / "out") == content(tmp_path / "whole")
 
 
+def test_what_an_interrupted_build_left_half_done_is_made_again(raw, tmp_path, monkeypatch):
+    """Temporary files of a killed process, and an image that a power failure has emptied."""
+    build(raw, tmp_path / "whole", BuildOptions(copy_images=True))
+
+    def killed(*args, **details):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(build_module.OutputDirectory, "finish", killed)
+        build(raw, tmp_path / "out", BuildOptions(copy_images=True))
+    folder = tmp_path / "out" / "images" / "toys"
+    (folder / "5.png").write_bytes(b"")
+    (folder / ".6.png.abcdefgh.tmp").write_bytes(b"half")
+    build(raw, tmp_path / "out", BuildOptions(copy_images=True))
+    whole, out = (
+        {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+        for root in (tmp_path / "whole", tmp_path / "out")
+    )
+    assert out == whole
+
+
 def test_a_finished_build_is_kept_and_other_settings_are_refused(raw, tmp_path):
     manifest = build(raw, tmp_path / "out", BuildOptions(max_train=4))
     assert build(raw, tmp_path / "out", BuildOptions(max_train=4, workers=2)) == manifest

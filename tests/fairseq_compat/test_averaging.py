@@ -208,7 +208,7 @@ def test_a_seed_model_gives_its_average_or_one_line(averaged, run, tmp_path):
     assert done.status == 2 and "plain.pt: holds no averaged weights" in done.error
 
 
-def test_validation_with_the_average(run):
+def test_validation_with_the_average(run, tmp_path):
     """At a decay of 1 the average stays the start, whose loss is validated."""
     frozen = (
         "--store-ema",
@@ -221,9 +221,8 @@ def test_validation_with_the_average(run):
         "--valid-metrics",
         "on",
     )
-    plain, used = run(*frozen, "--lr", "1e-2"), None
-    first = (plain.out / "checkpoint_last.pt").rename(plain.out / "plain.pt")
-    used = run(*frozen, "--lr", "1e-2", "--uses-ema")
+    first = run(*frozen, "--lr", "1e-2").out / "checkpoint_last.pt"
+    used = run(*frozen, "--lr", "1e-2", "--uses-ema", save_dir=tmp_path / "used")
     values = [checkpoint.read(path)["extra_state"]["val_loss"] for path in (first, used.out / "checkpoint_last.pt")]
     assert values[0] < values[1] - 0.1
     a, b = (checkpoint.read(path)["model"] for path in (first, used.out / "checkpoint_last.pt"))

@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from ofa_mi import checkpoint
+from ofa_mi.errors import ConfigError
+from ofa_mi.fairseq_compat.loading import check_shards
 
 
 @pytest.fixture
@@ -56,3 +58,15 @@ def test_a_run_says_that_it_leaves_an_average_behind(trained, run, tmp_path):
     assert done.status == 0
     assert f"{trained} also holds averaged weights (EMA), which are not used" in done.log
     assert "convert --weights ema" in done.log
+
+
+def test_parts_of_a_checkpoint_need_as_many_processes(settings):
+    state = {"extra_state": {"train_iterator": {"processes": 2}}}
+    launch = settings.distributed_training
+    launch.distributed_world_size = 1
+    check_shards(state, settings)
+    launch.ddp_backend, launch.use_sharded_state = "fully_sharded", True
+    with pytest.raises(ConfigError, match=r"--use-sharded-state: .* in 2 parts.*start 2 processes instead of 1"):
+        check_shards(state, settings)
+    launch.distributed_world_size = 2
+    check_shards(state, settings)

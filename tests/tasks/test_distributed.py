@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 
@@ -36,7 +37,7 @@ def start(data, save_dir, *extra, launcher=(), module="ofa_mi.cli", **variables)
 def two(data, tmp_path_factory):  # noqa: F811
     """Save directory and output of a run of two processes."""
     folder = tmp_path_factory.mktemp("two")
-    done = start(data, folder, launcher=TORCHRUN)
+    done = start(data, folder, "--save-interval-updates", "4", launcher=TORCHRUN)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return folder, done.stdout + done.stderr
 
@@ -68,6 +69,21 @@ def test_two_processes_train_as_one_that_accumulates(one, two):
 def test_schedule_ends_with_the_run_whatever_the_number_of_processes(one, two):
     for _, log in (one, two):
         assert '"num_updates": "12", "lr": "0"' in log
+
+
+@pytest.mark.timeout(300)
+def test_one_process_goes_on_where_two_stopped(data, one, two, tmp_path):  # noqa: F811
+    """In the middle of an epoch, on the same instances: the losses are those of a run that was never stopped."""
+    shutil.copyfile(two[0] / "checkpoint_1_4.pt", tmp_path / "checkpoint_last.pt")
+    place = checkpoint.read(tmp_path / "checkpoint_last.pt")["extra_state"]["train_iterator"]
+    assert (place["epoch"], place["processes"], place["batches"], place["instances"]) == (1, 2, 8, 32)
+    done = start(data, tmp_path, "--update-freq", "2", "--distributed-world-size", "1")
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    expected, found = losses(one[1]), losses(done.stdout + done.stderr)
+    assert sorted(found) == list(range(5, 13))
+    for update, loss in found.items():
+        assert float(loss) == pytest.approx(float(expected[update]), abs=5e-4)
+    assert "batches now" not in done.stdout, "as many batches in an update as before"
 
 
 @pytest.mark.timeout(300)
