@@ -35,6 +35,7 @@ TRAINING_SPLIT = "train"
 _PARSING = {
     "line": re.compile(
         r"is blank|not valid JSON|holds half of a surrogate pair|(column \d+ \(\w+\) is )?not UTF-8|expected at least"
+        r"|has (more than )?[\d,]+ bytes"
     ),
     "image": re.compile(r"column \d+ \(image\)"),
     "box": re.compile(r"instance .*: box \[", re.DOTALL),
