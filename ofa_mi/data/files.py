@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever sees half of one."""
+"""Reading files of bounded size, and writing them so that nobody ever sees half of one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from ofa_mi.errors import DataError
+from ofa_mi.errors import DataError, shown
+
+
+def read_at_most(path: Path, most: int) -> bytes:
+    """The content of a file of at most ``most`` bytes.
+
+    Raises:
+        DataError: It is larger.
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise DataError(f"{shown(path)}: is larger than {most:,} bytes")
+    return content
 
 
 @contextmanager
