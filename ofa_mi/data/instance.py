@@ -126,11 +126,17 @@ class Instance:
         return cls.from_record(record, where)
 
     @classmethod
-    def from_record(cls, record: dict[str, Any], where: str) -> Instance:
-        """Build an instance from a decoded JSON object; errors as in :meth:`from_json`."""
+    def from_record(cls, record: dict[str, Any], where: str, *, most_pixels: int | None = None) -> Instance:
+        """Build an instance from a decoded JSON object; errors as in :meth:`from_json`.
+
+        Args:
+            record: The object.
+            where: Named in every error.
+            most_pixels: Pixels that its image may have; None for :func:`max_pixels`.
+        """
         if not isinstance(record, dict):
             raise DataError(f"{where}: expected a JSON object, found {type(record).__name__}")
-        parser = _Parser(record, where)
+        parser = _Parser(record, where, max_pixels() if most_pixels is None else most_pixels)
         instance = cls(
             unique_id=parser.unique_id,
             task_name=parser.string("task_name"),
@@ -302,8 +308,8 @@ def _is_deeper(value: Any, most: int) -> bool:
 class _Parser:
     """Reads the fields of one record; every failure names the place, the instance and the field."""
 
-    def __init__(self, record: dict[str, Any], where: str) -> None:
-        self.record, self.where = record, where
+    def __init__(self, record: dict[str, Any], where: str, most_pixels: int) -> None:
+        self.record, self.where, self.most_pixels = record, where, most_pixels
         self.name = where
         self.unique_id = self.string("unique_id")
         self.name = f"{where}: instance {shown(self.unique_id)}"
@@ -347,8 +353,9 @@ class _Parser:
             return None
         if not isinstance(value, list) or len(value) != 2 or not all(type(v) is int and v > 0 for v in value):
             self.fail(f"image_size must be [width, height] in whole pixels, found {shown(value)}")
-        if value[0] * value[1] > (limit := max_pixels()):
-            self.fail(f"image_size {shown(value)} is more than {limit:,} pixels, the limit; make the image smaller")
+        if value[0] * value[1] > self.most_pixels:
+            limit = f"{self.most_pixels:,} pixels, the limit"
+            self.fail(f"image_size {shown(value)} is more than {limit}; make the image smaller")
         return tuple(value)
 
     def text(self, key: str) -> Text:

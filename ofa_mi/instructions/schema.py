@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import yaml
 
 from ofa_mi.data.files import read_at_most
-from ofa_mi.data.instance import Instance
+from ofa_mi.data.instance import MOST_PIXELS, Instance
 from ofa_mi.errors import ConfigError, DataError, shown
 from ofa_mi.instructions.spec import (
     ENGLISH,
@@ -237,7 +237,7 @@ class TaskFile:
         if "image_size" in fields:
             record["image_path"] = EXAMPLE_IMAGE
         try:
-            return Instance.from_record(record, f"{self.where}: example")
+            return Instance.from_record(record, f"{self.where}: example", most_pixels=MOST_PIXELS)  # there is no image
         except DataError as error:
             raise ConfigError(str(error)) from None
 
