@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from ofa_mi.data.files import atomic_write, copy_atomic
-from ofa_mi.data.images import IMAGE_ERRORS, exif_orientation, image_problem, open_image, turned
+from ofa_mi.data.images import UnusableImageError, exif_orientation, open_image, turned
 from ofa_mi.data.instance import Instance
 from ofa_mi.data.sidecar import ordered_map
 from ofa_mi.data_prep.output import SPLITS, OutputDirectory, instance_line
@@ -33,7 +33,7 @@ from ofa_mi.data_prep.selection import select
 from ofa_mi.data_prep.shards import Shards, join
 from ofa_mi.data_prep.source import NO_IMAGE, Source
 from ofa_mi.data_prep.sources import all_sources
-from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.errors import ConfigError, DataError, shown
 from ofa_mi.instructions.registry import Registry, default_registry
 from ofa_mi.instructions.rendering import render, render_target
 from ofa_mi.progress import progress_bar
@@ -322,8 +322,8 @@ def _place_image(raw: RawFolder, files: Iterable[str], target: Path, copy: bool)
     try:
         with open_image(origin) as image:
             size = image.size
-    except IMAGE_ERRORS as error:
-        return f"{origin}: {image_problem(error)}"
+    except UnusableImageError as error:
+        return f"{shown(origin)}: {error}"
     if not target.exists():
         copy_atomic(origin, target, link=not copy)
     return size

@@ -15,9 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from ofa_mi.data.files import atomic_write
+from ofa_mi.data.images import open_image
 from ofa_mi.data.instance import Instance
 from ofa_mi.data_prep.output import OutputDirectory
 from ofa_mi.errors import DataError
@@ -96,7 +95,7 @@ def _copy_images(source: Path, split: str, images: list[int], out_dir: Path) -> 
             raise DataError(f"{origin}: missing; reinstall the package easy-vqa")
         if not copy.exists():
             atomic_write(copy, origin.read_bytes(), durable=False)
-        with Image.open(copy) as picture:
+        with open_image(copy) as picture:
             sizes[image] = picture.size
     return sizes
 

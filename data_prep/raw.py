@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ofa_mi.data.images import IMAGE_ERRORS, open_image
+from ofa_mi.data.images import UnusableImageError, open_image
 from ofa_mi.errors import DataError
 
 
@@ -122,5 +122,5 @@ class RawFolder:
         try:
             with open_image(self.root / found) as image:
                 return image.size
-        except IMAGE_ERRORS:
+        except UnusableImageError:
             return None

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from ofa_mi.data.instance import is_blank
-from ofa_mi.errors import DataError
+from ofa_mi.errors import DataError, shown
 from ofa_mi.instructions.prompt import OPTION_SEPARATOR
 
 T = TypeVar("T")
@@ -96,7 +96,9 @@ def read_table(path: Path, *, delimiter: str = ",", columns: tuple[str, ...] = (
             reader = csv.DictReader(file, delimiter=delimiter)
             missing = [column for column in columns if column not in (reader.fieldnames or ())]
             if missing:
-                raise DataError(f"{path}: has no column {missing[0]!r}; its columns are {reader.fieldnames}")
+                raise DataError(
+                    f"{path}: has no column {shown(missing[0])}; its columns are {shown(reader.fieldnames)}"
+                )
             return list(reader)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None

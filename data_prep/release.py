@@ -43,7 +43,7 @@ from ofa_mi.data_prep.reading import decode, tidy
 from ofa_mi.data_prep.source import Candidate, ImageFile, Source, hash64
 from ofa_mi.data_prep.sources.vg_images import coco_ids, vg_image
 from ofa_mi.data_prep.sources.visdial import asked
-from ofa_mi.errors import DataError
+from ofa_mi.errors import DataError, shown
 from ofa_mi.instructions.registry import Registry, TaskSpec, default_registry
 
 logger = logging.getLogger(__name__)
@@ -193,7 +193,7 @@ class Release(Source):
         specs = self.by_release_name.get(line.task_name)
         if specs is None:
             raise DataError(
-                f"{where}: task {line.task_name!r} is none of the release; `ofa-mi tasks` lists release names"
+                f"{where}: task {shown(line.task_name)} is none of the release; `ofa-mi tasks` lists release names"
             )
         if len(specs) == 1:
             return specs[0]
@@ -270,7 +270,7 @@ class _Importer:
         self.source.repair(self.spec.name, what)
 
     def fail(self, message: str):
-        raise DataError(f"{self.where}: {self.line.unique_id!r}: {message}")
+        raise DataError(f"{self.where}: {shown(self.line.unique_id)}: {message}")
 
     def box(self, value: Any) -> Box:
         """A box from four numbers in a string, cut to the image."""
@@ -278,7 +278,7 @@ class _Importer:
         try:
             x0, y0, x1, y1 = map(float, numbers)
         except (TypeError, ValueError):
-            self.fail(f"expected a region of four numbers, found {value!r}")
+            self.fail(f"expected a region of four numbers, found {shown(value)}")
         if self.image_size is None:
             self.image_size = self.source.image_size(self.image.files)
         size = self.image_size or (max(x1, 1), max(y1, 1))  # without the image the instance is left out later
@@ -291,20 +291,20 @@ class _Importer:
 
     def boxes(self, values: Any) -> tuple[Box, ...]:
         if not isinstance(values, list) or not values:
-            self.fail(f"expected a list of regions, found {values!r}")
+            self.fail(f"expected a list of regions, found {shown(values)}")
         return tuple(self.box(value) for value in values)
 
     def named_box(self, name: str) -> Box:
         """The first box under a name of ``meta_data["object_regions"]``."""
         regions = self.line.meta_data.get("object_regions")
         if not isinstance(regions, dict) or name not in regions:
-            self.fail(f"meta_data has no object_regions[{name!r}]")
+            self.fail(f"meta_data has no object_regions[{shown(name)}]")
         return self.boxes(regions[name])[0]
 
     def meta(self, name: str) -> str:
         value = self.line.meta_data.get(name)
         if not isinstance(value, str) or not value.strip():
-            self.fail(f"meta_data[{name!r}] must be text, found {value!r}")
+            self.fail(f"meta_data[{shown(name)}] must be text, found {shown(value)}")
         return value
 
     def options(self) -> tuple[Text, ...] | None:
@@ -374,7 +374,7 @@ class _Importer:
         right = {name.strip() for name in self.line.target_txt.split(", ")}
         chosen = tuple(option for option in options if option[0] in right)
         if len(chosen) != len(right):
-            self.fail(f"target_txt {self.line.target_txt!r} names something that is not an option")
+            self.fail(f"target_txt {shown(self.line.target_txt)} names something that is not an option")
         if len(chosen) > 1:
             self.repaired("several answers joined in any order")
         return self.plain(target_set=chosen)
@@ -416,7 +416,7 @@ class _Importer:
         try:
             spoken = [f"{asked(tidy(turn['q']))} {turn['a']}" for turn in turns]
         except (TypeError, KeyError, AttributeError):
-            self.fail(f"expected dialog_hist as a list of {{q, a}}, found {turns!r}")
+            self.fail(f"expected dialog_hist as a list of {{q, a}}, found {shown(turns)}")
         if turns:
             self.repaired("dialogue history that is missing from the prompt")
         return self.plain(context=_texts([self.meta("caption"), *spoken]))

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from ofa_mi.data_prep.draft import Draft
 from ofa_mi.data_prep.raw import RawFile, RawFolder
-from ofa_mi.errors import DataError
+from ofa_mi.errors import DataError, shown
 
 VALID_SHARE = 0.02  # of the training images
 NO_IMAGE = "it has no image, or its image is missing"  # a reason for drop()
@@ -51,7 +51,7 @@ class ImageFile:
     def __post_init__(self) -> None:
         for path in (self.path, *self.files):
             if path.startswith("/") or (".." in path and ".." in path.split("/")):
-                raise DataError(f"the annotations name an image {path!r}, which is outside its folder")
+                raise DataError(f"the annotations name an image {shown(path)}, which is outside its folder")
 
 
 @dataclass(frozen=True, slots=True)

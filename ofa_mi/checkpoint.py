@@ -30,13 +30,25 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from ofa_mi.data.files import replacing
-from ofa_mi.data.vocabulary import Vocabulary
-from ofa_mi.errors import CheckpointError, DataError
+from ofa_mi.data.vocabulary import MOST_SPECIALS, Vocabulary
+from ofa_mi.errors import CheckpointError, ConfigError, DataError, shown
 
 if TYPE_CHECKING:
     from ofa_mi.models import OFAModel
 
 logger = logging.getLogger(__name__)
+
+MOST_BYTES = 8  # of all tensors together, for each byte of the file: tied ones count several times
+# The numbers of a task's settings and what they may be, and its other settings.
+TASK_NUMBERS = {
+    "patch_image_size": (16, 1 << 12),
+    "max_image_size": (16, 1 << 16),
+    "num_bins": (2, MOST_SPECIALS),
+    "max_src_length": (1, 1 << 20),
+    "max_tgt_length": (1, 1 << 20),
+}
+MOST_POSITIONS, MOST_PATCHES = 4096, 64  # of a model that is made: in a text, and per side of an image
+TASK_CHOICES = {"text_case": ("lower", "keep"), "option_markers": ("on", "off"), "black_image": (True, False)}
 
 # -- fitting a state dict to a model
 
@@ -207,12 +219,13 @@ def reading(path: str | Path) -> Iterator[None]:
     except IsADirectoryError:
         raise CheckpointError(f"{path}: is a folder, not a checkpoint") from None
     except Exception as error:  # a damaged file may end in any of them
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = shown(ValueError((str(error).strip().splitlines() or [type(error).__name__])[0]))
         if isinstance(error, pickle.UnpicklingError):
             asked = re.search(r"(?:GLOBAL|class|function) ([\w.]*\.[\w.]+)", str(error))
             if asked:
+                name = shown(ValueError(asked[1]))
                 raise CheckpointError(
-                    f"{path}: refused: it asks for {asked[1]}, no weight and no setting, which could run code"
+                    f"{path}: refused: it asks for {name}, no weight and no setting, which could run code"
                 ) from None
             reason = "its pickle is malformed"
         raise CheckpointError(f"{path}: not a checkpoint, or damaged: {reason}") from None
@@ -232,15 +245,32 @@ def read(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     with reading(path):
         state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
-        raise CheckpointError(f'{path}: not a checkpoint of fairseq or OFA: it has no "model"')
-    if not all(isinstance(value, Tensor) for value in state["model"].values()):
-        raise CheckpointError(f'{path}: its "model" holds something that is no tensor')
-    for name in ("cfg", "task_state"):
-        if not isinstance(state.get(name) or {}, dict | DictConfig):
-            raise CheckpointError(f'{path}: its "{name}" is no table of settings')
-    unwrap_names(state)
+        if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
+            raise CheckpointError(f'{path}: not a checkpoint of fairseq or OFA: it has no "model"')
+        _check_weights(state["model"], '"model"', path)
+        for name in ("cfg", "task_state"):
+            if not isinstance(state.get(name) or {}, dict | DictConfig):
+                raise CheckpointError(f'{path}: its "{name}" is no table of settings')
+            plain(state.get(name))  # a damaged one may refuse to be read
+        history = state.get("optimizer_history")
+        if not isinstance(history or [], list) or not all(isinstance(entry, dict) for entry in history or []):
+            raise CheckpointError(f'{path}: its "optimizer_history" is no list of tables')
+        unwrap_names(state)
     return state
+
+
+def _check_weights(weights: dict[str, Tensor], what: str, path: str | Path) -> None:
+    """Refuse weights that are no plain tensors, or that would take far more memory than the file has bytes."""
+    for name, tensor in weights.items():
+        if not isinstance(name, str):
+            raise CheckpointError(f"{path}: its {what} has an entry without a name, {shown(name)}")
+        if not isinstance(tensor, Tensor):
+            raise CheckpointError(f"{path}: its {what} holds something that is no tensor")
+        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized or tensor.is_complex():
+            raise CheckpointError(f"{path}: its {what} holds a tensor that is no table of real numbers, {shown(name)}")
+    size = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
+    if size > MOST_BYTES * Path(path).stat().st_size:
+        raise CheckpointError(f"{path}: its {what} would take {size:,} bytes, far more than the file has")
 
 
 def unwrap_names(state: dict[str, Any]) -> None:
@@ -282,8 +312,7 @@ def select_weights(state: dict[str, Any], weights: str, path: str | Path) -> Non
         raise CheckpointError(f"{path}: holds no averaged weights (EMA), which --store-ema keeps; leave --weights out")
     extra = state["extra_state"]
     averages = next(extra[name] for name in AVERAGES if isinstance(extra.get(name), dict))
-    if not all(isinstance(value, Tensor) for value in averages.values()):
-        raise CheckpointError(f"{path}: its averaged weights hold something that is no tensor")
+    _check_weights(averages, "average", path)
     state["model"] = averages
 
 
@@ -308,7 +337,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
             cfg["model"] = Namespace(**cfg["model"])
         return {"model": model, "args": None, "cfg": cfg, "task_state": settings.get("task_state") or {}}
     except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise CheckpointError(f"{path}: its metadata is damaged: {error!r}") from None
+        raise CheckpointError(f"{path}: its metadata is damaged: {shown(error)}") from None
 
 
 def model_args(state: dict[str, Any], path: str | Path = "checkpoint") -> Namespace:
@@ -321,16 +350,28 @@ def model_args(state: dict[str, Any], path: str | Path = "checkpoint") -> Namesp
     arch = settings.get("arch") or settings.get("_name")
     if not arch:
         raise CheckpointError(f'{path}: neither its "cfg" nor its "args" names the architecture')
-    return Namespace(**{**settings, "arch": arch})
+    return Namespace(**{str(name): value for name, value in settings.items()} | {"arch": arch})
 
 
-def task_config(state: dict[str, Any]) -> dict[str, Any]:
+def task_config(state: dict[str, Any], path: str | Path = "checkpoint") -> dict[str, Any]:
     """The settings of the task `multiinstruct` that wrote the checkpoint.
 
     Of another task (OFA's own), only those of images and bins: its lengths, say, are limits of its data, not of
-    the model.
+    the model. What the settings leave open (None) is left out.
+
+    Raises:
+        CheckpointError: A number or a choice cannot be what it says.
     """
     settings = plain(plain(state.get("cfg")).get("task")) or plain(state.get("args")) or {}
+    settings = {name: value for name, value in settings.items() if value is not None}
+    for name, (least, most) in TASK_NUMBERS.items():
+        value = settings.get(name, least)
+        if type(value) is not int or not least <= value <= most:
+            raise CheckpointError(f"{path}: its {name} must be a number from {least} to {most:,}, found {shown(value)}")
+    for name, choices in TASK_CHOICES.items():
+        if name in settings and settings[name] not in choices:
+            known = " or ".join(map(str, choices))
+            raise CheckpointError(f"{path}: its {name} must be {known}, found {shown(settings[name])}")
     if "multiinstruct" in (settings.get("_name"), settings.get("task")):
         return settings
     return {name: settings[name] for name in ("patch_image_size", "max_image_size", "num_bins") if settings.get(name)}
@@ -342,7 +383,7 @@ def vocabulary(state: dict[str, Any], bpe_dir: str | Path | None = None, path: s
     Raises:
         CheckpointError: There is neither, or there are two that differ.
     """
-    kept = (state.get("task_state") or {}).get("vocabulary")
+    kept = plain(state.get("task_state")).get("vocabulary")
     if kept is None:
         if bpe_dir is None:
             raise CheckpointError(f"{path}: holds no vocabulary (released models do not): give its files by --bpe-dir")
@@ -409,21 +450,50 @@ def load(path: str | Path, *, bpe_dir: str | Path | None = None, weights: str = 
     args = model_args(state, path)
     known = [arch for arch in ARCH_MODEL_REGISTRY if arch.startswith("ofa_")]
     if args.arch not in known:
-        raise CheckpointError(f"{path}: its architecture {args.arch!r} is none of {', '.join(known)}")
-    words = vocabulary(state, bpe_dir, path)
+        raise CheckpointError(f"{path}: its architecture {shown(args.arch)} is none of {', '.join(known)}")
+    words, task_settings = vocabulary(state, bpe_dir, path), task_config(state, path)
+    if task_settings.get("num_bins", 0) > words.num_bins:
+        raise CheckpointError(f"{path}: has {task_settings['num_bins']} location bins, its vocabulary {words.num_bins}")
     for name in TRAINING_ONLY:
         vars(args).pop(name, None)
     ARCH_CONFIG_REGISTRY[args.arch](args)
+    _check_size(args, state["model"], path)
     task = SimpleNamespace(source_dictionary=words.dictionary, target_dictionary=words.dictionary)
     try:
         model = ARCH_MODEL_REGISTRY[args.arch].build_model(args, task)
-    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:  # a number that is none, or is negative
-        raise CheckpointError(f"{path}: its settings make no model: {error}") from error
+    except (TypeError, ValueError, RuntimeError, ArithmeticError, ConfigError) as error:  # settings of something else
+        raise CheckpointError(f"{path}: its settings make no model: {shown(error)}") from error
     try:
         model.load_state_dict(state["model"])
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from None
-    return LoadedCheckpoint(model.eval(), words, args, task_config(state))
+    except (CheckpointError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: {shown(error)}") from None
+    return LoadedCheckpoint(model.eval(), words, args, task_settings)
+
+
+def _check_size(args: Namespace, weights: dict[str, Tensor], path: str | Path) -> None:
+    """Refuse settings of a larger model than the weights are of, before its memory is taken."""
+    for side in ("encoder", "decoder"):
+        layers = {name.split(".")[2] for name in weights if name.startswith(f"{side}.layers.")}
+        positions = "max_source_positions" if side == "encoder" else "max_target_positions"
+        most = {
+            f"{side}_layers": len(layers),
+            f"{side}_ffn_embed_dim": _rows(weights, f"{side}.layers.0.fc1.weight"),
+            f"{side}_embed_dim": _rows(weights, f"{side}.layer_norm.weight"),
+            # Tables that may grow; the model keeps the square of the first, the fourth power of the last.
+            positions: max(MOST_POSITIONS, _rows(weights, f"{side}.embed_positions.weight")),
+            "token_bucket_size": MOST_POSITIONS,
+            "image_bucket_size": MOST_PATCHES,
+        }
+        for name, number in most.items():
+            said = getattr(args, name, None)
+            if said is not None and (type(said) is not int or said > number):
+                raise CheckpointError(
+                    f"{path}: its settings make no model: {name} is {shown(said)}, its weights allow {number:,}"
+                )
+
+
+def _rows(weights: dict[str, Tensor], name: str) -> int:
+    return weights[name].shape[0] if name in weights and weights[name].dim() else 0
 
 
 # -- writing

@@ -16,6 +16,7 @@ from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from safetensors.torch import save_file
 
 from ofa_mi import checkpoint
 from ofa_mi.checkpoint import fit_state_dict
@@ -295,13 +296,85 @@ def test_settings_cannot_read_the_environment(tmp_path, monkeypatch):
     assert "hunter2" not in f"{checkpoint.model_args(state)} {checkpoint.task_config(state)}"
 
 
-@pytest.mark.parametrize("setting", [{"encoder_layers": "x"}, {"encoder_embed_dim": -8}, {"dropout": "${dropout}"}])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *({"encoder_layers": "x"}, {"encoder_embed_dim": -8}, {"dropout": "${dropout}"}, {"encoder_layers": 10**12}),
+        *({"decoder_layers": 1.0}, {"encoder_embed_dim": 10**12}, {"decoder_ffn_embed_dim": 10**12}),
+        *({"max_source_positions": 10**6}, {"image_bucket_size": 1000}, {"token_bucket_size": 10**12}),
+        *({"encoder_attention_heads": 0}, {"encoder_attention_heads": 7}, {"resnet_type": ["x"] * 10_000}),
+    ],
+)
 def test_settings_that_make_no_model_are_said(tmp_path, words, bpe_dir, setting):
     model, args = build(words.dictionary)
     changed = Namespace(**(vars(args) | setting))
     torch.save({"args": changed, "model": model.state_dict()}, tmp_path / "some.pt")
-    with pytest.raises(CheckpointError, match=r"some\.pt: its settings make no model"):
+    with pytest.raises(CheckpointError, match=r"some\.pt: its settings make no model") as error:
         checkpoint.load(tmp_path / "some.pt", bpe_dir=bpe_dir)
+    assert str(error.value).isprintable() and len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"num_bins": 10**12}, "its num_bins must be a number from 2 to 1,048,576, found 1000000000000"),
+        ({"num_bins": 1000.0}, "its num_bins must be a number from 2 to 1,048,576, found 1000.0"),
+        ({"num_bins": 5000}, "has 5000 location bins, its vocabulary 1000"),
+        ({"patch_image_size": "x" * 10_000}, "its patch_image_size must be a number from 16 to 4,096, found 'xxx"),
+        ({"max_src_length": float("nan")}, "its max_src_length must be a number from 1 to 1,048,576, found nan"),
+        ({"text_case": ["lower"]}, r"its text_case must be lower or keep, found \['lower'\]"),
+        ({"black_image": "no"}, "its black_image must be True or False, found 'no'"),
+    ],
+)
+def test_settings_of_a_task_that_cannot_be_are_said(tmp_path, words, setting, message):
+    model, args = build(words.dictionary)
+    cfg = {"model": args, "task": {"_name": "multiinstruct", **setting}}
+    state = {"model": model.state_dict(), "cfg": cfg, "task_state": {"vocabulary": words.state()}}
+    torch.save(state, tmp_path / "some.pt")
+    with pytest.raises(CheckpointError, match=rf"some\.pt: {message}"):
+        checkpoint.load(tmp_path / "some.pt")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            {"model": {"a": torch.zeros(1).expand(10**6, 10**6)}},
+            r'"model" would take 4,000,000,000,000 bytes, far more',
+        ),
+        (
+            {"model": {"a": torch.zeros(3).to_sparse()}},
+            r'"model" holds a tensor that is no table of real numbers, \'a\'',
+        ),
+        ({"model": {"a": torch.zeros(3, dtype=torch.complex64)}}, "holds a tensor that is no table of real numbers"),
+        ({"model": {5: torch.zeros(3)}}, r'"model" has an entry without a name, 5'),
+        ({"model": {"a": torch.zeros(3)}, "optimizer_history": {"a": 1}}, '"optimizer_history" is no list of tables'),
+        ({"model": {"a": torch.zeros(3)}, "optimizer_history": [5]}, '"optimizer_history" is no list of tables'),
+    ],
+)
+def test_contents_that_no_checkpoint_has_are_said(tmp_path, content, message):
+    torch.save(content, tmp_path / "some.pt")
+    with pytest.raises(CheckpointError, match=rf"some\.pt: its {message}|some\.pt: its .*{message}"):
+        checkpoint.read(tmp_path / "some.pt")
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        *("[" * 100_000, "5", '{"cfg": 5}', '{"cfg": {"model": [1]}}', '{"tied": [1]}', '{"tied": {"b": "c"}}'),
+        *(
+            '{"cfg": {"model": ' + "9" * 5000 + "}}",
+            '{"tied": {"b": ["a"]}}',
+            '{"tied": {"b": "' + "x" * 100_000 + '"}}',
+        ),
+    ],
+)
+def test_damaged_metadata_are_one_short_line(tmp_path, metadata):
+    path = tmp_path / "some.safetensors"
+    save_file({"a": torch.zeros(3)}, path, {"ofa_mi": metadata})
+    with pytest.raises(CheckpointError) as error:
+        checkpoint.read(path)
+    assert str(error.value).startswith(f"{path}: ") and str(error.value).isprintable() and len(str(error.value)) < 500
 
 
 def test_numpy_objects_are_refused(tmp_path):

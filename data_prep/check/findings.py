@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from ofa_mi.data.instance import Instance, Text, is_blank
-from ofa_mi.errors import DataError
+from ofa_mi.errors import DataError, shown
 from ofa_mi.evaluation.answers import normalise
 from ofa_mi.instructions.prompt import OPTION_SEPARATOR, OPTIONS_MARKER
 from ofa_mi.instructions.registry import TaskSpec
@@ -35,6 +35,7 @@ TRAINING_SPLIT = "train"
 _PARSING = {
     "line": re.compile(
         r"is blank|not valid JSON|holds half of a surrogate pair|(column \d+ \(\w+\) is )?not UTF-8|expected at least"
+        r"|has (more than )?[\d,]+ bytes"
     ),
     "image": re.compile(r"column \d+ \(image\)"),
     "box": re.compile(r"instance .*: box \[", re.DOTALL),
@@ -138,7 +139,10 @@ def check_instance(instance: Instance, spec: TaskSpec | None, split: str) -> Ite
         split: Name of the split it is in.
     """
     if spec is None:
-        yield "task", f"{instance.name}: unknown task {instance.task_name!r}; --instruction-dir adds tasks of your own"
+        yield (
+            "task",
+            f"{instance.name}: unknown task {shown(instance.task_name)}; --instruction-dir adds tasks of your own",
+        )
     else:
         if spec.split == "eval" and split == TRAINING_SPLIT:
             yield "split", f"{instance.name}: {spec.name} is an evaluation task, which must not be trained on"
@@ -203,9 +207,9 @@ def _check_text(instance: Instance) -> Iterator[tuple[str, str]]:
     if found is None:
         pass
     elif found["marker"]:
-        yield "text", f"{instance.name}: a text holds {found['marker']!r}, which marks options in a prompt"
+        yield "text", f"{instance.name}: a text holds {shown(found['marker'])}, which marks options in a prompt"
     else:
-        yield "text", f"{instance.name}: a text holds the control character {found['control']!r}"
+        yield "text", f"{instance.name}: a text holds the control character {shown(found['control'])}"
     for name in ("question", "text"):
         value = getattr(instance, name)
         if value and is_blank(value):

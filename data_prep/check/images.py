@@ -17,12 +17,12 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from ofa_mi.data.images import IMAGE_ERRORS, exif_orientation, image_problem, open_image, wrong_size
+from ofa_mi.data.images import UnusableImageError, decoding, exif_orientation, open_image, wrong_size
 from ofa_mi.data.instance import Instance
 from ofa_mi.data.sidecar import ordered_map
 from ofa_mi.data_prep.check.findings import TRAINING_SPLIT
 from ofa_mi.data_prep.check.scan import DataFile, Scan, path_hash
-from ofa_mi.errors import DataError
+from ofa_mi.errors import DataError, shown
 from ofa_mi.instructions.registry import Registry
 from ofa_mi.progress import progress_bar
 
@@ -106,14 +106,14 @@ def inspect_image(file: DataFile, instance: Instance) -> tuple[int, int, int, in
     image_path = instance.image_path
     try:
         found = file.image_file(instance)
-        with found.open("rb") if isinstance(found, Path) else found as stream:
+        with decoding(), found.open("rb") if isinstance(found, Path) else found as stream:
             content = _content_hash(stream)
             with open_image(stream) as image:
                 return content, image.width, image.height, exif_orientation(image)
     except DataError as error:
         return str(error)
-    except IMAGE_ERRORS as error:
-        return f"image {image_path} {image_problem(error)}"
+    except UnusableImageError as error:
+        return f"image {shown(Path(image_path))} {error}"
 
 
 def _content_hash(stream: BinaryIO) -> int:
@@ -178,13 +178,13 @@ def _report(scan: Scan, first: np.ndarray, which: np.ndarray, info: np.ndarray, 
             )
 
             def message(at=at, claimed=claimed) -> str:
-                return _named(scan, at, f"image {scan.instance(uses[at]).image_path} {claimed}")
+                return _named(scan, at, f"image {shown(Path(scan.instance(uses[at]).image_path))} {claimed}")
 
             scan.findings.add("image", int(use["file"]), int(use["line"]), message)
 
 
 def _named(scan: Scan, at: int, message: str) -> str:
-    return f"instance {scan.instance(scan.uses[at]).unique_id!r}: {message}"
+    return f"instance {shown(scan.instance(scan.uses[at]).unique_id)}: {message}"
 
 
 # -- who uses which

@@ -16,14 +16,14 @@ import numpy as np
 
 from ofa_mi.data.instance import Instance
 from ofa_mi.data.sidecar import ordered_map
-from ofa_mi.data.store import content_end, count_tokens, path_inside
+from ofa_mi.data.store import content_end, count_tokens, path_inside, read_line, seek_line
 from ofa_mi.data.tsv import TsvReader, find_tsv, tsv_splits
 from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.data_prep.check.counts import TaskCounts
 from ofa_mi.data_prep.check.findings import Findings, check_instance, parse
 from ofa_mi.data_prep.output import SPLITS
 from ofa_mi.data_prep.photos import names_of
-from ofa_mi.errors import DataError
+from ofa_mi.errors import DataError, shown
 from ofa_mi.instructions.registry import Registry
 from ofa_mi.progress import progress_bar
 
@@ -86,7 +86,7 @@ class DataFile:
         path = path_inside(str(self.directory), instance.image_path)
         if path is None:
             raise DataError(
-                f"image {instance.image_path!r} lies outside the data directory; copy it there, or link the whole "
+                f"image {shown(instance.image_path)} lies outside the data directory; copy it there, or link the whole "
                 "directory"
             )
         return path
@@ -95,7 +95,7 @@ class DataFile:
         """The line that begins at a byte of the file."""
         with self.path.open("rb") as file:
             file.seek(offset)
-            return file.readline()
+            return read_line(file)
 
     def instance_at(self, offset: int, line: int = 0) -> Instance:
         """The instance on the line that begins at a byte of the file."""
@@ -250,11 +250,9 @@ def _read_part(
     uses: dict[tuple, tuple] = {}
     lines = 0
     with file.path.open("rb") as stream:
-        if start:
-            stream.seek(start - 1)
-            stream.readline()  # the rest of a line that begins in the part before
+        seek_line(stream, start, end)
         while (offset := stream.tell()) < end:
-            line = stream.readline()
+            line = read_line(stream)
             lines += 1
             instance = parse(file.parse, line, offset)
             if not isinstance(instance, Instance):
@@ -293,6 +291,6 @@ def _check_ids(found: Scan) -> None:
 
         def message(row=row, earlier=earlier) -> str:
             place = f"{found.files[earlier['file']].name}:{earlier['line']}"
-            return f"instance {found.instance(row).unique_id!r}: {place} has the same unique_id"
+            return f"instance {shown(found.instance(row).unique_id)}: {place} has the same unique_id"
 
         found.findings.add("id", int(row["file"]), int(row["line"]), message)

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import msgspec
 
 from ofa_mi.data_prep.raw import RawFile, RawFolder
-from ofa_mi.errors import DataError
+from ofa_mi.errors import DataError, shown
 
 NAME = "natural-instructions"
 TITLE = "Natural Instructions v2"
@@ -227,7 +227,7 @@ def read_list(path: Path, *, names_only: bool = False) -> list[str]:
     entries = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
     for number, entry in entries:
         if not pattern.fullmatch(entry):
-            raise DataError(f"{path}:{number}: {entry!r} is not the {what} of a task")
+            raise DataError(f"{path}:{number}: {shown(entry)} is not the {what} of a task")
     if not entries:
         raise DataError(f"{path}: lists no task")
     return list(dict.fromkeys(entry for _, entry in entries))

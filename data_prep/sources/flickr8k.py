@@ -16,7 +16,7 @@ from ofa_mi.data_prep.reading import read_lines, tidy
 from ofa_mi.data_prep.source import Candidate, Source, hash64
 from ofa_mi.data_prep.sources.coco_captions import content_words
 from ofa_mi.data_prep.sources.flickr_images import flickr_image
-from ofa_mi.errors import DataError
+from ofa_mi.errors import DataError, shown
 
 PAGE = "https://hockenmaier.cs.illinois.edu/Framing_Image_Description/KCCA.html"
 RELEASE = "https://github.com/jbrownlee/Datasets/releases/download/Flickr8k"
@@ -73,7 +73,7 @@ class Flickr8k(Source):
             name, mark, _ = place.rpartition("#")
             if not tab or not mark:
                 raise DataError(
-                    f"{tokens}:{number}: expected a photo, #, a number, a tab and a caption, found {line!r}"
+                    f"{tokens}:{number}: expected a photo, #, a number, a tab and a caption, found {shown(line)}"
                 )
             if caption := tidy(caption):
                 self.captions[name].append(caption)

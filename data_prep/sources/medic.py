@@ -13,7 +13,7 @@ from ofa_mi.data_prep.draft import one_of
 from ofa_mi.data_prep.raw import RawFile
 from ofa_mi.data_prep.reading import read_table
 from ofa_mi.data_prep.source import Candidate, ImageFile, Source
-from ofa_mi.errors import DataError
+from ofa_mi.errors import DataError, shown
 
 PAGE = "https://crisisnlp.qcri.org/medic/"
 ARCHIVE = {"page": PAGE, "url": "https://crisisnlp.qcri.org/data/medic/MEDIC.tar.gz", "unpack": "medic"}
@@ -61,7 +61,9 @@ class Medic(Source):
                 continue
             label = " ".join(row[column].replace("_", " ").lower().split())
             if label not in labels:
-                raise DataError(f"{self.path}: row {number}: {column} {row[column]!r} is none of {', '.join(labels)}")
+                raise DataError(
+                    f"{self.path}: row {number}: {column} {shown(row[column])} is none of {', '.join(labels)}"
+                )
             key = f"test-{number}"
             draft = one_of(labels[label], tuple(labels.values()), self.rng(task, key))
             yield Candidate(task, key, draft, image)

@@ -19,7 +19,7 @@ from ofa_mi.data_prep.draft import one_of, text
 from ofa_mi.data_prep.raw import RawFile
 from ofa_mi.data_prep.reading import read_table, tidy
 from ofa_mi.data_prep.source import Candidate, ImageFile, Source
-from ofa_mi.errors import DataError
+from ofa_mi.errors import DataError, shown
 
 PAGE = "https://github.com/VT-NLP/Mocheg"
 NOTE = "the page has a form to fill in; unpack mocheg.tar.gz in the raw folder"
@@ -70,9 +70,9 @@ class Mocheg(Source):
             verdict = VERDICTS.get(row["cleaned_truthfulness"].strip().lower())
             if verdict is None:
                 found = row["cleaned_truthfulness"]
-                raise DataError(f"{table}: row {number}: verdict {found!r} is none of {', '.join(VERDICTS)}")
+                raise DataError(f"{table}: row {number}: verdict {shown(found)} is none of {', '.join(VERDICTS)}")
             if not (written := row["claim_id"].strip()).isdecimal():
-                raise DataError(f"{table}: row {number}: claim_id {written!r} is not a number")
+                raise DataError(f"{table}: row {number}: claim_id {shown(written)} is not a number")
             claim = claims.setdefault(int(written), Claim(int(written), plain_text(row["Claim"]), verdict))
             passage = plain_text(row["Evidence"])
             if passage and passage not in claim.evidence:

@@ -17,7 +17,7 @@ from ofa_mi.data_prep.geometry import clip
 from ofa_mi.data_prep.raw import RawFile
 from ofa_mi.data_prep.reading import read_lines, tidy
 from ofa_mi.data_prep.source import Candidate, ImageFile, Source
-from ofa_mi.errors import DataError
+from ofa_mi.errors import DataError, shown
 
 PAGE = "https://rrc.cvc.uab.es/?ch=13&com=downloads"
 NOTE = "behind a registration; put the .jpg and .txt files of task 1, training set, into sroie/train/"
@@ -77,7 +77,7 @@ class Sroie(Source):
             except ValueError:
                 numbers = []
             if len(numbers) != 8:
-                raise DataError(f"{path}:{number}: expected eight numbers and a text with commas, found {line!r}")
+                raise DataError(f"{path}:{number}: expected eight numbers and a text with commas, found {shown(line)}")
             box = clip((min(numbers[::2]), min(numbers[1::2]), max(numbers[::2]), max(numbers[1::2])), size)
             written = tidy(written)
             if box and written:

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from ofa_mi.commands.model_options import add_weights_option
-from ofa_mi.errors import CheckpointError
+from ofa_mi.errors import CheckpointError, shown
 from ofa_mi.packaged import checkpoint_path
 
 HELP = "show what a checkpoint holds, or convert it to or from safetensors"
@@ -57,7 +57,6 @@ def describe(path: Path) -> dict[str, str]:
         CheckpointError: It cannot be read.
     """
     from ofa_mi import checkpoint
-    from ofa_mi.data.vocabulary import Vocabulary
 
     state = checkpoint.read(path)
     model, args = state["model"], checkpoint.model_args(state, path)
@@ -71,12 +70,18 @@ def describe(path: Path) -> dict[str, str]:
         "architecture": args.arch,
         "entries": ", ".join(f"{count} {dtype}" for dtype, count in dtypes.most_common()),
         "numbers": f"{sum(tensor.numel() for tensor in distinct.values()):,} (tied ones once)",
-        "embedding": "none" if embedding is None else f"{embedding.shape[0]:,} tokens x {embedding.shape[1]}",
-        "vocabulary": "none: give --bpe-dir" if kept is None else f"{len(Vocabulary.from_state(kept)):,} entries",
-        "updates": str(history[-1].get("num_updates", "not recorded")),
+        "embedding": "none" if embedding is None else " x ".join(map("{:,}".format, embedding.shape)),
+        "vocabulary": "none: give --bpe-dir"
+        if kept is None
+        else f"{len(checkpoint.vocabulary(state, path=path)):,} entries",
+        "updates": _number(history[-1].get("num_updates")),
         "averages": "yes: --weights ema" if checkpoint.has_average(state) else "no",
         "optimizer": "yes" if state.get("last_optimizer_state") else "no",
     }
+
+
+def _number(value: object) -> str:
+    return f"{value:,}" if type(value) is int else "not recorded" if value is None else shown(value)
 
 
 def convert(
@@ -101,7 +106,8 @@ def convert(
     words = None
     if bpe_dir is not None:
         words = checkpoint.vocabulary(state, bpe_dir, source)
-        rows = len(state["model"]["encoder.embed_tokens.weight"])
+        embedding = state["model"].get("encoder.embed_tokens.weight")
+        rows = len(embedding) if embedding is not None and embedding.dim() else 0
         if len(words) != rows:
             raise CheckpointError(f"--bpe-dir {bpe_dir}: has {len(words):,} entries, {source} has {rows:,}")
     state = checkpoint.portable(state, words)

@@ -23,7 +23,7 @@ from ofa_mi.commands.model_options import (
     add_weights_option,
 )
 from ofa_mi.data.instance import Instance, Text, check_box, is_blank, plain, text_from_json
-from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.errors import ConfigError, DataError, shown
 from ofa_mi.instructions.registry import OUTPUTS, TaskSpec, split_template
 from ofa_mi.instructions.rendering import render
 
@@ -145,9 +145,9 @@ def _check_texts(args: argparse.Namespace) -> None:
     texts = [(name, text) for name, text in given.items() if text is not None]
     for name, text in [*texts, *(("options", option) for option in args.options or ())]:
         if is_blank(text):
-            raise ConfigError(f"--{name}: {text!r} is empty")
+            raise ConfigError(f"--{name}: {shown(text)} is empty")
         if any("\ud800" <= character <= "\udfff" for character in text):
-            raise ConfigError(f"--{name}: {text!r} is not UTF-8")
+            raise ConfigError(f"--{name}: {shown(text)} is not UTF-8")
 
 
 def _check_regions(name: str, used: set[str], count: int) -> None:
@@ -205,7 +205,7 @@ def parse_option(text: str) -> Text:
         with contextlib.suppress(ValueError, RecursionError):  # not JSON: text that begins with a bracket
             option = text_from_json(json.loads(text), _bad_option)
     if is_blank(option):
-        raise DataError(f"--options: {text!r} is empty, which is no option")
+        raise DataError(f"--options: {shown(text)} is empty, which is no option")
     return option
 
 

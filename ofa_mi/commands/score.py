@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ofa_mi.errors import ConfigError
+from ofa_mi.errors import ConfigError, shown
 
 HELP = "compute all scores of runs again from their predictions.jsonl"
 
@@ -47,6 +47,6 @@ def labelled(values: list[str]) -> dict[str, Path]:
         if not equals or "/" in label:
             label, path = Path(value).resolve().name, value
         if label in paths:
-            raise ConfigError(f"{value}: another one is called {label!r}, too; write LABEL=PATH")
+            raise ConfigError(f"{value}: another one is called {shown(label)}, too; write LABEL=PATH")
         paths[label] = Path(path)
     return paths

@@ -15,7 +15,7 @@ from typing import Literal
 from ofa_mi.data.instance import Box, Text
 from ofa_mi.data.regions import RegionCodec
 from ofa_mi.data.vocabulary import Vocabulary
-from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.errors import ConfigError, DataError, shown
 from ofa_mi.instructions.prompt import (
     OPTION_SEPARATOR,
     OPTIONS_MARKER,
@@ -79,7 +79,7 @@ class PromptEncoder:
         if max_src_length < 2 or max_tgt_length < 1:
             raise ConfigError(f"lengths must leave room for <s> and </s>, found {max_src_length} and {max_tgt_length}")
         if text_case not in ("lower", "keep"):
-            raise ConfigError(f"text case must be 'lower' or 'keep', found {text_case!r}")
+            raise ConfigError(f"text case must be 'lower' or 'keep', found {shown(text_case)}")
         if vocabulary.num_bins < regions.num_bins:
             raise ConfigError(
                 f"the vocabulary has {vocabulary.num_bins} location bins, but {regions.num_bins} are needed"

@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever sees half of one, and locks.
+"""Reading files of bounded size, writing them so that nobody ever sees half of one, and locks.
 
 A file is written under a temporary name beside it, ``.NAME.XXXXXXXX.tmp``, and takes its own name when it is whole.
 Whoever writes a temporary file holds a lock on it: one without a lock was left by a process that is no more.
@@ -17,7 +17,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from ofa_mi.errors import DataError
+from ofa_mi.errors import DataError, shown
+
+
+def read_at_most(path: Path, most: int) -> bytes:
+    """The content of a file of at most ``most`` bytes.
+
+    Raises:
+        DataError: It is larger.
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise DataError(f"{shown(path)}: is larger than {most:,} bytes")
+    return content
+
 
 TEMPORARY = ".tmp"  # how the names of temporary files end
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from ofa_mi.data.instance import MAX_PIXELS
-from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.data.instance import max_pixels
+from ofa_mi.errors import ConfigError, DataError, shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,6 +23,7 @@ PATCH = 16  # stride of the image tower
 GREY_16_FORMATS = ("PNG", "PPM")  # whose grey levels have 16 bits even where Pillow gives them 32 (mode I)
 BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # tags of TIFF
 WHITE_IS_ZERO = 0
+START_OF_SCAN = b"\xff\xda"  # marker of JPEG
 # How the stored pixels become the picture that was taken, by EXIF orientation.
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -33,30 +37,22 @@ UPRIGHT = {
 SIDEWAYS = (5, 6, 7, 8)  # orientations that exchange width and height
 
 
+# What may be read, and no other format that Pillow knows: for EPS, say, it starts Ghostscript.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+BYTES_PER_PIXEL = 8  # that reading an image may take, of as many pixels as the limit allows
+# What Pillow takes at worst, in bytes per pixel: the picture itself (4) and its RGB copy (4), or what the decoder holds
+# beside the picture, such as whole strips of TIFF and both canvases of WebP. JPEG's depends on the file.
+DECODER_COST = {"BMP": 8, "GIF": 8, "PNG": 8, "PPM": 12, "TIFF": 16, "WEBP": 20}
+MAX_SCANS = 100  # of a JPEG, which has about ten; each passes over the whole picture, whatever its size in the file
+TILE_WIDTH, TILE_LENGTH = 322, 323  # tags of TIFF
+BLOCK = 1 << 20  # bytes of a file that are searched at once
+# Rows from which columns are resized first: Pillow resizes rows first, and would hold all of them at the new width.
+HIGHEST = 1 << 17
+CELL = 1 << 9  # side in pixels of what is converted at once
+
+
 class UnusableImageError(OSError):
-    """An image that is sound, but cannot be used; the message says why, and what to do."""
-
-
-IMAGE_ERRORS = (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError)  # what codecs raise
-
-
-def image_problem(error: BaseException) -> str:
-    """What is wrong with an image, in words that follow its name.
-
-    Args:
-        error: One of :data:`IMAGE_ERRORS`, raised while the image was read.
-    """
-    if isinstance(error, FileNotFoundError):
-        return "does not exist"
-    if isinstance(error, UnidentifiedImageError):
-        return "is not an image that can be read"
-    if isinstance(error, UnusableImageError):
-        return str(error)
-    if isinstance(error, Image.DecompressionBombError):
-        return _too_large("its size")
-    if isinstance(error, OSError) and error.strerror:  # the system's own
-        return f"cannot be read ({error.strerror})"
-    return f"is truncated or corrupt ({error})"
+    """An image cannot be used; the message says why, in words that follow its name, and what to do."""
 
 
 def load_image(
@@ -78,40 +74,73 @@ def load_image(
         DataError: The file is missing, is no image, is truncated or too large, has another size, or its pixels have
             no meaning as colours.
     """
-    where = f"{name}: image {file}" if isinstance(file, str | Path) else f"{name}: image"
+    where = f"{name}: image {shown(Path(file))}" if isinstance(file, str | Path) else f"{name}: image"
     try:
-        with open_image(file) as image:
+        with open_image(file) as image, decoding():
             if size is not None and image.size != tuple(size):
                 raise UnusableImageError(wrong_size(exif_orientation(image), image.size, size))
-            rgb = _to_rgb(image)
+            _check_scans(image)
+            image.load()
             turn = UPRIGHT.get(exif_orientation(image)) if upright else None
+            rgb = _to_rgb(image)
             return rgb if turn is None else rgb.transpose(turn)
-    except IMAGE_ERRORS as error:
-        raise DataError(f"{where} {image_problem(error)}") from None
+    except UnusableImageError as error:
+        raise DataError(f"{where} {error}") from None
 
 
 def open_image(file: str | Path | BinaryIO) -> Image.Image:
     """Read an image's header only.
 
     Raises:
-        One of :data:`IMAGE_ERRORS`: It is missing, is no image, claims more than
-            :data:`~ofa_mi.data.instance.MAX_PIXELS`, or its grey levels have no meaning as colours;
-            :func:`image_problem` says which.
+        UnusableImageError: It is missing, is none of :data:`FORMATS`, claims more pixels than
+            :func:`~ofa_mi.data.instance.max_pixels` or its format allows, or its grey levels have no meaning as
+            colours.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is stricter than the error
-        image = Image.open(file)
+    with decoding():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limits below are stricter
+            image = Image.open(file, formats=FORMATS)
+        try:
+            _check_usable(image)
+        except BaseException:
+            image.close()
+            raise
+        return image
+
+
+@contextmanager
+def decoding() -> Iterator[None]:
+    """Turn whatever Pillow and its codecs raise, which is no fixed list, into an :class:`UnusableImageError`."""
     try:
-        _check_usable(image)
+        yield
     except UnusableImageError:
-        image.close()
         raise
-    return image
+    except Exception as error:
+        raise UnusableImageError(_problem(error)) from None
+
+
+def _problem(error: Exception) -> str:
+    """What is wrong with an image that ended in this error."""
+    if isinstance(error, FileNotFoundError):
+        return "does not exist"
+    if isinstance(error, UnidentifiedImageError):
+        return f"is not an image that can be read ({', '.join(FORMATS)})"
+    if isinstance(error, Image.DecompressionBombError):
+        return _too_large("its size", 2 * Image.MAX_IMAGE_PIXELS)
+    if isinstance(error, MemoryError):
+        return "needs more memory than there is; make it smaller"
+    if isinstance(error, OSError) and error.strerror:  # the system's own
+        return f"cannot be read ({error.strerror})"
+    return f"is truncated or corrupt ({shown(error)})"
 
 
 def _check_usable(image: Image.Image) -> None:
-    if image.width * image.height > MAX_PIXELS:
-        raise UnusableImageError(_too_large(f"{image.width}x{image.height}"))
+    limit = max_pixels() * BYTES_PER_PIXEL // max(BYTES_PER_PIXEL, _decoder_cost(image))
+    if image.width * image.height > limit:
+        raise UnusableImageError(_too_large(f"{image.width}x{image.height}", limit))
+    tile = [image.tag_v2.get(tag, 1) for tag in (TILE_WIDTH, TILE_LENGTH)] if image.format == "TIFF" else (1, 1)
+    if tile[0] * tile[1] > limit:
+        raise UnusableImageError(_too_large(f"a tile of {tile[0]}x{tile[1]}", limit))
     if image.mode == "F" or (image.mode == "I" and image.format not in GREY_16_FORMATS):
         kind = "floating-point" if image.mode == "F" else "signed or 32-bit"
         raise UnusableImageError(
@@ -119,8 +148,28 @@ def _check_usable(image: Image.Image) -> None:
         )
 
 
-def _too_large(size: str) -> str:
-    limit = MAX_PIXELS if Image.MAX_IMAGE_PIXELS is None else min(MAX_PIXELS, 2 * Image.MAX_IMAGE_PIXELS)
+def _decoder_cost(image: Image.Image) -> int:
+    """Bytes per pixel that are held while an image is decoded, at worst."""
+    if (cost := DECODER_COST.get(image.format)) is not None:
+        return cost
+    # JPEG, or several in one file (MPO): the picture and, if it has several scans, 2 bytes for each coefficient.
+    areas = [horizontal * vertical for _, horizontal, vertical, _ in image.layer]
+    return 4 + math.ceil(2 * sum(areas) / max(areas))
+
+
+def _check_scans(image: Image.Image) -> None:
+    """Refuse a JPEG of so many scans that it would take minutes; the open file is left where it is."""
+    if image.format not in ("JPEG", "MPO"):
+        return
+    start, scans = image.fp.tell(), 0
+    while block := image.fp.read(BLOCK):
+        scans += block.count(START_OF_SCAN)
+    image.fp.seek(start)
+    if scans > MAX_SCANS:
+        raise UnusableImageError(f"has {scans:,} scans, more than the limit of {MAX_SCANS}; save it again")
+
+
+def _too_large(size: str, limit: int) -> str:
     return f"is too large: {size} is more than the limit of {limit:,} pixels; make it smaller"
 
 
@@ -165,19 +214,31 @@ def turned(orientation: int, size: Sequence[int], said: Sequence[int]) -> str:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    """An image as RGB; the image itself is given up, so that there are never three copies."""
     if image.mode.startswith("I"):
-        return _from_16_bits(image)
+        image = _given_up(image, _from_16_bits(image))
     if image.mode == "La":  # grey, multiplied by its opacity; Pillow converts it to LA only
-        image = image.convert("LA")
-    return image.convert("RGB")
+        image = _given_up(image, image.convert("LA"))
+    return _given_up(image, image.convert("RGB"))
+
+
+def _given_up(image: Image.Image, successor: Image.Image) -> Image.Image:
+    """``successor``, with the memory of ``image`` released."""
+    image.close()
+    return successor
 
 
 def _from_16_bits(image: Image.Image) -> Image.Image:
-    """Grey levels of up to 16 bits as RGB; Pillow would clip all but the darkest to white."""
+    """Grey levels of up to 16 bits with 8; Pillow would clip all but the darkest to white."""
     tags = getattr(image, "tag_v2", {})
     bits = tags.get(BITS_PER_SAMPLE, (16,))[0]  # TIFF has 12 bits, too
-    levels = (np.asarray(image).astype(np.int32) >> (bits - 8)).clip(0, 255).astype(np.uint8)
-    return Image.fromarray(255 - levels if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else levels).convert("RGB")
+    inverted = tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
+    grey = Image.new("L", image.size)
+    for left, top in itertools.product(range(0, image.width, CELL), range(0, image.height, CELL)):
+        cell = image.crop((left, top, min(left + CELL, image.width), min(top + CELL, image.height)))
+        levels = (np.asarray(cell).astype(np.int32) >> (bits - 8)).clip(0, 255).astype(np.uint8)
+        grey.paste(Image.fromarray(255 - levels if inverted else levels), (left, top))
+    return grey
 
 
 class ImageTransform:
@@ -207,6 +268,8 @@ class ImageTransform:
         import torch  # here, because reading images takes no PyTorch
 
         side = self.patch_image_size
+        if image.height > HIGHEST:
+            image = image.resize((image.width, side), Image.Resampling.BICUBIC)
         image = image.resize((side, side), Image.Resampling.BICUBIC)
         if flip:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)

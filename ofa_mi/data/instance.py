@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import re
 from dataclasses import dataclass, field
 from typing import Any, AnyStr
 
 import regex
 
-from ofa_mi.errors import DataError
+from ofa_mi.errors import ConfigError, DataError, shown
 
 Box = tuple[float, float, float, float]
 Text = tuple["str | Box", ...]
@@ -24,6 +26,11 @@ LEAST_SIDE = 1.0  # pixels of a box
 
 MAX_CONFIDENCE = 3.4e38  # what float32 holds
 MAX_PIXELS = 1 << 27  # 134 million of an image; a file may claim a size that no memory can hold
+PIXELS_OPTION = "OFA_MI_MAX_IMAGE_PIXELS"  # environment variable with another limit
+MOST_PIXELS = 2**31 - 1  # that the limit may be: what the index can hold as a side
+MAX_LINE = 1 << 24  # bytes of a JSON line; decoded, it may take thirty times as many
+MAX_PATH = 4096  # bytes of a path, on Linux
+MAX_DEPTH = 50  # levels of lists and objects in meta_data: few enough for whatever writes or prints them later
 BYTE_ORDER_MARK = "\ufeff"
 # White space, control and format characters, and what Unicode lets a font leave out; U+2800 is Braille without dots.
 _INVISIBLE = regex.compile(r"[\s\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\u2800]*")
@@ -100,6 +107,8 @@ class Instance:
             DataError: The line is blank, not valid UTF-8 or JSON, a field is missing, unknown or
                 malformed, or a box lies outside the image.
         """
+        if len(line) > MAX_LINE:
+            raise DataError(f"{where}: has more than {MAX_LINE:,} bytes; is it one instance?")
         try:
             text = line if isinstance(line, str) else line.decode("utf-8")  # json.loads is laxer with bytes
             text = line_content(text, where)
@@ -113,19 +122,25 @@ class Instance:
                 f"{where}: holds half of a surrogate pair (\\ud800 to \\udfff), which is no character"
             ) from None
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{where}: not valid JSON, perhaps a truncated line ({error})") from None
+            raise DataError(f"{where}: not valid JSON, perhaps a truncated line ({shown(error)})") from None
         return cls.from_record(record, where)
 
     @classmethod
-    def from_record(cls, record: dict[str, Any], where: str) -> Instance:
-        """Build an instance from a decoded JSON object; errors as in :meth:`from_json`."""
+    def from_record(cls, record: dict[str, Any], where: str, *, most_pixels: int | None = None) -> Instance:
+        """Build an instance from a decoded JSON object; errors as in :meth:`from_json`.
+
+        Args:
+            record: The object.
+            where: Named in every error.
+            most_pixels: Pixels that its image may have; None for :func:`max_pixels`.
+        """
         if not isinstance(record, dict):
             raise DataError(f"{where}: expected a JSON object, found {type(record).__name__}")
-        parser = _Parser(record, where)
+        parser = _Parser(record, where, max_pixels() if most_pixels is None else most_pixels)
         instance = cls(
             unique_id=parser.unique_id,
             task_name=parser.string("task_name"),
-            image_path=parser.optional_string("image_path"),
+            image_path=parser.image_path(),
             image_size=parser.image_size(),
             regions=tuple(parser.box(value, "region") for value in parser.list("region")),
             options=parser.texts("options") if record.get("options") is not None else None,
@@ -171,7 +186,7 @@ class Instance:
     @property
     def name(self) -> str:
         """How an error message names this instance: where it was read and its id."""
-        return f"{self.where}: instance {self.unique_id!r}" if self.where else f"instance {self.unique_id!r}"
+        return f"{self.where}: instance {shown(self.unique_id)}" if self.where else f"instance {shown(self.unique_id)}"
 
     def boxes(self) -> list[Box]:
         """Every box of the instance, inputs and answers."""
@@ -192,6 +207,21 @@ class Instance:
             parser.fail("has regions but no image")
         for box in boxes:
             check_box(box, self.image_size, parser.name)
+
+
+def max_pixels() -> int:
+    """Pixels that an image may have: what the environment variable ``OFA_MI_MAX_IMAGE_PIXELS`` says, or 134 million.
+
+    It is a variable, because it depends on the machine's memory, and processes of every command read images.
+
+    Raises:
+        ConfigError: The variable holds no whole number from 1 to :data:`MOST_PIXELS`.
+    """
+    if (value := os.environ.get(PIXELS_OPTION)) is None:
+        return MAX_PIXELS
+    if not re.fullmatch("[0-9]{1,10}", value) or not 1 <= int(value) <= MOST_PIXELS:
+        raise ConfigError(f"{PIXELS_OPTION}: must be a number of pixels from 1 to {MOST_PIXELS}, found {shown(value)}")
+    return int(value)
 
 
 def check_box(box: Box, image_size: tuple[int, int], name: str) -> None:
@@ -247,7 +277,7 @@ def text_from_json(value: Any, fail) -> Text:
         return (tuple(value),)
     if isinstance(value, list) and all(isinstance(piece, str) or _is_box(piece) for piece in value):
         return tuple(piece if isinstance(piece, str) else tuple(piece) for piece in value if piece)
-    return fail(f"expected text, a box [x0, y0, x1, y1] or a list of these, found {value!r}")
+    return fail(f"expected text, a box [x0, y0, x1, y1] or a list of these, found {shown(value)}")
 
 
 def plain(text: Text) -> str:
@@ -265,17 +295,27 @@ def _is_box(value: Any) -> bool:
     return isinstance(value, list | tuple) and len(value) == 4 and all(map(_is_number, value))
 
 
+def _is_deeper(value: Any, most: int) -> bool:
+    """Whether lists and objects are nested in each other more than ``most`` levels deep."""
+    level = [value]
+    for _ in range(most + 1):
+        items = (item for parent in level for item in (parent.values() if isinstance(parent, dict) else parent or ()))
+        if not (level := [item for item in items if isinstance(item, dict | list)]):
+            return False
+    return True
+
+
 class _Parser:
     """Reads the fields of one record; every failure names the place, the instance and the field."""
 
-    def __init__(self, record: dict[str, Any], where: str) -> None:
-        self.record, self.where = record, where
+    def __init__(self, record: dict[str, Any], where: str, most_pixels: int) -> None:
+        self.record, self.where, self.most_pixels = record, where, most_pixels
         self.name = where
         self.unique_id = self.string("unique_id")
-        self.name = f"{where}: instance {self.unique_id!r}"
+        self.name = f"{where}: instance {shown(self.unique_id)}"
         unknown = sorted(set(record) - _FIELDS)
         if unknown:
-            self.fail(f"unknown field {unknown[0]!r}; known fields are {', '.join(sorted(_FIELDS))}")
+            self.fail(f"unknown field {shown(unknown[0])}; known fields are {', '.join(sorted(_FIELDS))}")
 
     def fail(self, message: str):
         raise DataError(f"{self.name}: {message}")
@@ -283,23 +323,28 @@ class _Parser:
     def string(self, key: str) -> str:
         value = self.record.get(key)
         if not isinstance(value, str) or not value:
-            self.fail(f"{key} must be a non-empty string, found {value!r}")
+            self.fail(f"{key} must be a non-empty string, found {shown(value)}")
         return value
 
-    def optional_string(self, key: str) -> str | None:
-        return None if self.record.get(key) is None else self.string(key)
+    def image_path(self) -> str | None:
+        if self.record.get("image_path") is None:
+            return None
+        path = self.string("image_path")
+        if len(path.encode("utf-8", "surrogatepass")) > MAX_PATH:
+            self.fail(f"image_path must have at most {MAX_PATH:,} bytes, found {shown(path)}")
+        return path
 
     def list(self, key: str) -> list:
         value = self.record.get(key)
         if value is None:
             return []
         if not isinstance(value, list):
-            self.fail(f"{key} must be a list, found {value!r}")
+            self.fail(f"{key} must be a list, found {shown(value)}")
         return value
 
     def box(self, value: Any, key: str) -> Box:
         if not _is_box(value):
-            self.fail(f"{key} must hold boxes [x0, y0, x1, y1], found {value!r}")
+            self.fail(f"{key} must hold boxes [x0, y0, x1, y1], found {shown(value)}")
         return tuple(value)
 
     def image_size(self) -> tuple[int, int] | None:
@@ -307,9 +352,10 @@ class _Parser:
         if value is None:
             return None
         if not isinstance(value, list) or len(value) != 2 or not all(type(v) is int and v > 0 for v in value):
-            self.fail(f"image_size must be [width, height] in whole pixels, found {value!r}")
-        if value[0] * value[1] > MAX_PIXELS:
-            self.fail(f"image_size {value} is more than {MAX_PIXELS:,} pixels, the limit; make the image smaller")
+            self.fail(f"image_size must be [width, height] in whole pixels, found {shown(value)}")
+        if value[0] * value[1] > self.most_pixels:
+            limit = f"{self.most_pixels:,} pixels, the limit"
+            self.fail(f"image_size {shown(value)} is more than {limit}; make the image smaller")
         return tuple(value)
 
     def text(self, key: str) -> Text:
@@ -327,21 +373,23 @@ class _Parser:
     def references(self) -> tuple[str, ...]:
         values = self.strings("references")
         if any(map(is_blank, values)):
-            self.fail(f"references holds the empty answer {next(filter(is_blank, values))!r}; leave it out")
+            self.fail(f"references holds the empty answer {shown(next(filter(is_blank, values)))}; leave it out")
         return values
 
     def strings(self, key: str) -> tuple[str, ...]:
         values = self.list(key)
         if not all(isinstance(value, str) for value in values):
-            self.fail(f"{key} must be a list of strings, found {values!r}")
+            self.fail(f"{key} must be a list of strings, found {shown(values)}")
         return tuple(values)
 
     def meta_data(self) -> dict[str, Any]:
         value = self.record.get("meta_data")
         if value is not None and not isinstance(value, dict):
-            self.fail(f"meta_data must be an object, found {value!r}")
+            self.fail(f"meta_data must be an object, found {shown(value)}")
+        if _is_deeper(value, MAX_DEPTH):
+            self.fail(f"meta_data must be nested at most {MAX_DEPTH} levels deep, found {shown(value)}")
         meta_data = dict(value or {})
         confidence = meta_data.get("confidence", 1)
         if not _is_number(confidence) or not 0 <= confidence <= MAX_CONFIDENCE:
-            self.fail(f"confidence in meta_data must be a number from 0, found {confidence!r}")
+            self.fail(f"confidence in meta_data must be a number from 0, found {shown(confidence)}")
         return meta_data

@@ -8,6 +8,7 @@ a bad line cannot turn up in the middle of a training run.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import weakref
 from abc import ABC, abstractmethod
@@ -15,20 +16,24 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from ofa_mi.data.images import load_image
-from ofa_mi.data.instance import BYTE_ORDER_MARK, Box, Instance, Text
+from ofa_mi.data.instance import BYTE_ORDER_MARK, Box, Instance, Text, max_pixels
 from ofa_mi.data.sidecar import LARGE_FILE, Sidecar, choose_workers, ordered_map
 from ofa_mi.data.vocabulary import Vocabulary
-from ofa_mi.errors import DataError
+from ofa_mi.errors import DataError, shown
 from ofa_mi.instructions.prompt import OPTION_SEPARATOR, OPTIONS_MARKER
 from ofa_mi.progress import progress_bar
 
 INDEX_VERSION = 3  # raised when the index changes, or when what counts as a good line does
 CHUNK_BYTES = 1 << 24  # of the file, read by one worker at a time
+MAX_LINE_READ = 1 << 28  # bytes of a line that are read: more than any may have, one of TSV with its image included
+SKIP_BYTES = 1 << 20  # of a line that is too long, read at once to find its end
+MOST_SKIPPED = 100_000  # bad lines that can be left out; a file of more is no file of instances
 TAIL_BYTES = 1 << 12  # of the file, read at once to find the end of its last line
 CHUNK_ROWS = 1 << 11  # instances whose tokens are counted by one worker at a time
 MANY_ROWS = 1 << 14  # instances from which worker processes and a progress bar pay for that
@@ -48,7 +53,7 @@ class MissingImageError(DataError):
     """
 
     def __init__(self, name: str, root: Path, image_path: str) -> None:
-        super().__init__(f"{name}: image {root / image_path} does not exist")
+        super().__init__(f"{name}: image {shown(root / image_path)} does not exist")
         self.image_path = image_path
 
 
@@ -78,7 +83,7 @@ class LineStore(ABC):
         self.root = self.path.parent
         self._workers = workers
         self._file: int | None = None
-        self._sidecar = Sidecar(self.path, "index", [INDEX_VERSION, type(self).__name__, self._format()])
+        self._sidecar = Sidecar(self.path, "index", [INDEX_VERSION, type(self).__name__, self._format(), max_pixels()])
         self._open_index(skip_bad)
 
     # -- what a subclass provides
@@ -210,11 +215,9 @@ class LineStore(ABC):
         start, end = chunk
         result, digest = _Chunk(), hashlib.sha256()
         with self.path.open("rb") as file:
-            if start:
-                file.seek(start - 1)
-                file.readline()  # the rest of a line that begins in the chunk before
-            while (offset := file.tell()) < end:
-                line = file.readline()
+            seek_line(file, start, end)
+            while (offset := file.tell()) < end and len(result.bad) <= MOST_SKIPPED:
+                line = read_line(file)
                 digest.update(line.rstrip() + b"\n")
                 result.lines += 1
                 try:
@@ -260,7 +263,7 @@ class InstanceStore(LineStore):
         return Instance.from_json(line, where)
 
     def _check_image(self, instance: Instance) -> None:
-        if not self.image_file(instance).is_file():
+        if not os.path.isfile(self.image_file(instance)):  # which is False, too, for a name that no file can have
             raise MissingImageError(instance.name, self.root, instance.image_path)
 
     def image_file(self, instance: Instance) -> Path:
@@ -272,7 +275,7 @@ class InstanceStore(LineStore):
         path = path_inside(str(self.root), instance.image_path)
         if path is None:
             raise DataError(
-                f"{instance.name}: image {instance.image_path!r} lies outside the data directory {self.root}; "
+                f"{instance.name}: image {shown(instance.image_path)} lies outside the data directory {self.root}; "
                 "copy it there, or link the whole directory"
             )
         return path
@@ -310,6 +313,27 @@ def has_split(directory: Path, split: str) -> bool:
     from ofa_mi.data.tsv import find_tsv
 
     return (directory / f"{split}.jsonl").exists() or find_tsv(directory, split) is not None
+
+
+def seek_line(file: BinaryIO, start: int, end: int) -> None:
+    """Go to the first line that begins at or behind byte ``start``, or at least to ``end`` if none begins before."""
+    file.seek(max(0, start - 1))
+    if start:
+        _skip_line(file, end)  # the rest of a line that begins earlier
+
+
+def read_line(file: BinaryIO) -> bytes:
+    """The next line; of one that is too long, as much as shows that it is."""
+    line = file.readline(MAX_LINE_READ)
+    if len(line) == MAX_LINE_READ and not line.endswith(b"\n"):
+        _skip_line(file)
+    return line
+
+
+def _skip_line(file: BinaryIO, end: float = math.inf) -> None:
+    """Read on to the end of the line, or to byte ``end`` if that comes first."""
+    while (part := file.readline(SKIP_BYTES)) and not part.endswith(b"\n") and file.tell() < end:
+        pass
 
 
 def content_end(path: Path) -> int:
@@ -422,6 +446,8 @@ class _Found:
         if not self.skip_bad:
             raise error
         self.skipped[line] = str(error)
+        if len(self.skipped) > MOST_SKIPPED:
+            raise DataError(f"{self.store.path}: more than {MOST_SKIPPED:,} bad lines, the last of them {error}")
 
 
 @lru_cache(1 << 16)

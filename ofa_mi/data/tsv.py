@@ -19,10 +19,10 @@ from typing import Any
 
 from PIL import Image
 
-from ofa_mi.data.images import IMAGE_ERRORS, image_problem, load_image, open_image
+from ofa_mi.data.images import UnusableImageError, load_image, open_image
 from ofa_mi.data.instance import MAX_CONFIDENCE, Instance, is_blank, line_content
-from ofa_mi.data.store import LineStore
-from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.data.store import MAX_LINE_READ, LineStore
+from ofa_mi.errors import ConfigError, DataError, shown
 
 SEPARATOR = "&&"  # between several captions or answers
 CONFIDENCE_SEPARATOR = "|!+"  # between the confidence of an answer and the answer
@@ -30,7 +30,6 @@ SPLITS = {"valid": ("valid", "val", "dev")}  # what else OFA calls a split
 ENTAILMENT = {"entailment": "yes", "neutral": "not sure", "contradiction": "no"}
 CAPTIONS = f"a caption, or several with {SEPARATOR} between them"
 ANSWERS = f"confidence{CONFIDENCE_SEPARATOR}answer, or several with {SEPARATOR} between them, and confidences from 0"
-SHOWN = 60  # characters of a cell in an error message; a cell in the wrong column may be an image
 BOX_TOLERANCE = 1.0  # pixels by which rounding may carry RefCOCO's boxes over the edge of the image
 
 
@@ -161,11 +160,11 @@ class TsvReader:
 
     def __init__(self, path: str | Path, kind: str, columns: Mapping[str, int] | None = None) -> None:
         if kind not in KINDS:
-            raise ConfigError(f"{path}: unknown kind of TSV file {kind!r}; known kinds are {', '.join(KINDS)}")
+            raise ConfigError(f"{path}: unknown kind of TSV file {shown(kind)}; known kinds are {', '.join(KINDS)}")
         known = KINDS[kind].columns
         unknown = sorted(set(columns or {}) - set(known))
         if unknown:
-            raise ConfigError(f"{path}: {kind} files have no column {unknown[0]!r}; they have {', '.join(known)}")
+            raise ConfigError(f"{path}: {kind} files have no column {shown(unknown[0])}; they have {', '.join(known)}")
         self.path, self.kind = Path(path), kind
         self.columns = {**known, **(columns or {})}
 
@@ -192,7 +191,7 @@ class TsvReader:
             fields = kind.fields(row, size)
         except _CellError as error:
             name, form = error.args
-            raise DataError(f"{self._cell(name, where)} must hold {form}, found {_shortened(row[name])!r}") from None
+            raise DataError(f"{self._cell(name, where)} must hold {form}, found {shown(row[name])}") from None
         record = {
             "unique_id": f"{row['id']}@{offset}",
             "task_name": kind.task_name,
@@ -202,6 +201,8 @@ class TsvReader:
         return Instance.from_record({**record, **fields}, where)
 
     def _cells(self, line: bytes, where: str) -> list[bytes]:
+        if len(line) >= MAX_LINE_READ:
+            raise DataError(f"{where}: has {MAX_LINE_READ:,} bytes or more, which is too long for a row")
         cells = line_content(line, where).rstrip(b"\r\n").split(b"\t")
         if len(cells) <= max(self.columns.values()):
             places = ", ".join(f"{name} in {i + 1}" for name, i in self.columns.items())
@@ -225,8 +226,8 @@ class TsvReader:
         try:
             with open_image(BytesIO(self._decode(cell, where))) as image:
                 return image.size
-        except IMAGE_ERRORS as error:
-            raise DataError(f"{self._cell('image', where)} {image_problem(error)}") from None
+        except UnusableImageError as error:
+            raise DataError(f"{self._cell('image', where)} {error}") from None
 
     def _decode(self, cell: bytes, where: str) -> bytes:
         """Bytes of the image, from either alphabet of base64."""
@@ -277,10 +278,6 @@ def _text(row: dict[str, str], name: str) -> str:
     if is_blank(row[name]):
         raise _CellError(name, "text")
     return row[name]
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def _number(text: str) -> float:

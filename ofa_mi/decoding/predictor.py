@@ -29,7 +29,7 @@ from ofa_mi.decoding.kinds import generate_answers
 from ofa_mi.decoding.modes import MODES
 from ofa_mi.decoding.ranking import rank_options
 from ofa_mi.decoding.trie import Automaton, OptionSetGrammar, RegionGrammar, Trie
-from ofa_mi.errors import ConfigError
+from ofa_mi.errors import CheckpointError, ConfigError, shown
 from ofa_mi.instructions.prompt import OPTION_SEPARATOR, Prompt, TextSegment, text_segments
 from ofa_mi.instructions.rendering import EMPTY_SET
 from ofa_mi.precision import autocast, check_precision
@@ -150,19 +150,24 @@ class Predictor:
         loaded = checkpoint.load(path, bpe_dir=bpe_dir, weights=weights)
         task = loaded.task_config
         size = task.get("patch_image_size", DEFAULT_PATCH_IMAGE_SIZE)
-        encoder = PromptEncoder(
-            loaded.vocabulary,
-            RegionCodec(
+        try:
+            codec = RegionCodec(
                 num_bins=task.get("num_bins", loaded.vocabulary.num_bins),
                 max_image_size=task.get("max_image_size", DEFAULT_MAX_IMAGE_SIZE),
                 patch_image_size=size,
-            ),
+            )
+            transform = ImageTransform(size)
+        except ConfigError as error:
+            raise CheckpointError(f"{path}: {error}") from None
+        encoder = PromptEncoder(
+            loaded.vocabulary,
+            codec,
             **{name: task[name] for name in ("max_src_length", "max_tgt_length", "text_case") if name in task},
         )
         return cls(
             loaded.model,
             encoder,
-            ImageTransform(size),
+            transform,
             generation=generation,
             device=device,
             black_image=task.get("black_image", False),
@@ -179,7 +184,7 @@ class Predictor:
             DataError: A prompt or an option cannot be encoded; the message names the question.
         """
         if mode not in MODES:
-            raise ConfigError(f"unknown mode {mode!r}; choose one of {', '.join(MODES)}")
+            raise ConfigError(f"unknown mode {shown(mode)}; choose one of {', '.join(MODES)}")
         if not queries:
             return []
         if mode == "rank":
@@ -274,4 +279,4 @@ def _usable(device: str | torch.device) -> torch.device:
     try:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:  # torch's errors for unknown names and for missing hardware
-        raise ConfigError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from None
+        raise ConfigError(f"device {shown(device)} cannot be used: {str(error).splitlines()[0]}") from None

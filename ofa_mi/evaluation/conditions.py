@@ -19,7 +19,7 @@ from PIL import Image
 
 from ofa_mi.data.instance import Instance
 from ofa_mi.data.seeding import generator
-from ofa_mi.errors import ConfigError
+from ofa_mi.errors import ConfigError, shown
 from ofa_mi.instructions.registry import Registry
 from ofa_mi.instructions.rendering import inputs_template, task_name_template
 from ofa_mi.instructions.spec import REWORDED, TaskSpec, join_template, split_template
@@ -63,7 +63,7 @@ class Conditions:
     def __post_init__(self) -> None:
         for name, known in (("prompt_style", PROMPT_STYLES), ("perturb", PERTURBATIONS), ("image", IMAGES)):
             if getattr(self, name) not in known:
-                raise ConfigError(f"{name} must be one of {', '.join(known)}, found {getattr(self, name)!r}")
+                raise ConfigError(f"{name} must be one of {', '.join(known)}, found {shown(getattr(self, name))}")
         if self.perturb not in ("none", "option-order") and self.prompt_style != "instruction":
             raise ConfigError(
                 f"perturb {self.perturb} changes instructions, and prompt style {self.prompt_style} has none; "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from ofa_mi.errors import shown
 from ofa_mi.evaluation.answers import normalise
 
 LEAST = 20  # instances of a task, below which chance may have made it
@@ -28,8 +29,8 @@ def doubts(instances: int, answers: Mapping[str, int] | None, repeating: int) ->
     if answers and len(answers) == 1 and sum(answers.values()) == instances:
         (answer,) = answers
         yield (
-            f"the right answer of all {instances} instances is {answer!r}: these look like dummies, as they stand in "
-            "OFA's vqa_test.tsv for answers that are not public, and scores against them compare with nothing"
+            f"the right answer of all {instances} instances is {shown(answer)}: these look like dummies, as they stand "
+            "in OFA's vqa_test.tsv for answers that are not public, and scores against them compare with nothing"
         )
     if 2 * repeating > instances:
         yield (

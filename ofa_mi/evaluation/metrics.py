@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from ofa_mi.data.encoding import Answer
 from ofa_mi.data.instance import Box, Instance, Text
-from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.errors import ConfigError, DataError, shown
 from ofa_mi.evaluation.answers import canonical, normalise, says_something
 from ofa_mi.evaluation.boxes import box_iou, closest, count_matches
 from ofa_mi.evaluation.rouge import rouge_l_f
@@ -104,7 +104,7 @@ def metric(*outputs: str, corpus: Callable | None = None):
 def get_metric(name: str) -> Metric:
     """The metric called ``name``; :class:`ConfigError` if there is none."""
     if name not in METRICS:
-        raise ConfigError(f"unknown metric {name!r}; known are {', '.join(METRICS)}")
+        raise ConfigError(f"unknown metric {shown(name)}; known are {', '.join(METRICS)}")
     return METRICS[name]
 
 

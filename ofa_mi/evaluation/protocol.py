@@ -14,7 +14,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ofa_mi.errors import ConfigError
+from ofa_mi.errors import ConfigError, shown
 
 logger = logging.getLogger(__name__)
 
@@ -157,4 +157,6 @@ def _summary(task: str, value: Sequence[float] | TaskScores | Mapping[str, float
         raise ConfigError(f"{task}: {error}") from None
     except (KeyError, TypeError, ValueError):
         pass
-    raise ConfigError(f"{task}: expected one score per instruction or TaskScores(mean, deviation), found {value!r}")
+    raise ConfigError(
+        f"{task}: expected one score per instruction or TaskScores(mean, deviation), found {shown(value)}"
+    )

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ofa_mi.errors import ConfigError
+from ofa_mi.errors import ConfigError, shown
 from ofa_mi.instructions.schema import Report, TaskFile, raise_error
 from ofa_mi.instructions.spec import (
     ENGLISH,
@@ -71,7 +71,7 @@ class Registry(Mapping[str, TaskSpec]):
     def __getitem__(self, name: str) -> TaskSpec:
         """The task called ``name``; raises :class:`ConfigError` with the closest names if there is none."""
         if name not in self._tasks:
-            raise ConfigError(f"unknown task {name!r}{suggestion(name, self._tasks)}; `ofa-mi tasks` lists them")
+            raise ConfigError(f"unknown task {shown(name)}{suggestion(name, self._tasks)}; `ofa-mi tasks` lists them")
         return self._tasks[name]
 
     def __contains__(self, name: object) -> bool:
@@ -126,7 +126,7 @@ class Registry(Mapping[str, TaskSpec]):
         if not members:
             known = [*self, *self.groups(), *SPLITS, EVERYTHING]
             raise ConfigError(
-                f"unknown task or group {name!r}{suggestion(group, known)}; give task names, group names, "
+                f"unknown task or group {shown(name)}{suggestion(group, known)}; give task names, group names, "
                 f"{', '.join(SPLITS)} or {EVERYTHING} (`ofa-mi tasks` lists them)"
             )
         return members
@@ -156,7 +156,7 @@ def load_registry(*extra_dirs: str | Path, language: str = ENGLISH) -> Registry:
     known = {code for task in tasks.values() for code in task.languages}
     if language not in known:
         raise ConfigError(
-            f"no task has instructions in language {language!r}; there are {', '.join(sorted(known))} "
+            f"no task has instructions in language {shown(language)}; there are {', '.join(sorted(known))} "
             "(docs/instructions.md says how to add one)"
         )
     return Registry((task.in_language(language) for task in tasks.values()), language)

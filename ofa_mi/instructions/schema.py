@@ -6,15 +6,17 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
-from ofa_mi.data.instance import Instance
-from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.data.files import read_at_most
+from ofa_mi.data.instance import MOST_PIXELS, Instance
+from ofa_mi.errors import ConfigError, DataError, shown
 from ofa_mi.instructions.spec import (
     ENGLISH,
     EVERYTHING,
+    LAST_VERSION,
     METRICS,
     MIN_INSTRUCTIONS,
     OUTPUTS,
@@ -30,6 +32,13 @@ from ofa_mi.instructions.spec import (
 Report = Callable[[ConfigError], None]
 EXAMPLE_ID, EXAMPLE_IMAGE = "example", "example.jpg"
 
+MAX_BYTES = 1 << 21  # of a file
+MAX_NODES = 60_000  # texts, lists and mappings of a file: some 30,000 instructions, and a second or two
+MAX_DEPTH = 50  # levels of lists and mappings; a task needs six
+MAX_BRACKETS = 500  # of a file that is decoded without a look at its depth: too few to exhaust the stack
+# Signs of anchors, aliases and tags, and lines where blocks may be nested: far to the right, or after many dashes.
+_SUSPECT = re.compile(r"[&*!]|^[-? :\t]{100}", re.MULTILINE)
+
 _FILE_KEYS = frozenset({"group", "benchmark", "tasks", "replace"})
 _LANGUAGE_FILE_KEYS = frozenset({"language", "tasks"})
 _REPLACE_KEYS = frozenset({"version", "instructions"})
@@ -39,8 +48,9 @@ _TASK_KEYS = _REQUIRED_KEYS | {"release", "own_instruction", "text_only", "label
 _EXAMPLE_KEYS = frozenset(
     {"image_size", "question", "text", "context", "region", "options", "target_txt", "target_set"}
 )
+MAX_NAME = 100  # characters; a task's name is part of the names of files
 _NAME = re.compile(r"[a-z0-9_]+")
-_LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]+)*")
+_LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]{1,8}){0,4}")
 
 
 def raise_error(error: ConfigError) -> None:
@@ -48,30 +58,89 @@ def raise_error(error: ConfigError) -> None:
     raise error
 
 
-class _UniqueKeyLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """PyYAML's safe loader, except that a repeated key is an error; PyYAML keeps the last one silently."""
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """PyYAML's safe loader for what task files need: text, true and false, null, and numbers of a few digits.
+
+    A repeated key is an error; PyYAML keeps the last one silently. Dates and other forms of numbers are text.
+    """
+
+    yaml_implicit_resolvers: ClassVar = {}
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = set()
         for key_node, _ in node.value:
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key!r}", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"duplicate key {shown(key)}", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
 
 
+for _tag, _pattern, _first in (
+    ("bool", "yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF", "yYnNtTfFoO"),
+    ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("int", "[-+]?(0|[1-9][0-9]{0,17})", "-+0123456789"),
+    ("float", r"[-+]?(0|[1-9][0-9]{0,17})\.[0-9]{0,17}", "-+0123456789"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), list(_first))
+
+
 def _read_yaml(path: Path) -> Any:
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
+        text = read_at_most(path, MAX_BYTES).decode("utf-8")
+        if _may_be_hostile(text):
+            _check_structure(text)
+        return yaml.load(text, Loader=_Loader)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    except DataError as error:
+        raise ConfigError(str(error)) from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 (byte {error.start}: {error.reason})") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path}{line}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or error
+        raise ConfigError(f"{path}{line}: not valid YAML: {shown(ValueError(problem))}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: not valid YAML: nested more than {MAX_DEPTH} levels deep") from None
+
+
+def _may_be_hostile(text: str) -> bool:
+    """Whether a text could break a rule of :func:`_check_structure`, which takes as long as decoding it."""
+    return (
+        _SUSPECT.search(text) is not None
+        or sum(map(text.count, "[{")) > MAX_BRACKETS
+        or sum(map(text.count, "\n,:")) > MAX_NODES // 2
+    )
+
+
+def _check_structure(text: str) -> None:
+    """Refuse what can make a small file large, deep or something else than data; this reads without recursion.
+
+    Raises:
+        yaml.MarkedYAMLError: The text nests more than :data:`MAX_DEPTH` levels, has more than :data:`MAX_NODES` values,
+            or has an anchor, an alias or a tag.
+    """
+    depth = nodes = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        nodes += isinstance(event, yaml.NodeEvent)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        problem = None
+        if depth > MAX_DEPTH:
+            problem = f"nested more than {MAX_DEPTH} levels deep"
+        elif nodes > MAX_NODES:
+            problem = f"more than {MAX_NODES:,} values; divide it into several files"
+        elif getattr(event, "anchor", None) is not None:
+            problem = "anchors and aliases (& and *) are not read; write the value out, or in quotes"
+        elif getattr(event, "tag", None) is not None:
+            problem = "tags (!) are not read; leave the tag out, or put the text in quotes"
+        if problem:
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_NAME and _NAME.fullmatch(value) is not None
 
 
 class TaskFile:
@@ -88,7 +157,7 @@ class TaskFile:
 
     def __init__(self, path: Path, *, packaged: bool, report: Report = raise_error) -> None:
         self.path, self.report = path, report
-        self.where = str(path)
+        self.where = shown(path)
         self.content = self.mapping(_read_yaml(path), "the file")
         self.language = self.language_code(self.content["language"]) if "language" in self.content else None
         self.benchmark = False
@@ -102,7 +171,7 @@ class TaskFile:
 
     def add_to(self, tasks: dict[str, TaskSpec]) -> None:
         """Add this file's tasks to ``tasks``, or its instructions to the tasks there."""
-        self.where = str(self.path)
+        self.where = shown(self.path)
         try:
             sections = self.sections()
         except ConfigError as error:
@@ -110,7 +179,7 @@ class TaskFile:
             return
         for entries, add in sections:
             for name, fields in entries.items():
-                self.where = f"{self.path}: task {name}"
+                self.where = f"{shown(self.path)}: task {name if _is_name(name) else shown(name)}"
                 try:
                     tasks[name] = add(name, fields, tasks)
                 except ConfigError as error:
@@ -168,7 +237,7 @@ class TaskFile:
         if "image_size" in fields:
             record["image_path"] = EXAMPLE_IMAGE
         try:
-            return Instance.from_record(record, f"{self.where}: example")
+            return Instance.from_record(record, f"{self.where}: example", most_pixels=MOST_PIXELS)  # there is no image
         except DataError as error:
             raise ConfigError(str(error)) from None
 
@@ -243,8 +312,10 @@ class TaskFile:
             self.fail(f"inputs: must contain options, because output is {output}")
 
     def check_name(self, value: Any, key: str) -> None:
-        if not isinstance(value, str) or not _NAME.fullmatch(value):
-            self.fail(f"{key}: must be lower-case letters, digits and underscores, found {value!r}")
+        if not _is_name(value):
+            self.fail(
+                f"{key}: must be lower-case letters, digits and underscores, at most {MAX_NAME}, found {shown(value)}"
+            )
         if value in (*SPLITS, EVERYTHING):
             self.fail(f"{key}: {value} is a reserved word of task selections")
 
@@ -252,20 +323,20 @@ class TaskFile:
         for key in fields:
             if key not in known:
                 names = ", ".join(sorted(known))
-                self.fail(f"{place}unknown key {key!r}{suggestion(str(key), known)}; known keys are {names}")
+                self.fail(f"{place}unknown key {shown(key)}{suggestion(str(key), known)}; known keys are {names}")
         for key in sorted(required):
             if key not in fields:
                 self.fail(f"{key}: is missing")
 
     def mapping(self, value: Any, key: str) -> dict:
         if not isinstance(value, dict):
-            self.fail(f"{key}: must be a mapping, found {value!r}")
+            self.fail(f"{key}: must be a mapping, found {shown(value)}")
         return value
 
     def boolean(self, fields: dict, key: str) -> bool:
         value = fields.get(key, False)
         if not isinstance(value, bool):
-            self.fail(f"{key}: must be true or false, found {value!r}")
+            self.fail(f"{key}: must be true or false, found {shown(value)}")
         return value
 
     def string(self, fields: dict, key: str) -> str:
@@ -274,17 +345,17 @@ class TaskFile:
     def strings(self, fields: dict, key: str, *, empty: bool = False) -> tuple[str, ...]:
         values = fields[key]
         if not isinstance(values, list) or not (values or empty):
-            self.fail(f"{key}: must be a list with at least one entry, found {values!r}")
+            self.fail(f"{key}: must be a list with at least one entry, found {shown(values)}")
         return tuple(self.text(value, f"{key}: number {number}") for number, value in enumerate(values, start=1))
 
     def text(self, value: Any, key: str) -> str:
         if not isinstance(value, str) or not value.strip():
-            self.fail(f"{key}: must be text (in quotes if it has a brace or a colon), found {value!r}")
+            self.fail(f"{key}: must be text (in quotes if it has a brace or a colon), found {shown(value)}")
         return value.strip()
 
     def choice(self, fields: dict, key: str, known: Sequence[str]) -> str:
         if fields[key] not in known:
-            self.fail(f"{key}: must be one of {', '.join(known)}, found {fields[key]!r}")
+            self.fail(f"{key}: must be one of {', '.join(known)}, found {shown(fields[key])}")
         return fields[key]
 
     def names(self, fields: dict, key: str, known: Sequence[str], *, empty: bool = True) -> tuple[str, ...]:
@@ -292,7 +363,7 @@ class TaskFile:
         values = self.strings(fields, key, empty=empty)
         for value in values:
             if value not in known:
-                self.fail(f"{key}: unknown name {value!r}{suggestion(value, known)}; known are {', '.join(known)}")
+                self.fail(f"{key}: unknown name {shown(value)}{suggestion(value, known)}; known are {', '.join(known)}")
         if len(set(values)) != len(values):
             self.fail(f"{key}: names something twice: {', '.join(values)}")
         return values
@@ -305,13 +376,13 @@ class TaskFile:
 
     def number(self, fields: dict, key: str) -> int:
         value = fields[key]
-        if type(value) is not int or value < 1:
-            self.fail(f"{key}: must be a whole number from 1, found {value!r}")
+        if type(value) is not int or not 1 <= value <= LAST_VERSION:
+            self.fail(f"{key}: must be a whole number from 1 to {LAST_VERSION:,}, found {shown(value)}")
         return value
 
     def language_code(self, value: Any) -> str:
         if not isinstance(value, str) or not _LANGUAGE.fullmatch(value):
-            self.fail(f"language: must be a code such as de or pt-br (in quotes if it is 'no'), found {value!r}")
+            self.fail(f"language: must be a code such as de or pt-br (in quotes if it is 'no'), found {shown(value)}")
         if value == ENGLISH:
             self.fail("language: English instructions stand with their task; see replace to change them")
         return value

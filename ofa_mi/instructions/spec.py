@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ofa_mi.data.instance import Instance
-from ofa_mi.errors import ConfigError
+from ofa_mi.errors import SHOWN, ConfigError, shown
 
 PLACEHOLDERS = ("context", "question", "text", "region", "region_1", "region_2", "regions", "options")
 # A task names its input regions in one of these ways, by how many it has: one, two, or any number.
@@ -36,6 +36,7 @@ EVERYTHING = "all"
 GROUP_PREFIX = "group:"
 ENGLISH = "en"
 REWORDED = "-x-reworded"  # a language's second set of instructions, a "language" of its own (private use in BCP 47)
+LAST_VERSION = 10**9  # of a task or its translation
 _TOKENS = re.compile(r"\{\{|\}\}|\{\w+\}|[{}]|[^{}]+")  # of a template
 
 
@@ -150,7 +151,7 @@ class TaskSpec:
             return
         if self.languages:
             raise ConfigError(
-                f"task {self.name} has no instructions in language {self.language!r}, only in "
+                f"task {self.name} has no instructions in language {shown(self.language)}, only in "
                 f"{', '.join(self.languages)}; leave it out, or write some in a YAML file of your own"
             )
         raise ConfigError(f"task {self.name} has no instructions yet; leave it out, or write some in YAML")
@@ -172,8 +173,8 @@ def split_template(instruction: str) -> tuple[str, ...]:
             parts[-1] += token[0]
         elif token in ("{", "}"):
             raise ConfigError(
-                f"a brace that is not part of a {{placeholder}} in {instruction!r}; a brace of the text is written "
-                "twice, {{ or }}"
+                f"a brace that is not part of a {{placeholder}} in {shown(instruction)}; a brace of the text is "
+                "written twice, {{ or }}"
             )
         elif token.startswith("{"):
             parts += [_known_placeholder(token[1:-1], instruction), ""]
@@ -192,11 +193,11 @@ def join_template(parts: Iterable[str]) -> str:
 def _known_placeholder(name: str, instruction: str) -> str:
     if name not in PLACEHOLDERS:
         known = ", ".join(f"{{{placeholder}}}" for placeholder in PLACEHOLDERS)
-        raise ConfigError(f"unknown placeholder {{{name}}} in {instruction!r}; known are {known}")
+        raise ConfigError(f"unknown placeholder {shown(f'{{{name}}}')} in {shown(instruction)}; known are {known}")
     return name
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
     """``" (did you mean …?)"`` with the names in ``known`` that are close to ``name``; empty if none is."""
-    close = difflib.get_close_matches(name, known, n=3)
+    close = difflib.get_close_matches(name, known, n=3) if len(name) <= SHOWN else []
     return f" (did you mean {' or '.join(close)}?)" if close else ""

@@ -12,12 +12,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ofa_mi.data.files import atomic_write
-from ofa_mi.errors import ConfigError
-from ofa_mi.instructions.spec import ENGLISH, TaskSpec
+from ofa_mi.data.files import atomic_write, read_at_most
+from ofa_mi.errors import ConfigError, DataError, shown
+from ofa_mi.instructions.spec import ENGLISH, LAST_VERSION, TaskSpec
 
 VERSIONS_FILE = "versions.json"
 HASH_LENGTH = 16
+MAX_BYTES = 1 << 24  # of a file of versions: over 100,000 entries
 Versions = dict[str, dict[str, Any]]
 
 
@@ -38,15 +39,21 @@ def read_versions(path: Path) -> Versions:
     Raises:
         ConfigError: The file is not one of versions.
     """
-    if not path.exists():
-        return {}
     try:
-        entries = json.loads(path.read_bytes())
-        if all(type(entry["version"]) is int and isinstance(entry["hash"], str) for entry in entries.values()):
+        entries = json.loads(read_at_most(path, MAX_BYTES))
+        if all(_is_version(entry["version"]) and isinstance(entry["hash"], str) for entry in entries.values()):
             return entries
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigError(f"{shown(path)}: cannot be read ({error.strerror})") from None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, DataError):
         pass
     raise ConfigError(f"{path}: not a file of versions; restore it, or remove it and run `ofa-mi lint --update`")
+
+
+def _is_version(value: Any) -> bool:
+    return type(value) is int and 1 <= value <= LAST_VERSION
 
 
 def write_versions(path: Path, entries: Versions) -> None:

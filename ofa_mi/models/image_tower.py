@@ -10,7 +10,7 @@ from timm.models.resnet import Bottleneck, make_blocks
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ofa_mi.errors import ConfigError
+from ofa_mi.errors import ConfigError, shown
 from ofa_mi.kernels import resnet_stem
 
 # name -> (blocks, channels) of the three stages; a stage puts out four times its channels
@@ -37,7 +37,7 @@ def build_image_tower(
     if name in CONVS:
         return ConvTower(CONVS[name], freeze=freeze, checkpoint_activations=checkpoint_activations)
     if name not in RESNETS:
-        raise ConfigError(f"--resnet-type {name!r} is not one of {', '.join(TOWERS)}")
+        raise ConfigError(f"--resnet-type {shown(name)} is not one of {', '.join(TOWERS)}")
     return ImageTower(name, drop_path_rate=drop_path_rate, freeze=freeze, checkpoint_activations=checkpoint_activations)
 
 

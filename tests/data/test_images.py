@@ -2,7 +2,10 @@
 
 import io
 import itertools
+import os
 import struct
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from PIL import Image
 
 from ofa_mi.data import images
 from ofa_mi.data.images import ImageTransform, exif_orientation, load_image, open_image
+from ofa_mi.data.instance import PIXELS_OPTION, max_pixels
 from ofa_mi.errors import ConfigError, DataError
 
 NAME = "train.jsonl:3: instance 'a'"
@@ -293,7 +297,7 @@ def test_truncated_and_corrupt_images_are_named(photo, tmp_path, suffix):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "webp", "tif", "dds"])
+@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "webp", "tif", "bmp"])
 def test_damage_anywhere_is_an_image_or_a_data_error(photo, tmp_path, suffix):
     whole = saved(photo, tmp_path / f"whole.{suffix}").read_bytes()
     rng = np.random.default_rng(1)
@@ -313,12 +317,135 @@ def test_other_size_than_stated_is_an_error(photo, tmp_path):
 @pytest.mark.filterwarnings("error")
 def test_a_file_that_claims_a_huge_size_is_refused_before_it_is_decoded(photo, tmp_path, monkeypatch):
     path = saved(photo, tmp_path / "image.png")
-    monkeypatch.setattr(images, "MAX_PIXELS", 70 * 50 - 1)
+    monkeypatch.setenv(PIXELS_OPTION, "3499")
     with pytest.raises(DataError, match=f"{path} is too large: 70x50 is more than the limit of 3,499 pixels; make it"):
         load_image(path, name=NAME)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # Pillow's own guard
     with pytest.raises(DataError, match=f"{path} is too large: its size is more than the limit of 200 pixels"):
         load_image(path, name=NAME)
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 30 20\n%%EndComments\n(ran) print\nshowpage\n%%EOF\n"
+
+
+def test_no_image_starts_another_program(tmp_path, monkeypatch):
+    """Pillow reads EPS with Ghostscript, whatever the file is called."""
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(EPS)
+    monkeypatch.setattr(subprocess, "Popen", no_program)
+    monkeypatch.setattr(os, "system", no_program)
+    for read in (open_image, lambda path: load_image(path, name=NAME)):
+        with pytest.raises((DataError, images.UnusableImageError), match="is not an image that can be read"):
+            read(path)
+
+
+def no_program(*args, **kwargs):
+    raise AssertionError("starts a program")
+
+
+@pytest.mark.parametrize("suffix", ["dds", "eps", "ico", "icns", "jp2", "msp", "pcx", "pdf", "sgi", "tga", "xbm"])
+def test_other_formats_of_pillow_are_not_read(photo, tmp_path, suffix):
+    path = tmp_path / f"image.{suffix}"
+    (photo.convert("1") if suffix in ("msp", "xbm") else photo).save(path)
+    with pytest.raises(DataError, match=r"is not an image that can be read \(BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP\)"):
+        load_image(path, name=NAME)
+
+
+# -- memory
+
+SIDE = 1500  # pixels of a square that is large enough to show what a pixel takes
+LARGE = {
+    "png": ("RGB", "PNG", {"compress_level": 1}),
+    "png with transparency": ("RGBA", "PNG", {"compress_level": 1}),
+    "png with 16 bits": ("I;16", "PNG", {"compress_level": 1}),
+    "jpeg": ("RGB", "JPEG", {"subsampling": 0}),
+    "progressive jpeg": ("RGB", "JPEG", {"subsampling": 0, "progressive": True}),
+    "progressive jpeg of four colours": ("CMYK", "JPEG", {"subsampling": 0, "progressive": True}),
+    "gif": ("P", "GIF", {}),
+    "bmp": ("RGB", "BMP", {}),
+    "ppm": ("RGB", "PPM", {}),
+    "tiff of one strip": ("RGBA", "TIFF", {"compression": "tiff_lzw", "strip_size": 1 << 30}),
+    "webp": ("RGBA", "WEBP", {"quality": 50, "method": 0}),
+}
+
+
+def large_image(mode):
+    x = np.linspace(0, 255, SIDE).astype(np.uint8)
+    if mode == "I;16":
+        return Image.fromarray(np.broadcast_to(x.astype(np.uint16) << 8, (SIDE, SIDE)).copy())
+    return Image.fromarray(np.stack(np.broadcast_arrays(x, x[:, None], 255 - x), axis=-1)).convert(mode)
+
+
+@pytest.mark.parametrize(("mode", "form", "options"), LARGE.values(), ids=LARGE)
+@pytest.mark.parametrize("upright", [False, True], ids=["as stored", "upright"])
+def test_reading_takes_eight_bytes_per_pixel_of_the_limit(tmp_path, monkeypatch, mode, form, options, upright):
+    """The format's limit is lower where its decoder takes more: the image is one that is just small enough."""
+    path = saved(large_image(mode), tmp_path / "image", format=form, exif=orientation_tag(6), **options)
+    limit = SIDE * SIDE
+    while True:  # the least limit under which it is read
+        monkeypatch.setenv(PIXELS_OPTION, str(limit))
+        try:
+            open_image(path).close()
+            break
+        except images.UnusableImageError:
+            limit += SIDE * SIDE // 8
+    assert limit <= 20 / 8 * SIDE * SIDE
+    before = peak_memory(reset=True)
+    load_image(path, name=NAME, upright=upright)
+    assert peak_memory() - before <= 8 * limit + (2 << 20)
+
+
+def peak_memory(reset=False):
+    """Bytes of memory that the process has had at most since a reset."""
+    try:
+        if reset:
+            Path("/proc/self/clear_refs").write_text("5")
+        status = Path("/proc/self/status").read_text()
+    except OSError as error:
+        pytest.skip(f"the system does not measure memory ({error})")
+    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+
+
+def test_a_jpeg_of_thousands_of_scans_is_refused(photo, tmp_path):
+    """Each scan costs the time of a whole picture, and some bytes of the file."""
+    whole = saved(photo, tmp_path / "photo.jpg", progressive=True).read_bytes()
+    scan = whole[whole.rindex(b"\xff\xda") : -2]
+    path = tmp_path / "many.jpg"
+    path.write_bytes(whole[:-2] + scan * 1000 + whole[-2:])
+    with pytest.raises(DataError, match=r"has 1,0\d\d scans, more than the limit of 100"):
+        load_image(path, name=NAME)
+    assert load_image(tmp_path / "photo.jpg", name=NAME).size == (70, 50)
+
+
+def test_a_tiff_tile_larger_than_the_image_is_refused(tmp_path):
+    entries = [(256, 8), (257, 8), (258, 8), (259, 5), (262, 1), (277, 1), (322, 1 << 16), (323, 1 << 16)]
+    entries += [(324, 8), (325, 8)]
+    content = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    file = b"II" + struct.pack("<HI", 42, 16) + bytes(8) + struct.pack("<H", len(entries)) + content + bytes(4)
+    with pytest.raises(DataError, match="is too large: a tile of 65536x65536 is more than the limit"):
+        load_image(io.BytesIO(file), name=NAME)
+
+
+def test_a_tall_image_is_resized_without_all_its_rows_at_the_new_width(monkeypatch):
+    tall = Image.fromarray(np.linspace(0, 255, 4000).astype(np.uint8).reshape(-1, 1).repeat(3, 1)).convert("RGB")
+    expected = ImageTransform(32)(tall)
+    sizes = []
+    resize = Image.Image.resize
+    monkeypatch.setattr(images, "HIGHEST", 1000)
+    monkeypatch.setattr(
+        Image.Image, "resize", lambda self, size, *rest: sizes.append(size) or resize(self, size, *rest)
+    )
+    assert torch.allclose(ImageTransform(32)(tall), expected, atol=2 / 127)
+    assert sizes == [(3, 32), (32, 32)]
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1e6", "", "\u0663", "3000000000", "9" * 5000])
+def test_the_limit_of_pixels_must_be_a_number(monkeypatch, value):
+    monkeypatch.setenv(PIXELS_OPTION, value)
+    with pytest.raises(
+        ConfigError, match=r"^OFA_MI_MAX_IMAGE_PIXELS: must be a number of pixels from 1 to 2147483647, "
+    ):
+        max_pixels()
 
 
 def test_what_the_system_refuses_is_not_called_corrupt(tmp_path):

@@ -15,7 +15,7 @@ from PIL import Image
 from ofa_mi.data import sidecar, store
 from ofa_mi.data.encoding import PromptEncoder
 from ofa_mi.data.images import ImageTransform
-from ofa_mi.data.instance import Instance, is_blank
+from ofa_mi.data.instance import PIXELS_OPTION, Instance, is_blank
 from ofa_mi.data.regions import RegionCodec
 from ofa_mi.data.store import InstanceStore, count_tokens, open_store
 from ofa_mi.data.vocabulary import Vocabulary
@@ -142,6 +142,78 @@ def test_a_bad_line_is_an_error_that_names_it_or_a_listed_skip(folder, line, mes
     assert [instance.where for instance in kept] == [f"{path}:{line}" for line in (1, 2, 4)]
     with pytest.raises(DataError, match=":3: "):  # an index that skips does not hide the error later
         InstanceStore(path)
+
+
+def far_away(number, path):
+    return record(number, image_path=path, image_size=[40, 30])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (
+            with_image(1) | {"image_size": [2**40, 1]},
+            r"image_size \[1099511627776, 1\] is more than 134,217,728 pixels",
+        ),
+        (with_image(1) | {"image_size": [10**4000, 30]}, r"image_size \[10+…0+, 30\] is more than"),
+        (far_away(1, "a" * 300 + ".png"), r"image '\S+…a+\.png' does not exist"),
+        (far_away(1, "a/" * 2000 + "a.png"), r"image '\S+…[a/]+\.png' does not exist"),
+        (far_away(1, "a/" * 100_000), "image_path must have at most 4,096 bytes, found 'a/a/"),
+        (far_away(1, "image.png/b.png"), r"image \S+/image\.png/b\.png does not exist"),
+        (far_away(1, "a\0b.png"), r"image 'a\\x00b\.png' lies outside the data directory"),
+        (
+            record(1, meta_data={"a": json.loads("[" * 60 + "]" * 60)}),
+            "meta_data must be nested at most 50 levels deep",
+        ),
+        (record(1, unique_id="x" * 100_000, task_name=5), r"instance 'x+…x+': task_name must be a non-empty string"),
+        (b'{"unique_id": ' + b"[" * 100_000 + b"\n", r"not valid JSON, perhaps a truncated line \(maximum recursion"),
+        (b'{"unique_id": ' + b"9" * 5000 + b"}\n", r"not valid JSON, perhaps a truncated line \(Exceeds the limit"),
+    ],
+)
+def test_sizes_paths_and_values_without_measure_are_errors_or_skips(folder, line, message):
+    path = write(folder, [record(0), line, record(2)])
+    with pytest.raises(DataError, match=message) as caught:
+        InstanceStore(path)
+    assert str(caught.value).startswith(f"{path}:2: ") and len(str(caught.value)) < 700
+    instances = InstanceStore(path, skip_bad=True)
+    assert len(instances) == 2 and instances.skipped == (str(caught.value),)
+    assert [i.unique_id for i in InstanceStore(path, skip_bad=True)] == ["id0", "id2"]  # from the index
+
+
+def test_another_limit_of_pixels_makes_the_index_again(folder, monkeypatch):
+    path = write(folder, [record(0), with_image(1)])
+    monkeypatch.setenv(PIXELS_OPTION, "1199")
+    with pytest.raises(DataError, match="is more than 1,199 pixels, the limit"):
+        InstanceStore(path)
+    assert len(InstanceStore(path, skip_bad=True)) == 1
+    monkeypatch.setenv(PIXELS_OPTION, "1200")
+    assert len(InstanceStore(path, skip_bad=True)) == 2
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_line_without_end_is_one_bad_line(folder, monkeypatch, workers):
+    """It is never read as a whole, whatever the part of the file in which it begins."""
+    monkeypatch.setattr(store, "CHUNK_BYTES", 5000)
+    monkeypatch.setattr(store, "MAX_LINE_READ", 3000)
+    monkeypatch.setattr(store, "SKIP_BYTES", 700)
+    monkeypatch.setattr("ofa_mi.data.instance.MAX_LINE", 2000)
+    lines = [record(0), record(1, text="x" * 2500), record(2), record(3, text="x" * 40_000), record(4)]
+    instances = InstanceStore(write(folder, lines), skip_bad=True, workers=workers)
+    assert [i.unique_id for i in instances] == ["id0", "id2", "id4"]
+    assert [s.partition(": ")[0][-2:] for s in instances.skipped] == [":2", ":4"]
+    assert all("has more than 2,000 bytes" in reason for reason in instances.skipped)
+    whole = InstanceStore(write(folder, [record(0, text="x" * 20_000)], "valid.jsonl"), skip_bad=True)
+    assert len(whole) == 0 and len(whole.skipped) == 1
+
+
+def test_a_file_of_bad_lines_only_is_refused_even_if_they_may_be_left_out(folder, monkeypatch):
+    monkeypatch.setattr(store, "MOST_SKIPPED", 10)
+    monkeypatch.setattr(store, "CHUNK_BYTES", 5)
+    path = write(folder, [record(0), *[b"\n"] * 10, record(1)])
+    assert len(InstanceStore(path, skip_bad=True).skipped) == 10
+    path = write(folder, [record(0), *[b"\n"] * 50, record(1)])
+    with pytest.raises(DataError, match=r"more than 10 bad lines, the last of them .*train\.jsonl:12: is blank"):
+        InstanceStore(path, skip_bad=True)
 
 
 def test_skips_are_listed_in_the_order_of_the_file(folder):

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ofa_mi.data import images
-from ofa_mi.data.instance import plain
+from ofa_mi.data.instance import PIXELS_OPTION, plain
 from ofa_mi.data.store import open_store
 from ofa_mi.data.tsv import TsvStore, find_tsv
 from ofa_mi.errors import ConfigError, DataError
@@ -182,7 +181,7 @@ def test_blank_rows_and_a_byte_order_mark(tmp_path):
 
 
 def test_an_image_that_is_too_large_is_named_with_the_limit(tmp_path, monkeypatch):
-    monkeypatch.setattr(images, "MAX_PIXELS", 1000)
+    monkeypatch.setenv(PIXELS_OPTION, "1000")
     path = write(tmp_path / "caption.tsv", ROWS["caption"][0])
     with pytest.raises(DataError, match=r":1: column 5 \(image\) is too large: 40x30 is more than the limit of 1,000"):
         TsvStore(path, "caption")

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ofa_mi.data.vocabulary import DICT, ENCODER, MERGES, Vocabulary, build_compact, merge
+from ofa_mi.data import vocabulary as vocabulary_module
+from ofa_mi.data.vocabulary import DICT, ENCODER, MERGES, SIZES, Vocabulary, build_compact, merge
 from ofa_mi.errors import DataError
 from tests.data.processes import received
 
@@ -222,11 +223,28 @@ def test_missing_file_is_named(files, name):
         (ENCODER, b"[1]", r"encoder\.json: expected an object"),
         (ENCODER, b'{"a": 5}', r"encoder\.json: expected an object that numbers"),
         (MERGES, b"#version\na b c\n", r"vocab\.bpe:2: expected two tokens"),
-        (MERGES, b"#version\nab c\n", r"merge 1 \(ab c\) uses a token that no earlier merge makes"),
+        (MERGES, b"#version\nab c\n", r"merge 1 \('ab c'\) uses a token that no earlier merge makes"),
         (MERGES, b"#version\na b\n", r"1 tokens that text can need, such as 'ab'"),
         (DICT, b"0 1\nx\n", r"dict\.txt:2: expected '<BPE id> <count>'"),
         (DICT, b"0 1\n0 1\n", "lists the same entry twice"),
         (DICT, b"999 1\n", "lists BPE id 999, but"),
+        (ENCODER, b"[" * 100_000, r"encoder\.json: not valid JSON \(maximum recursion depth"),
+        (ENCODER, b'{"a": ' + b"9" * 5000 + b"}", r"encoder\.json: not valid JSON \(Exceeds the limit"),
+        (ENCODER, b'{"a": 0, "b": true}', r"encoder\.json: expected an object that numbers"),
+        (ENCODER, b'{"a": 0, "b": 1.0}', r"encoder\.json: expected an object that numbers"),
+        (ENCODER, '{"日本": 0}'.encode(), "encoder.json has the token '日本', which stands for no bytes"),
+        (ENCODER, b'{"\\ud800": 0}', r"encoder.json has the token '\\ud800', which stands for no bytes"),
+        (MERGES, b"x" * 100_000, r"vocab\.bpe:1: expected two tokens, found 'xxx"),
+        (DICT, b"9" * 5000 + b" 1\n", r"dict\.txt:1: expected '<BPE id> <count>', found '999"),
+        (DICT, "٣ 1\n".encode(), r"dict\.txt:1: expected '<BPE id> <count>', found '٣ 1'"),
+        (
+            SIZES,
+            b'{"num_codes": 8192, "num_bins": 1000000000000}',
+            "num_bins must be a whole number up to 1,048,576, fo",
+        ),
+        (SIZES, b'{"num_codes": 8192.0, "num_bins": 1000}', "num_codes must be a whole number up to 1,048,576, fo"),
+        (SIZES, b'{"num_codes": "8192", "num_bins": 1000}', "num_codes must be a whole number up to 1,048,576, fo"),
+        (SIZES, b"[" * 100_000, r"specials\.json: expected"),
         (DICT, b"0 1\n", "255 tokens that text can need"),
         (DICT, b"\xff 1\n", r"dict\.txt: not UTF-8 \(byte 0\)"),
     ],
@@ -235,4 +253,33 @@ def test_wrong_content_is_named(files, name, content, message):
     (files / name).write_bytes(content)
     with pytest.raises(DataError, match=message) as error:
         Vocabulary.load(files)
-    assert "\n" not in str(error.value) and str(files) in str(error.value)
+    assert "\n" not in str(error.value) and str(files) in str(error.value) and len(str(error.value)) < 400
+
+
+def test_a_file_that_is_too_large_is_not_read(files, monkeypatch):
+    monkeypatch.setattr(vocabulary_module, "MAX_BYTES", 100)
+    with pytest.raises(DataError, match=r"encoder\.json: is larger than 100 bytes"):
+        Vocabulary.load(files)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"num_bins": 10**12},
+        {"num_codes": 1.0},
+        {"num_codes": "5"},
+        {"num_bins": None},
+        {"merges": "a"},
+        {"merges": "a b c"},
+        {"merges": "a b\nabc d"},
+        {"symbols": "9" * 5000},
+        {"symbols": "<mask>"},
+        {"symbols": None},
+        {"tokens": "日本"},
+        {"tokens": ["a"]},
+    ],
+)
+def test_a_state_that_is_none_is_refused_in_one_line(bytes_only, change):
+    with pytest.raises(DataError) as error:
+        Vocabulary.from_state(Vocabulary.load(bytes_only).state() | change)
+    assert str(error.value).isprintable() and len(str(error.value)) < 300

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ofa_mi import cli
-from ofa_mi.data import images
+from ofa_mi.data.instance import PIXELS_OPTION
 from ofa_mi.data_prep import build as build_module
 from ofa_mi.data_prep import shards
 from ofa_mi.data_prep.build import BuildOptions, build
@@ -224,7 +224,7 @@ def test_a_bad_image_stops_the_build_or_is_counted(raw, tmp_path, monkeypatch, d
     elif damage in ("too large", "bomb"):
         for number in range(6, NUMBER):  # they are wider
             write_raw(raw, {f"toys/photos/{number}.png": Picture(30, 20)})
-        monkeypatch.setattr(images, "MAX_PIXELS", 699)
+        monkeypatch.setenv(PIXELS_OPTION, "699")
         if damage == "bomb":  # Pillow's own limit
             monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 349)
     else:

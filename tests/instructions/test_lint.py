@@ -85,7 +85,7 @@ def test_braces_of_the_text_are_no_placeholders(tmp_path):
     ("changes", "message"),
     [
         (changed(3, "Tell me now what sort of beast that is. {options}"), "3: uses the input {region} 0 times"),
-        (changed(2, "Say at {place} and {region}. {options}"), "2: unknown placeholder {place}"),
+        (changed(2, "Say at {place} and {region}. {options}"), "2: unknown placeholder '{place}'"),
         (changed(4, "Name it at {region}, and then at {region}. {options}"), "4: uses the input {region} 2 times"),
         ({"instructions": GOOD[:4]}, "instructions: has 4, the evaluation protocol needs 5"),
         ({"instructions": None}, "task animal_naming: has no instructions; write 5"),

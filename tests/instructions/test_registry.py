@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ from ofa_mi.data.instance import Instance
 from ofa_mi.errors import ConfigError
 from ofa_mi.instructions.lint import lint
 from ofa_mi.instructions.prompt import describe
-from ofa_mi.instructions.registry import default_registry, load_registry
+from ofa_mi.instructions.registry import LANGUAGE_DIR, TASK_DIR, default_registry, load_registry
 from ofa_mi.instructions.rendering import render, render_target
+from ofa_mi.instructions.schema import _read_yaml
 
 DOCS = Path(__file__).parents[2] / "docs" / "instructions.md"
 INSTRUCTIONS = [f"{word} the animal in {{region}}. {{options}}" for word in ("Name", "Tell", "Give", "Find", "Pick")]
@@ -144,13 +146,13 @@ def test_the_page_of_tasks_is_up_to_date(capsys):
         ({"output": ["text"]}, "output: must be one of text, option"),
         ({"metrics": ["acuracy"]}, r"metrics: unknown name 'acuracy' \(did you mean accuracy"),
         ({"metrics": []}, "metrics: must be a list with at least one entry"),
-        ({"version": 0}, "version: must be a whole number from 1, found 0"),
+        ({"version": 0}, "version: must be a whole number from 1 to 1,000,000,000, found 0"),
         ({"version": True}, "version: must be a whole number"),
         ({"instructions": INSTRUCTIONS[:4]}, "instructions: has 4, the evaluation protocol needs 5"),
         ({"own_instruction": "yes"}, "own_instruction: must be true or false, found 'yes'"),
         ({"instructions": [*INSTRUCTIONS, 3]}, "instructions: number 6: must be text"),
         ({"instructions": [*INSTRUCTIONS, INSTRUCTIONS[0].upper().lower()]}, "instruction 6: repeats instruction 1"),
-        ({"instructions": [*INSTRUCTIONS, "{place} {region} {options}"]}, "6: unknown placeholder .place."),
+        ({"instructions": [*INSTRUCTIONS, "{place} {region} {options}"]}, "6: unknown placeholder '.place.'"),
         ({"instructions": [*INSTRUCTIONS, "In { {region} {options}"]}, "instruction 6: a brace that is not part"),
         ({"instructions": [*INSTRUCTIONS, "{region} {region} {options}"]}, r"uses the input \{region\} 2 times"),
         ({"instructions": "Name it."}, "instructions: must be a list"),
@@ -163,6 +165,62 @@ def test_an_error_names_file_task_and_key(tmp_path, changes, message):
     assert "\n" not in str(error.value)
 
 
+HOSTILE = {
+    "brackets": ("[" * 100_000, ":1: not valid YAML: nested more than 50 levels deep"),
+    "braces": ('{"a":' * 100_000, ":1: not valid YAML: nested more than 50 levels deep"),
+    "dashes": ("- " * 100_000, ":1: not valid YAML: nested more than 50 levels deep"),
+    "indentation": (
+        "".join(f"{' ' * i}a:\n" for i in range(500)),
+        ":51: not valid YAML: nested more than 50 levels deep",
+    ),
+    "brackets behind quotes": ('["]", ' * 100_000, ":1: not valid YAML: nested more than 50 levels deep"),
+    "aliases": (
+        "a: &a [x, x]\n" + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in pairwise("abcdefghij")),
+        ":1: not valid YAML: anchors and aliases",
+    ),
+    "merged aliases": ("a: &a {x: 1}\nb: &b {<<: [*a, *a]}\nc: {<<: [*b, *b]}\n", ":1: not valid YAML: anchors"),
+    "merged key": ("<<: {group: a}\n", ": unknown key '<<'"),
+    "tag": ("group: !!python/name:os.system\n", ":1: not valid YAML: tags (!) are not read"),
+    "tag of a number": ("group: !!int x\n", ":1: not valid YAML: tags (!) are not read"),
+    "date that is none": ("group: 2001-99-99\n", ": has neither tasks nor replace"),
+    "long number": (f"group: {'9' * 5000}\ntasks: {{a: {{}}}}\n", ": group: must be lower-case letters"),
+    "hexadecimal number": (f"tasks: 0x{'f' * 5000}\n", ": tasks: must be a mapping, found '0xff"),
+    "sixties": (f"tasks: {'1:' * 100_000}1\n", ": tasks: must be a mapping, found '1:1:"),
+    "long key": (f"{'x' * 900}: 1\n", ": unknown key 'xxx"),
+    "long name": (f"group: {'a' * 100_000}\ntasks: {{a: {{}}}}\n", ": group: must be lower-case letters"),
+    "list for a mapping": ("tasks: [" + "a, " * 10_000 + "]\n", ": tasks: must be a mapping, found ['a', "),
+    "control character": ("group: \x1b[2J\n", ": not valid YAML: control characters are not allowed"),
+    "many values": ("- a\n" * 70_000, ":60000: not valid YAML: more than 60,000 values; divide it into several files"),
+    "many bytes": ("#" * (3 << 20), ": is larger than 2,097,152 bytes"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_file_is_one_short_line(tmp_path, content, message):
+    """Each of these once killed the process, hung it, ended in a traceback, or filled the screen."""
+    with pytest.raises(ConfigError, match=re.escape(f"animals.yaml{message}")) as error:
+        load_registry(write(tmp_path, content))
+    assert len(str(error.value)) < 500 and str(error.value).isprintable()
+
+
+def test_what_looks_like_a_date_is_text(tmp_path):
+    labels = animals(labels=["2001-01-01"], output="text", inputs=["region"], instructions=None)
+    content = yaml.safe_dump(labels).replace("'2001-01-01'", "2001-01-01")
+    assert load_registry(write(tmp_path, content))["animal_naming"].labels == ("2001-01-01",)
+
+
+def test_the_packaged_files_mean_what_any_reader_of_yaml_reads():
+    for path in [*TASK_DIR.glob("*.yaml"), *LANGUAGE_DIR.rglob("*.yaml")]:
+        assert _read_yaml(path) == yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def test_a_small_limit_of_pixels_leaves_the_tasks_as_they_are(tmp_path, monkeypatch):
+    """The image of an example does not exist."""
+    monkeypatch.setenv("OFA_MI_MAX_IMAGE_PIXELS", "100")
+    example = {"image_size": [640, 480], "region": [[1, 2, 3, 4]], "options": ["a", "b"], "target_txt": "a"}
+    assert load_registry(write(tmp_path, animals(example=example)))["animal_naming"].example.image_size == (640, 480)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -172,7 +230,7 @@ def test_an_error_names_file_task_and_key(tmp_path, changes, message):
         ("groups: animals\n", "unknown key 'groups'"),
         ("tasks: {a: {}}\n", "group: must be lower-case"),
         ("group: train\ntasks: {a: {}}\n", "group: train is a reserved word"),
-        ("group: animals\ntasks: {Big Cat: {}}\n", "task Big Cat: name: must be lower-case"),
+        ("group: animals\ntasks: {Big Cat: {}}\n", "task 'Big Cat': name: must be lower-case"),
         ("group: animals\nbenchmark: true\ntasks: {a: {}}\n", "benchmark: only the packaged tasks"),
         ("group: animals\ntasks: {nlvr: {}}\n", "task nlvr: duplicate"),
         ("group: animals\ntasks: {a: {}, a: {}}\n", "animals.yaml:2: not valid YAML: duplicate key 'a'"),

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from ofa_mi.data.images import load_image
 from ofa_mi.data.store import path_inside
 from ofa_mi.errors import DataError
 from ofa_mi.evaluation.report.analysis import read_json
@@ -154,12 +155,9 @@ def _picture(folder: Path, file: str) -> bytes | None:
     if path is None:
         return None
     try:
-        with Image.open(path) as image:
-            picture = image.convert("RGB")
-    except (FileNotFoundError, UnidentifiedImageError):
+        picture = load_image(path, name="heat map")
+    except DataError:  # it is not there any more, or no image: the text stays
         return None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error})") from None
     picture.thumbnail((WIDTH, 4 * WIDTH), Image.Resampling.LANCZOS)
     for quality in (85, 70, 55, 40):
         content = io.BytesIO()
