@@ -92,7 +92,7 @@ class Sidecar:
         """What lies in a place, if it was made there from this data file and is not damaged."""
         try:
             with place.open("rb") as file:
-                array = _map_array(file, self.dtype)
+                array = map_array(file, self.dtype)
                 rest = file.read(LARGEST_RECORD)
             record, checksum = rest[:-CHECKSUM], rest[-CHECKSUM:]
             if checksum != _checksum(array, record):
@@ -150,7 +150,7 @@ class Sidecar:
         )
 
 
-def _map_array(file: BinaryIO, dtype: np.dtype) -> np.ndarray:
+def map_array(file: BinaryIO, dtype: np.dtype) -> np.ndarray:
     """Memory-map the ``.npy`` array that ``file`` starts with, and leave the file behind it.
 
     The header is compared with the one that numpy writes for this type, not parsed as the Python that it is.

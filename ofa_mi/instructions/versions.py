@@ -10,15 +10,28 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
+
+import msgspec
 
 from ofa_mi.data.files import atomic_write
-from ofa_mi.errors import ConfigError
+from ofa_mi.data.json_files import Count, read_json
+from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.instructions.spec import ENGLISH, TaskSpec
 
 VERSIONS_FILE = "versions.json"
 HASH_LENGTH = 16
-Versions = dict[str, dict[str, Any]]
+
+
+class Entry(TypedDict):
+    """What is known of a task or translation."""
+
+    version: Count
+    hash: str
+
+
+Versions = dict[str, Entry]
+_DECODER = msgspec.json.Decoder(Versions)
 
 
 def entry_name(spec: TaskSpec) -> str:
@@ -41,12 +54,11 @@ def read_versions(path: Path) -> Versions:
     if not path.exists():
         return {}
     try:
-        entries = json.loads(path.read_bytes())
-        if all(type(entry["version"]) is int and isinstance(entry["hash"], str) for entry in entries.values()):
-            return entries
-    except (ValueError, TypeError, KeyError, AttributeError):
-        pass
-    raise ConfigError(f"{path}: not a file of versions; restore it, or remove it and run `ofa-mi lint --update`")
+        return read_json(
+            path, _DECODER, "not a file of versions; restore it, or remove it and run `ofa-mi lint --update`"
+        )
+    except DataError as error:
+        raise ConfigError(str(error)) from None
 
 
 def write_versions(path: Path, entries: Versions) -> None:
@@ -55,7 +67,7 @@ def write_versions(path: Path, entries: Versions) -> None:
     atomic_write(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
 
-def compare(specs: Iterable[TaskSpec], stored: Mapping[str, Mapping[str, Any]]) -> tuple[Versions, dict[str, str]]:
+def compare(specs: Iterable[TaskSpec], stored: Mapping[str, Entry]) -> tuple[Versions, dict[str, str]]:
     """What the entries should be, and what stands in the way.
 
     Returns:
