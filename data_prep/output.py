@@ -18,8 +18,8 @@ import msgspec
 
 from ofa_mi.data.files import atomic_write, open_atomic
 from ofa_mi.data.instance import Instance
-from ofa_mi.data.json_files import AnyObject, Count, Name, check, one_line, read_json, shown
-from ofa_mi.errors import DataError
+from ofa_mi.data.json_files import AnyObject, Count, Name, check, one_line, read_json
+from ofa_mi.errors import DataError, shown
 
 SPLITS = ("train", "valid", "test")
 MANIFEST = "manifest.json"

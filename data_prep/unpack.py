@@ -25,9 +25,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
-from ofa_mi.data.json_files import one_line, shown
+from ofa_mi.data.json_files import one_line
 from ofa_mi.data_prep.transfer import check_room
-from ofa_mi.errors import DataError
+from ofa_mi.errors import DataError, shown
 from ofa_mi.progress import progress_bar
 
 CHUNK = 1 << 20  # bytes

@@ -6,8 +6,13 @@ The command line prints that line and exits with status 2; a traceback is for bu
 
 import errno
 import re
+import reprlib
+from pathlib import PurePath
+from typing import Any
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+SHOWN = 100  # characters of a value in a message
+SHOWN_PATH = 300  # the same of a path, which is of use only as a whole
 PACKAGE = __name__.partition(".")[0]  # whose errors are those of this module
 
 
@@ -29,6 +34,31 @@ class CheckpointError(OfaMiError):
 
 class DivergedError(OfaMiError):
     """Training cannot go on because its gradients are no longer finite; the message says what to try."""
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it: printable, in one line, and short, whatever a file holds.
+
+    It is as `repr` has it, in quotes if it is text, with an ellipsis for what is left out. A path and an error's own
+    message stand without quotes if they are printable.
+    """
+    if isinstance(value, PurePath | BaseException):
+        text = " ".join(str(value).split()) if isinstance(value, BaseException) else str(value)
+        if len(text) <= SHOWN_PATH and text.isprintable():
+            return text
+        value = text
+    try:
+        text = _SHORT.repr(value)
+    except Exception:  # a number of more digits than Python writes, or an object that cannot describe itself
+        text = f"a value of the type {type(value).__name__}"
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+
+
+_SHORT = reprlib.Repr()
+_SHORT.fillvalue = "…"
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = SHOWN - 10
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxset = _SHORT.maxdict = 10
+_SHORT.maxlevel = 4
 
 
 def root_error(error: BaseException) -> OfaMiError | None:

@@ -8,7 +8,6 @@ compares the value later cannot fail at its depth.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,16 +74,11 @@ def check(value: Any, kind: Any, where: str) -> None:
         raise DataError(f"{where} ({one_line(str(error))})") from None
 
 
-def shown(value: Any) -> str:
-    """A value of a file in an error: as Python writes it, shortened."""
-    text = repr(value if not isinstance(value, str) else value[: SHOWN + 1])
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
-
-
 def one_line(text: str) -> str:
-    """A text in an error: shortened, and without characters that a terminal would obey."""
-    text = text if len(text) <= 2 * SHOWN else f"{text[:SHOWN]} … {text[-SHOWN:]}"
-    return re.sub(r"[^ -~\u00a1-\u2027\u2030-\ufdff]", lambda match: ascii(match[0])[1:-1], text)
+    """A reason or a name in an error, without quotes: shortened, and without characters that a terminal would obey."""
+    text = text if len(text) <= 4 * SHOWN else f"{text[: 2 * SHOWN]}…{text[-2 * SHOWN :]}"
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return text if len(text) <= 2 * SHOWN else f"{text[:SHOWN]} … {text[-SHOWN:]}"
 
 
 def _is_deeper(value: Any, most: int) -> bool:

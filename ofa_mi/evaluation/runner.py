@@ -26,12 +26,12 @@ import ofa_mi
 from ofa_mi.data.encoding import Answer
 from ofa_mi.data.files import atomic_write
 from ofa_mi.data.instance import Box, Instance
-from ofa_mi.data.json_files import one_line, shown
+from ofa_mi.data.json_files import one_line
 from ofa_mi.data.seeding import generator
 from ofa_mi.data.store import LineStore, open_store
 from ofa_mi.decoding.modes import MODES
 from ofa_mi.decoding.predictor import Prediction, Predictor, Query
-from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.errors import ConfigError, DataError, shown
 from ofa_mi.evaluation.conditions import Conditions, exchange, gray_image, perturbed, reworded, templates
 from ofa_mi.evaluation.doubts import doubts
 from ofa_mi.evaluation.metrics import Truth, boxes_of, check_metric, score_answer
