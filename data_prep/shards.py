@@ -16,7 +16,7 @@ import numpy as np
 from ofa_mi.data.files import atomic_write, open_atomic
 from ofa_mi.data.instance import Instance
 from ofa_mi.data.json_files import LARGEST, AnyObject, Count, decode, read_json
-from ofa_mi.data.sidecar import map_array, ordered_map, signature
+from ofa_mi.data.sidecar import CHECKSUM, checksum, map_array, ordered_map, signature
 from ofa_mi.data_prep.output import SPLITS
 from ofa_mi.data_prep.photos import COCO_ID, names_of
 from ofa_mi.data_prep.selection import CANDIDATE
@@ -117,7 +117,10 @@ class Shards:
         try:
             with self._index(shard).open("rb") as file:
                 rows = np.array(map_array(file, ROW))  # a copy: every map keeps its file open
-                notes = decode(file.read(LARGEST), _NOTES, "damaged")
+                rest = file.read(LARGEST)
+            if rest[-CHECKSUM:] != checksum(rows, rest[:-CHECKSUM]):
+                return None
+            notes = decode(rest[:-CHECKSUM], _NOTES, "damaged")
             size = self._lines(shard).stat().st_size
         except (OSError, ValueError, DataError):
             return None
@@ -154,9 +157,11 @@ class Shards:
                     file.write(line)
                     rows.append((offset, len(line), *self._choice(candidate)))
                     offset += len(line)
+        table = np.array(rows, dtype=ROW)
         with open_atomic(self._index(shard)) as file:  # last: it says that the shard is complete
-            np.save(file, np.array(rows, dtype=ROW), allow_pickle=False)
-            file.write(json.dumps({"dropped": self.source.dropped, "repaired": self.source.repaired}).encode())
+            np.save(file, table, allow_pickle=False)
+            notes = json.dumps({"dropped": self.source.dropped, "repaired": self.source.repaired}).encode()
+            file.write(notes + checksum(table, notes))
         return len(rows)
 
     def _line(self, candidate: Candidate) -> bytes:

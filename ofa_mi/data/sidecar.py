@@ -94,8 +94,8 @@ class Sidecar:
             with place.open("rb") as file:
                 array = map_array(file, self.dtype)
                 rest = file.read(LARGEST_RECORD)
-            record, checksum = rest[:-CHECKSUM], rest[-CHECKSUM:]
-            if checksum != _checksum(array, record):
+            record, mark = rest[:-CHECKSUM], rest[-CHECKSUM:]
+            if mark != checksum(array, record):
                 return None
             stored = json.loads(record)
             content = msgspec.convert(stored["content"], self.content)
@@ -135,7 +135,7 @@ class Sidecar:
         with open_atomic(place) as file:
             np.save(file, array, allow_pickle=False)
             record = json.dumps({"key": self.key, "content": content}).encode()
-            file.write(record + _checksum(array, record))
+            file.write(record + checksum(array, record))
 
     def _writable(self) -> Path:
         """The first place whose folder can be written."""
@@ -174,7 +174,7 @@ def map_array(file: BinaryIO, dtype: np.dtype) -> np.ndarray:
     return array
 
 
-def _checksum(array: np.ndarray, record: bytes) -> bytes:
+def checksum(array: np.ndarray, record: bytes) -> bytes:
     """CRC-32 of an array and a record, as :data:`CHECKSUM` hexadecimal digits."""
     return b"%08x" % zlib.crc32(record, zlib.crc32(np.ascontiguousarray(array)))
 

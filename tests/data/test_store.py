@@ -307,7 +307,7 @@ def rewritten(index, rows=None, **content):
         rows = array if rows is None else rows(array)
         np.save(file, rows)
         text = json.dumps(record).encode()
-        file.write(text + sidecar._checksum(rows, text))
+        file.write(text + sidecar.checksum(rows, text))
 
 
 def changed(**values):

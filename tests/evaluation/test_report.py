@@ -547,6 +547,7 @@ def test_training_log(tmp_path):
         '{"loss": 1e999, "num_updates": "30"}',
         '{"loss": "1e300", "num_updates": "30"}',
         '{"loss": [5.5], "num_updates": "30"}',
+        '{"loss": ' + "9" * 400 + ', "num_updates": "30"}',
         '{"loss": "5.5", "num_updates": "inf"}',
         '{"loss": "' + "9" * 5000 + '", "num_updates": "30"}',
         '{"loss": "5.5", "num_updates": "30", "x": ' + "[" * 100_000,

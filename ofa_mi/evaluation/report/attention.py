@@ -9,10 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from ofa_mi.data.images import IMAGE_ERRORS, image_problem, open_image
-from ofa_mi.data.json_files import one_line
+from ofa_mi.data.images import load_image
 from ofa_mi.data.store import path_inside
 from ofa_mi.errors import DataError
 from ofa_mi.evaluation.formats import read_attention_file
@@ -155,12 +154,9 @@ def _picture(folder: Path, file: str) -> bytes | None:
     if path is None:
         return None
     try:
-        with open_image(path) as image:
-            picture = image.convert("RGB")
-    except (FileNotFoundError, UnidentifiedImageError):
+        picture = load_image(path, name="heat map")
+    except DataError:  # it is not there any more, or no image: the text stays
         return None
-    except IMAGE_ERRORS as error:
-        raise DataError(f"{one_line(str(path))}: {one_line(image_problem(error))}") from None
     picture.thumbnail((WIDTH, 4 * WIDTH), Image.Resampling.LANCZOS)
     for quality in (85, 70, 55, 40):
         content = io.BytesIO()

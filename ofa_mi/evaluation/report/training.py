@@ -57,7 +57,7 @@ def read_training_log(path: Path) -> TrainingLog:
     for entry in _entries(path):
         try:
             found = list(_points(entry))
-        except ValueError:
+        except (ValueError, OverflowError):
             left_out += 1
             continue
         for curve, update, value in found:  # later entries win: a resumed run writes some updates twice
@@ -97,7 +97,7 @@ def _entry(text: bytes) -> dict[str, Any] | None:
 
 
 def _points(entry: dict[str, Any] | None) -> Iterator[tuple[tuple[str, str], int, float]]:
-    """Curve, update and value of what an entry says; ValueError if it is damaged."""
+    """Curve, update and value of what an entry says; ValueError or OverflowError if it is damaged."""
     if entry is None:
         raise ValueError("not JSON")
     for quantity, kind, prefix in CURVES:
@@ -107,7 +107,7 @@ def _points(entry: dict[str, Any] | None) -> Iterator[tuple[tuple[str, str], int
 
 
 def _number(value: Any) -> float:
-    """A number of an entry, which fairseq writes as text; ValueError if it is none that a chart can show."""
+    """A number of an entry, which fairseq writes as text; errors of :func:`_points` if a chart cannot show it."""
     if type(value) not in (int, float, str) or (isinstance(value, str) and len(value) > 40):
         raise ValueError("not a number")
     if not abs(number := float(value)) <= LARGEST:  # which NaN is not, either
