@@ -34,13 +34,13 @@ class Manifest(TypedDict, total=False):
     version: int
     settings: AnyObject
     complete: bool
-    counts: dict[str, dict[Name, Count]]  # split → task → number of instances
+    counts: dict[Name, dict[Name, Count]]  # split → task → number of instances
 
 
 class Finished(TypedDict):
     """What the manifest of a finished directory must hold."""
 
-    counts: dict[str, dict[Name, Count]]
+    counts: dict[Name, dict[Name, Count]]
 
 
 class OutputDirectory:

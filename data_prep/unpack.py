@@ -180,7 +180,7 @@ class _Unpacking:
         start = _start(self.archive)
         if zipfile.is_zipfile(self.archive):
             yield from self._zip_members()
-        elif self._is_tar():
+        elif self._is_tar() or start[:6] == XZ:  # of which it is said below why it cannot be read
             yield from self._tar_members()
         elif start[:2] == GZIP:
             yield self._gzip_member()

@@ -3,12 +3,15 @@
 import json
 from types import SimpleNamespace
 
+import pytest
+
 from ofa_mi.commands.data.shared import print_counts, print_notes
 from ofa_mi.data_prep.build import Details
 from ofa_mi.data_prep.check.card import _origins, open_card
 from ofa_mi.data_prep.check.checking import _check_manifests
 from ofa_mi.data_prep.check.document import to_html, to_markdown
 from ofa_mi.data_prep.output import SPLITS, OutputDirectory
+from ofa_mi.errors import DataError
 from ofa_mi.instructions.registry import default_registry
 from ofa_mi.instructions.versions import compare, read_versions
 from tests.fuzzing import fuzz, mutate_bytes, mutate_json
@@ -63,6 +66,29 @@ def test_fuzz_checked_manifests(tmp_path):
         json.dumps(found).encode()
 
     fuzz("checked manifests", [json.dumps(MANIFEST).encode()], JSON, read)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"counts": {"va\u2028lid": {"nlvr": 1}}}, "matching regex .* - at `key"),  # found by fuzzing
+        ({"counts": {"train": {"nl\x7fvr": 1}}}, "matching regex .* - at `key"),  # found by fuzzing
+        ({"counts": {"train": {"nlvr": -1}}}, "Expected `int` >= 0"),
+        ({"counts": {"train": {"nlvr": None}}}, "Expected `int`, got `null`"),
+        ({"settings": ["a"]}, "Expected `object`, got `array`"),
+        ({"converter": "x" * 5000}, "holds data made with other settings .converter 'xxx"),
+        ({"settings": {"a": [[]] * 3}}, r"holds data made with other settings .a \[\[\], \[\], \[\]\], now None"),
+        ({"dropped": {"toys": 3}}, "Expected `object`, got `int` - at `..dropped"),
+        ({"left_out": "2"}, "Expected `int`, got `str` - at `..left_out`"),
+    ],
+)
+def test_a_damaged_manifest_names_the_place(tmp_path, change, message):
+    for split in SPLITS:
+        (tmp_path / f"{split}.jsonl").touch()
+    (tmp_path / "manifest.json").write_text(json.dumps(MANIFEST | change))
+    with pytest.raises(DataError, match=message) as error:
+        OutputDirectory(tmp_path, converter="build", version=1, settings=SETTINGS, details=Details)
+    assert str(tmp_path) in str(error.value) and len(str(error.value)) < 1000
 
 
 def test_fuzz_cards(tmp_path):
