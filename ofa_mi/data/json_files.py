@@ -27,18 +27,19 @@ Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]
 Real = Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)]  # sums of such numbers are finite
 
 
-def read_json(path: Path, decoder: msgspec.json.Decoder, what: str, *, largest: int = LARGEST) -> Any:
+def read_json(path: Path, decoder: msgspec.json.Decoder, what: str, *, largest: int | None = None) -> Any:
     """The content of a JSON file.
 
     Args:
         path: The file.
         decoder: Of the type that it must have.
         what: What the file should be and what to do, for the error, such as ``"not a manifest; delete it"``.
-        largest: Bytes that the file may have.
+        largest: Bytes that the file may have; None for :data:`LARGEST`.
 
     Raises:
         DataError: It cannot be read, is too large, or is not JSON of this type; names file, place and reason.
     """
+    largest = LARGEST if largest is None else largest
     try:
         with path.open("rb") as file:
             content = file.read(largest + 1)
