@@ -40,11 +40,8 @@ LONGEST_NUMBER = re.compile(rb"\d{64}")  # over longer ones, tarfile of older Py
 LARGEST_PATH = 2000  # characters of a path in an archive
 LARGEST_NAME = 255  # bytes of a file's name; no file system of Linux has longer ones
 XZ_MEMORY = 1 << 28  # bytes that an xz file may ask for; xz -9 asks for a quarter of it
-ZIP_METHODS = {
-    zipfile.ZIP_STORED,
-    zipfile.ZIP_DEFLATED,
-    zipfile.ZIP_BZIP2,
-}  # LZMA takes whatever memory its header says
+# LZMA takes whatever memory its header says.
+ZIP_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2})
 GZIP, BZIP2, XZ = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0"  # what such files begin with
 ZIP_KINDS = {0: "file", stat.S_IFREG: "file", stat.S_IFLNK: "link"}  # 0: made on a system that does not say
 # What reading a damaged archive raises, be it on purpose or because what a header says makes no sense.
