@@ -6,7 +6,6 @@ Every reader is followed by what shows its content, since a value of a wrong typ
 import json
 import logging
 import shutil
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -106,7 +105,7 @@ def test_fuzz_reports(run, copied, tmp_path, name):
         runs = [("OFA", copied(name, content)), ("OFA", blind), ("TaskName", other)]
         build_report(ReportOptions(runs=runs, examples=0, published=True), tmp_path / "report")
 
-    fuzz(name, [(run / name).read_bytes()], JSON, read, check=names(Path(name)))
+    fuzz(name, [(run / name).read_bytes()], JSON, read, check=names(tmp_path))
 
 
 def test_fuzz_resumed_runs(run, copied):

@@ -199,11 +199,12 @@ def _answered(changed: Sequence[Strategy], condition: str, summaries: Mapping) -
 def _summaries(strategy: Strategy, seeds: Sequence[Seed]) -> list[Mapping[str, Any]]:
     """What every seed's model loses; only models whose plain run is there, too."""
     plain = {seed.runs[0].checkpoint: seed.scores for seed in strategy.seeds}
-    return [
-        robustness_summary(plain[seed.runs[0].checkpoint], {"changed": seed.scores})["changed"]
-        for seed in seeds
-        if seed.runs[0].checkpoint in plain
-    ]
+    summaries = []
+    for seed in seeds:
+        if (reference := plain.get(seed.runs[0].checkpoint)) is not None:
+            name = str(seed.runs[0].directory)  # for an error
+            summaries.append(robustness_summary(reference, {name: seed.scores})[name])
+    return summaries
 
 
 def _values(summaries: Sequence[Mapping[str, Any]] | None, *keys: str) -> list[float]:
