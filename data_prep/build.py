@@ -26,8 +26,9 @@ import numpy as np
 from ofa_mi.data.files import atomic_write, copy_atomic
 from ofa_mi.data.images import UnusableImageError, exif_orientation, open_image, turned
 from ofa_mi.data.instance import Instance
+from ofa_mi.data.json_files import Count
 from ofa_mi.data.sidecar import ordered_map
-from ofa_mi.data_prep.output import SPLITS, OutputDirectory, instance_line
+from ofa_mi.data_prep.output import SPLITS, Finished, OutputDirectory, instance_line
 from ofa_mi.data_prep.raw import RawFolder
 from ofa_mi.data_prep.selection import select
 from ofa_mi.data_prep.shards import Shards, join
@@ -44,6 +45,15 @@ VERSION = 1
 IMAGE_CHUNK = 64  # images per job of a worker
 WORK = ".build"  # folder of the shards in the output
 LEFT_OUT = "left_out.txt"  # lists what --skip-bad left out
+
+
+class Details(Finished):
+    """What the manifest of a finished build holds."""
+
+    dropped: dict[str, dict[str, Count]]  # source → "task: reason" → number
+    repaired: dict[str, dict[str, Count]]  # the same of what was put right
+    left_out: Count
+    excluded_eval_images: Count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +111,9 @@ def build(
     _check_numbers(options)
     tasks = registry.select(options.tasks, options.exclude_tasks)
     sources = _present(_choose_sources(options, tasks, RawFolder(raw_dir)), options.skip_missing)
-    output = OutputDirectory(out_dir, converter="build", version=VERSION, settings=_settings(options, sources))
+    output = OutputDirectory(
+        out_dir, converter="build", version=VERSION, settings=_settings(options, sources), details=Details
+    )
     return convert(sources, output, options, registry)
 
 

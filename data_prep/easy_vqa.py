@@ -9,15 +9,17 @@ the data: ``data/{train,test}/questions.json`` holds ``[question, answer, image 
 from __future__ import annotations
 
 import importlib.util
-import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from ofa_mi.data.files import atomic_write
 from ofa_mi.data.images import open_image
 from ofa_mi.data.instance import Instance
+from ofa_mi.data.json_files import read_json
 from ofa_mi.data_prep.output import OutputDirectory
 from ofa_mi.errors import DataError
 from ofa_mi.progress import progress_bar
@@ -25,6 +27,7 @@ from ofa_mi.progress import progress_bar
 TASK = "easy_vqa"
 VERSION = 1
 Question = tuple[int, str, str, int]  # index in its file, question, answer, image id
+_QUESTIONS = msgspec.json.Decoder(list[tuple[str, str, int]])
 
 
 def convert(out_dir: str | Path, *, valid_fraction: float = 0.05, seed: int = 0) -> dict[str, Any]:
@@ -70,11 +73,8 @@ def package_data() -> Path:
 
 def _read_questions(source: Path, split: str) -> list[Question]:
     path = source / split / "questions.json"
-    try:
-        rows = json.loads(path.read_bytes())
-        return [(index, str(question), str(answer), int(image)) for index, (question, answer, image) in enumerate(rows)]
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); reinstall the package easy-vqa") from None
+    rows = read_json(path, _QUESTIONS, "not the questions of easy-VQA; reinstall the package easy-vqa")
+    return [(index, *row) for index, row in enumerate(rows)]
 
 
 def _held_out_images(questions: list[Question], fraction: float, seed: int) -> frozenset[int]:

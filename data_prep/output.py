@@ -13,15 +13,36 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypedDict
+
+import msgspec
 
 from ofa_mi.data.files import atomic_write, open_atomic, remove_abandoned
 from ofa_mi.data.instance import Instance
-from ofa_mi.errors import DataError
+from ofa_mi.data.json_files import AnyObject, Count, Name, check, one_line, read_json
+from ofa_mi.errors import DataError, shown
 
 SPLITS = ("train", "valid", "test")
 MANIFEST = "manifest.json"
 IMAGES = "images"
+NO_MANIFEST = "not a manifest; delete the folder or give another --out"
+_DECODER = msgspec.json.Decoder(AnyObject)
+
+
+class Manifest(TypedDict, total=False):
+    """What every manifest may hold."""
+
+    converter: str
+    version: int
+    settings: AnyObject
+    complete: bool
+    counts: dict[Name, dict[Name, Count]]  # split → task → number of instances
+
+
+class Finished(TypedDict):
+    """What the manifest of a finished directory must hold."""
+
+    counts: dict[Name, dict[Name, Count]]
 
 
 class OutputDirectory:
@@ -32,14 +53,23 @@ class OutputDirectory:
         converter: Name of the converter, kept in the manifest.
         version: Version of the converter; a change of what it writes raises it.
         settings: Everything that the output depends on (JSON values).
+        details: Type of what the manifest holds once the output is finished.
 
     Raises:
         DataError: The directory holds data that was made by something else or with other settings, or it
             cannot be written.
     """
 
-    def __init__(self, path: str | Path, *, converter: str, version: int, settings: Mapping[str, Any]) -> None:
-        self.path = Path(path)
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        converter: str,
+        version: int,
+        settings: Mapping[str, Any],
+        details: type = Finished,
+    ) -> None:
+        self.path, self.details = Path(path), details
         self.made_from = {"converter": converter, "version": version, "settings": dict(settings)}
         self.finished = self._open()
 
@@ -47,7 +77,7 @@ class OutputDirectory:
         """Return the manifest if the output is finished; otherwise mark the directory as begun."""
         manifest_file = self.path / MANIFEST
         if manifest_file.exists():
-            manifest = _read_manifest(manifest_file)
+            manifest = read_manifest(manifest_file)
             found = {key: manifest.get(key) for key in self.made_from}
             if found != self.made_from:
                 raise DataError(
@@ -55,6 +85,7 @@ class OutputDirectory:
                     "delete the folder or give another --out"
                 )
             if manifest.get("complete") and all((self.path / f"{split}.jsonl").exists() for split in SPLITS):
+                check(manifest, self.details, f"{manifest_file}: {NO_MANIFEST}")
                 return manifest
             self._tidy()
         elif any((self.path / f"{split}.jsonl").exists() for split in SPLITS):
@@ -113,13 +144,10 @@ def instance_line(instance: Instance) -> str:
     return json.dumps(instance.to_record(), ensure_ascii=False, separators=(",", ":"))
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise DataError(f"{path}: not a manifest ({error}); delete the folder or give another --out") from None
-    if not isinstance(manifest, dict):
-        raise DataError(f"{path}: not a manifest; delete the folder or give another --out")
+def read_manifest(path: Path, what: str = NO_MANIFEST) -> dict[str, Any]:
+    """A manifest with whatever else it holds; :class:`DataError` that says ``what`` if the file is none."""
+    manifest = read_json(path, _DECODER, what)
+    check(manifest, Manifest, f"{path}: {what}")
     return manifest
 
 
@@ -127,10 +155,10 @@ def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """The first thing in which two ``made_from`` differ, for an error message."""
     for key in ("converter", "version"):
         if found[key] != wanted[key]:
-            return f"{key} {found[key]!r}, now {wanted[key]!r}"
+            return f"{key} {shown(found[key])}, now {shown(wanted[key])}"
     old, new = found["settings"] or {}, wanted["settings"]
-    key = next(key for key in sorted({*old, *new}) if old.get(key) != new.get(key))
-    return f"{key} {old.get(key)!r}, now {new.get(key)!r}"
+    key = next((key for key in sorted({*old, *new}) if old.get(key) != new.get(key)), "settings")
+    return f"{one_line(key)} {shown(old.get(key))}, now {shown(new.get(key))}"
 
 
 def _dump(value: Any) -> bytes:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from ofa_mi.data.instance import is_blank
+from ofa_mi.data.json_files import one_line
 from ofa_mi.errors import DataError, shown
 from ofa_mi.instructions.prompt import OPTION_SEPARATOR
 
@@ -40,8 +41,8 @@ def decode(content: Any, kind: type[T], where: object) -> T:
     """Decode JSON bytes or a :class:`msgspec.Raw`; ``where`` names their origin in the error."""
     try:
         return msgspec.json.decode(content, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{where}: not in the official format ({error}); download it again") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(f"{where}: not in the official format ({one_line(str(error))}); download it again") from None
 
 
 def read_json_lines(path: Path, kind: type[T]) -> list[T]:

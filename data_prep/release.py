@@ -33,7 +33,7 @@ import msgspec
 import numpy as np
 
 from ofa_mi.data.instance import Box, Text
-from ofa_mi.data_prep.build import BuildOptions, convert
+from ofa_mi.data_prep.build import BuildOptions, Details, convert
 from ofa_mi.data_prep.draft import Draft, text
 from ofa_mi.data_prep.geometry import clip
 from ofa_mi.data_prep.output import OutputDirectory
@@ -118,7 +118,7 @@ def import_release(
         "skip_bad": skip_bad,
         "image_data": source.image_data is not None,
     }
-    output = OutputDirectory(out_dir, converter="import-release", version=VERSION, settings=settings)
+    output = OutputDirectory(out_dir, converter="import-release", version=VERSION, settings=settings, details=Details)
     return convert([source], output, options, registry)
 
 

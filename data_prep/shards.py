@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections import Counter
@@ -14,11 +15,13 @@ import numpy as np
 
 from ofa_mi.data.files import atomic_write, open_atomic
 from ofa_mi.data.instance import Instance
-from ofa_mi.data.sidecar import ordered_map, signature
+from ofa_mi.data.json_files import LARGEST, AnyObject, Count, decode, read_json
+from ofa_mi.data.sidecar import CHECKSUM, checksum, map_array, ordered_map, signature
 from ofa_mi.data_prep.output import SPLITS
 from ofa_mi.data_prep.photos import COCO_ID, names_of
 from ofa_mi.data_prep.selection import CANDIDATE
 from ofa_mi.data_prep.source import Candidate, Source, hash64, held_out
+from ofa_mi.errors import DataError
 from ofa_mi.instructions.registry import Registry
 from ofa_mi.progress import progress_bar
 
@@ -28,6 +31,17 @@ CHUNK = 256  # units per shard
 ROW = np.dtype([("offset", "<i8"), ("length", "<i4"), ("image", "<u8"), *CANDIDATE.descr])
 
 Line = tuple[dict[str, Any], tuple[str, ...]]  # an instance's record, and where its image may lie below the raw folder
+
+
+class _Notes(msgspec.Struct):
+    """What lies behind the rows of a shard: "task: reason" → number of what was left out, and put right."""
+
+    dropped: dict[str, Count]
+    repaired: dict[str, Count]
+
+
+_NOTES, _UNITS = msgspec.json.Decoder(_Notes), msgspec.json.Decoder(Count)
+_LINE = msgspec.json.Decoder(tuple[AnyObject, list[str]])
 
 
 class Shards:
@@ -53,15 +67,17 @@ class Shards:
         self.evaluation = {name for name, spec in registry.items() if spec.split == "eval"}
         self._units: Sequence[Any] | None = None
         number = self._number_of_shards()
-        self._make([shard for shard in range(number) if not self._index(shard).exists()], workers)
+        indexes = [self._read_index(shard) for shard in range(number)]
+        if lacking := [shard for shard, index in enumerate(indexes) if index is None]:
+            self._make(lacking, workers)
+            for shard in lacking:
+                indexes[shard] = self._read_index(shard)
         self._units = None  # the annotations can be gigabytes
-        self.rows: list[np.ndarray] = []
+        self.rows: list[np.ndarray] = [rows for rows, _ in indexes]
         notes = {"dropped": Counter(), "repaired": Counter()}
-        for shard in range(number):
-            with self._index(shard).open("rb") as file:
-                self.rows.append(np.load(file, allow_pickle=False))
-                for name, numbers in json.loads(file.read()).items():
-                    notes[name].update(numbers)
+        for _, found in indexes:
+            notes["dropped"].update(found.dropped)
+            notes["repaired"].update(found.repaired)
         join([self.rows])
         self.dropped, self.repaired = (dict(sorted(numbers.items())) for numbers in notes.values())
 
@@ -72,10 +88,14 @@ class Shards:
             shard: Its number.
             chosen: Places of the candidates in its rows, int ``(n,)``.
         """
-        with self._lines(shard).open("rb") as file:
+        path = self._lines(shard)
+        with path.open("rb") as file:
             for offset, length in self.rows[shard][["offset", "length"]][chosen].tolist():
                 file.seek(offset)
-                record, files = msgspec.json.decode(file.read(length))
+                damaged = f"{path}: byte {offset}: damaged; delete {self.folder} and run the command again"
+                record, files = decode(file.read(length), _LINE, damaged)
+                if not isinstance(record.get("unique_id"), str):
+                    raise DataError(damaged)
                 yield record, tuple(files)
 
     def _lines(self, shard: int) -> Path:
@@ -87,9 +107,28 @@ class Shards:
     def _number_of_shards(self) -> int:
         """Number of shards, remembered so that a source whose shards are all there is not loaded again."""
         path = self.folder / "units.json"
-        if not path.exists():
-            atomic_write(path, json.dumps(len(self._loaded())).encode())
-        return -(-json.loads(path.read_bytes()) // CHUNK)
+        with contextlib.suppress(DataError):
+            return -(-read_json(path, _UNITS, "damaged") // CHUNK)
+        atomic_write(path, json.dumps(len(self._loaded())).encode())
+        return -(-len(self._loaded()) // CHUNK)
+
+    def _read_index(self, shard: int) -> tuple[np.ndarray, _Notes] | None:
+        """Rows and notes of a shard; None where it has not been made yet, or is damaged and must be made again."""
+        try:
+            with self._index(shard).open("rb") as file:
+                rows = np.array(map_array(file, ROW))  # a copy: every map keeps its file open
+                rest = file.read(LARGEST)
+            if rest[-CHECKSUM:] != checksum(rows, rest[:-CHECKSUM]):
+                return None
+            notes = decode(rest[:-CHECKSUM], _NOTES, "damaged")
+            size = self._lines(shard).stat().st_size
+        except (OSError, ValueError, DataError):
+            return None
+        ends = rows["offset"] + rows["length"]
+        if rows.ndim != 1 or not np.array_equal(np.append(0, ends), np.append(rows["offset"], size)):
+            return None  # the lines follow one another and fill their file
+        groups = len(self.tasks) * len(SPLITS)
+        return (rows, notes) if np.all((rows["group"] >= 0) & (rows["group"] < groups)) else None
 
     def _loaded(self) -> Sequence[Any]:
         if self._units is None:
@@ -118,9 +157,11 @@ class Shards:
                     file.write(line)
                     rows.append((offset, len(line), *self._choice(candidate)))
                     offset += len(line)
+        table = np.array(rows, dtype=ROW)
         with open_atomic(self._index(shard)) as file:  # last: it says that the shard is complete
-            np.save(file, np.array(rows, dtype=ROW), allow_pickle=False)
-            file.write(json.dumps({"dropped": self.source.dropped, "repaired": self.source.repaired}).encode())
+            np.save(file, table, allow_pickle=False)
+            notes = json.dumps({"dropped": self.source.dropped, "repaired": self.source.repaired}).encode()
+            file.write(notes + checksum(table, notes))
         return len(rows)
 
     def _line(self, candidate: Candidate) -> bytes:

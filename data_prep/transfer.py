@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
-import json
 import os
 import re
 import shutil
@@ -17,16 +16,25 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import unquote, urlsplit
+
+import msgspec
 
 from ofa_mi import __version__
 from ofa_mi.data.files import lock
+from ofa_mi.data.json_files import Count, one_line, read_json
 from ofa_mi.errors import DataError
 from ofa_mi.progress import progress_bar
 
 CHUNK = 1 << 20  # bytes
 TIMEOUT = 60  # seconds without a byte
 LONGEST_WAIT = 60  # seconds between two attempts
+LARGEST_UNANNOUNCED = 1 << 36  # bytes of a file of which neither the server nor anybody else says how long it is
+ROOM_LEFT = 1 << 30  # bytes of the disk that such a file may not take
+ROOM_EVERY = 1 << 26  # bytes after which the room is looked at again
+LONGEST_NAME = 240  # bytes of a file's name, with room for what is added to it
+MOST_DIGITS = 18  # of a number in a header
 RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 HEADERS = {"User-Agent": f"ofa-mi/{__version__}", "Accept-Encoding": "identity"}
 
@@ -62,7 +70,7 @@ def name_of(url: str) -> str:
         DataError: There is none, or it cannot be a file name.
     """
     name = unquote(urlsplit(url).path).rpartition("/")[2]
-    if not name or name in (".", "..") or "\0" in name:
+    if not name or name in (".", "..") or "\0" in name or len(name.encode()) > LONGEST_NAME:
         raise DataError(f"{url}: no file name at the end of the address")
     return name
 
@@ -82,7 +90,7 @@ def fetch(
     has the same file, and starts again if not. Proxies are those of the environment.
 
     Args:
-        url: Address, ``http`` or ``https``; a redirection may not lead from the second to the first.
+        url: Address, ``http`` or ``https``; a redirection may lead to ``https``, or from ``http`` to the same host.
         path: The file to make; replaced if it exists.
         expected: What it must be like.
         room: The free space that must be there, in multiples of what is to come (2 if it will be unpacked).
@@ -97,7 +105,7 @@ def fetch(
         while not part.complete:
             try:
                 _continue(url, part, expected, room)
-            except (OSError, http.client.HTTPException) as error:
+            except (OSError, http.client.HTTPException, ValueError) as error:  # the last of an address that is none
                 if not _temporary(error):
                     raise DataError(f"{url}: {_describe(error)}") from error
                 failures = 1 if part.size > reached else failures + 1
@@ -115,24 +123,29 @@ def fetch(
         part.finish()
 
 
+_SENDABLE = re.compile(r"[ -~]{1,1000}")
+HeaderText = Annotated[str, msgspec.Meta(pattern=f"^{_SENDABLE.pattern}$")]
+
+
 @dataclass(frozen=True, slots=True)
 class _Version:
     """What tells whether the file at an address is still the one that was begun; None where the server says nothing."""
 
-    etag: str | None
-    last_modified: str | None
-    size: int | None
+    etag: HeaderText | None
+    last_modified: HeaderText | None
+    size: Count | None
 
     @classmethod
     def of(cls, response: http.client.HTTPResponse) -> _Version:
-        """From the headers of an answer, partial or whole."""
+        """From the headers of an answer, partial or whole; what cannot be sent back counts as not said."""
+        headers = response.headers
         if response.status == 206:
-            total = re.fullmatch(r"bytes \d+-\d+/(\d+)", response.headers.get("Content-Range", "").strip())
-            size = int(total[1]) if total else None
+            total = re.fullmatch(r"bytes [0-9]+-[0-9]+/([0-9]+)", headers.get("Content-Range", "").strip())
+            size = _number(total[1] if total else "")
         else:
-            length = response.headers.get("Content-Length", "")
-            size = int(length) if length.isascii() and length.isdigit() else None
-        return cls(response.headers.get("ETag"), response.headers.get("Last-Modified"), size)
+            size = _number(headers.get("Content-Length", ""))
+        tags = (headers.get("ETag"), headers.get("Last-Modified"))
+        return cls(*(tag if tag and _SENDABLE.fullmatch(tag) else None for tag in tags), size)
 
     def same_as(self, other: _Version) -> bool:
         """Whether something is known of both, and all that is known of both is equal."""
@@ -147,6 +160,17 @@ class _Version:
     def condition(self) -> str | None:
         """Value of ``If-Range``; a weak ETag is not allowed there."""
         return self.etag if self.etag and not self.etag.startswith("W/") else self.last_modified
+
+
+class _Record(msgspec.Struct):
+    """What is remembered of a file that is under way."""
+
+    url: str
+    complete: bool
+    version: _Version
+
+
+_RECORD = msgspec.json.Decoder(_Record)
 
 
 class _Part(contextlib.AbstractContextManager["_Part"]):
@@ -221,29 +245,26 @@ class _Part(contextlib.AbstractContextManager["_Part"]):
         self._finished = True
 
     def _remember(self) -> None:
-        record = {"url": self.url, "complete": self.complete, **asdict(self.version)}
-        self._record.write_text(json.dumps(record), encoding="utf-8")
+        self._record.write_bytes(msgspec.json.encode(_Record(self.url, self.complete, self.version)))
 
     def _recall(self) -> None:
-        try:
-            record = json.loads(self._record.read_text(encoding="utf-8"))
-            if record.pop("url") == self.url:
-                self.complete = record.pop("complete") is True
-                self.version = _Version(**record)
+        with contextlib.suppress(DataError):  # where nothing is known of what is there, it is begun again
+            record = read_json(self._record, _RECORD, "damaged")
+            if record.url == self.url:
+                self.complete, self.version = record.complete, record.version
                 return
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            pass  # nothing is known of what is there
         self._file.truncate(0)
         self._file.seek(0)
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows a redirection to ``http`` or ``https``, and never from the second to the first."""
+    """Follows a redirection to ``https``, or from ``http`` to ``http`` on the same host."""
 
     def redirect_request(self, req, fp, code, msg, headers, newurl):
-        scheme = urlsplit(newurl).scheme.lower()
-        if scheme != "https" and (scheme != "http" or req.type == "https"):
-            raise DataError(f"{req.full_url}: is redirected to {newurl}, which is not safe")
+        there, here = urlsplit(newurl), urlsplit(req.full_url)
+        same = there.scheme == here.scheme == "http" and there.hostname == here.hostname
+        if there.scheme != "https" and not same:
+            raise DataError(f"{one_line(req.full_url)}: is redirected to {one_line(newurl)}, which is not safe")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -278,12 +299,24 @@ def _continue(url: str, part: _Part, expected: Expected, room: int) -> None:
         total = version.size if version.size is not None else expected.size
         check_room(part.path.parent, ((total or 0) - part.size) + (room - 1) * (total or 0))
         with progress_bar(desc=part.target.name, total=total, unit="B", unit_scale=True, initial=part.size) as bar:
-            while data := response.read(CHUNK):
+            # read1, since read trusts a chunk that claims a negative size, and fills the memory
+            while data := response.read1(CHUNK):
                 part.write(data)
+                _check_length(url, part, total, len(data))
                 bar.update(len(data))
     if total is not None and part.size < total:
         raise ConnectionError(f"the connection broke off after {part.size:,} of {total:,} bytes")
     part.end()
+
+
+def _check_length(url: str, part: _Part, total: int | None, added: int) -> None:
+    """Raise a DataError if more has come than is due or, where nobody knows how much that is, than there is room."""
+    most = LARGEST_UNANNOUNCED if total is None else total
+    if (size := part.size) > most:
+        part.begin(part.version)
+        raise DataError(f"{one_line(url)}: {size:,} bytes come and do not end; it should have {most:,} at most")
+    if total is None and part.size // ROOM_EVERY != (part.size - added) // ROOM_EVERY:
+        check_room(part.path.parent, ROOM_LEFT)
 
 
 def _answer(url: str, part: _Part) -> http.client.HTTPResponse:
@@ -317,13 +350,15 @@ def _open(url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
         response.close()
         raise DataError(
-            f"{url}: the server sends it as {response.headers['Content-Encoding']}, which was not asked for"
+            f"{url}: the server sends it as {one_line(response.headers['Content-Encoding'])}, which was not asked for"
         )
     return response
 
 
 def _temporary(error: Exception) -> bool:
     """Whether another attempt may go better."""
+    if isinstance(error, http.client.InvalidURL) or (isinstance(error, ValueError) and not isinstance(error, OSError)):
+        return False
     if isinstance(error, urllib.error.HTTPError):
         return error.code in RETRIED_STATUS
     if isinstance(error, urllib.error.URLError):
@@ -339,16 +374,21 @@ def _temporary(error: Exception) -> bool:
 
 def _describe(error: Exception) -> str:
     if isinstance(error, urllib.error.HTTPError):
-        return f"the server answers {error.code} {error.reason}"
+        return one_line(f"the server answers {error.code} {error.reason}")
     reason = error.reason if isinstance(error, urllib.error.URLError) else error
-    return str(reason) or type(reason).__name__
+    return one_line(str(reason)) or type(reason).__name__
+
+
+def _number(text: str) -> int | None:
+    """The number in a header; None if it is none, or longer than that of any file."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else None
 
 
 def _wait(error: Exception, failures: int) -> float:
     """Seconds to wait: what the server asks for, else twice as long after each failure."""
     asked = error.headers.get("Retry-After") if isinstance(error, urllib.error.HTTPError) and error.headers else None
-    if asked and asked.isascii() and asked.isdigit():
-        return min(int(asked), LONGEST_WAIT)
+    if (seconds := _number(asked or "")) is not None:
+        return min(seconds, LONGEST_WAIT)
     return min(2 ** (failures - 1), LONGEST_WAIT)
 
 

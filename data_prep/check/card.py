@@ -9,7 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from ofa_mi.data.files import atomic_write
+from ofa_mi.data.json_files import FilePath, read_json
 from ofa_mi.data_prep.check.counts import MAX_ANSWERS, TaskCounts
 from ofa_mi.data_prep.check.document import (
     Block,
@@ -52,6 +55,19 @@ GUESS_ORIGINS = (
     "or labels were made by the converter; what can be guessed from the options alone is a defect, and what can be "
     "guessed with the inputs may be one, or may be what words mean (a “large” thing has a large box)."
 )
+
+
+class _EarlierExample(msgspec.Struct):
+    picture_name: FilePath | None
+
+
+class _EarlierCard(msgspec.Struct):
+    """What is read of a card that is there already."""
+
+    examples: list[_EarlierExample]
+
+
+_EARLIER = msgspec.json.Decoder(_EarlierCard)
 
 
 def build_record(
@@ -138,11 +154,9 @@ def open_card(out_dir: Path) -> set[str]:
     path = out_dir / "card.json"
     if not path.exists():
         return set()
-    try:
-        names = {example["picture_name"] for example in json.loads(path.read_bytes())["examples"]}
-    except (OSError, ValueError, KeyError, TypeError):
-        raise DataError(f"{path}: is not a data card, and would be overwritten; give another --out") from None
-    return {name for name in names if name and Path(name).name == name}
+    card = read_json(path, _EARLIER, "is not a data card, and would be overwritten; give another --out")
+    names = {example.picture_name for example in card.examples}
+    return {name for name in names if name and Path(name).name == name and name not in (".", "..")}
 
 
 def write_card(out_dir: Path, record: Mapping[str, Any], examples: Sequence[Example], earlier: set[str]) -> None:

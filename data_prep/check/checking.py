@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,8 @@ from ofa_mi.data_prep.check.findings import TRAINING_SPLIT, Findings
 from ofa_mi.data_prep.check.guess import guess, questions_of
 from ofa_mi.data_prep.check.images import Images, check_images, sharing
 from ofa_mi.data_prep.check.scan import Scan, data_files, directory_names, scan
-from ofa_mi.data_prep.output import MANIFEST
+from ofa_mi.data_prep.output import MANIFEST, read_manifest
+from ofa_mi.errors import DataError
 from ofa_mi.evaluation.doubts import doubts
 from ofa_mi.instructions.registry import Registry
 from ofa_mi.progress import progress_bar
@@ -97,35 +97,26 @@ def _check_manifests(directories: Sequence[Path], found: Scan) -> dict[str, Any]
             continue
         first = next(number for number, file in enumerate(found.files) if file.directory == directory)
         try:
-            manifest = json.loads((directory / MANIFEST).read_bytes())
-        except (OSError, ValueError) as error:
-            found.findings.add("manifest", first, 0, f"cannot be read ({error})")
-            continue
-        if not isinstance(manifest, dict):
-            found.findings.add("manifest", first, 0, "is not a JSON object")
+            manifest = read_manifest(directory / MANIFEST, "is not a manifest")
+        except DataError as error:
+            found.findings.add("manifest", first, 0, str(error).removeprefix(f"{directory / MANIFEST}: "))
             continue
         manifests[names[directory]] = manifest
         if manifest.get("complete") is False:
             found.findings.add("manifest", first, 0, "the conversion was interrupted; run it again to complete it")
-        elif isinstance(manifest.get("counts"), dict):
+        elif "counts" in manifest:
             _compare_counts(directory, manifest["counts"], first, found)
     return manifests
 
 
-def _compare_counts(directory: Path, said: dict[str, Any], first: int, found: Scan) -> None:
+def _compare_counts(directory: Path, said: dict[str, dict[str, int]], first: int, found: Scan) -> None:
     """Add a finding for every number of instances that is not the manifest's."""
     there = {
         (file.split, task): counts.instances
         for (number, task), counts in found.counts.items()
         if (file := found.files[number]).directory == directory
     }
-    wanted = {
-        (split, task): count
-        for split, counts in said.items()
-        if isinstance(counts, dict)
-        for task, count in counts.items()
-        if count
-    }
+    wanted = {(split, task): count for split, counts in said.items() for task, count in counts.items() if count}
     for split, task in sorted({*there, *wanted}):
         a, b = wanted.get((split, task), 0), there.get((split, task), 0)
         if a != b and split in said:

@@ -15,10 +15,11 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from ofa_mi.data.files import open_atomic
 from ofa_mi.data.instance import Instance, is_blank
+from ofa_mi.data.json_files import Count
 from ofa_mi.data.sidecar import ordered_map
 from ofa_mi.data_prep.natural_instructions.release import (
     NAME,
@@ -30,7 +31,7 @@ from ofa_mi.data_prep.natural_instructions.release import (
     TaskFile,
     read_task,
 )
-from ofa_mi.data_prep.output import SPLITS, OutputDirectory, instance_line
+from ofa_mi.data_prep.output import SPLITS, Finished, OutputDirectory, instance_line
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.progress import progress_bar
 
@@ -43,6 +44,25 @@ TASK_OF_SPLIT = {
 EMPTY = "(empty)"  # stands in a prompt for an input, or the output of an example, that is empty
 # Debris of bad conversions, in some released files: control characters but white space, and halves of characters.
 _DEBRIS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+class _Tasks(TypedDict):
+    train: dict[str, Count]
+    valid: dict[str, Count]
+    test: dict[str, Count]
+
+
+class Details(Finished):
+    """What the manifest of a finished import holds; :func:`convert` says what it means."""
+
+    tasks: _Tasks
+    train_from: str
+    missing: list[str]
+    not_english: list[str]
+    no_answer: dict[str, Count]
+    repaired: dict[str, Count]
+    repeated: dict[str, Count]
+    lacks_examples: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +155,7 @@ def convert(
     selection = Release(raw_dir).select(options.test_tasks, allow_missing=options.allow_missing)
     settings = asdict(options) | {"test_tasks": list(selection.test)}
     del settings["allow_missing"]  # it changes nothing but that what is missing is an error
-    output = OutputDirectory(out_dir, converter=NAME, version=VERSION, settings=settings)
+    output = OutputDirectory(out_dir, converter=NAME, version=VERSION, settings=settings, details=Details)
     return output.finished or _write(output, selection, options, workers)
 
 

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import msgspec
 
+from ofa_mi.data.json_files import one_line
 from ofa_mi.data_prep.raw import RawFile, RawFolder
 from ofa_mi.errors import DataError, shown
 
@@ -98,7 +99,7 @@ def read_task(path: Path) -> TaskFile:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError, msgspec.ValidationError) as error:
-        raise DataError(f"{path}: not in the official format ({error}); download it again") from None
+        raise DataError(f"{path}: not in the official format ({one_line(str(error))}); download it again") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
 """Sidecars: what was computed once from a data file, memory-mapped from then on.
 
-A sidecar is one ``.npy`` array with a JSON object behind it, so that both are replaced in one step.
+A sidecar is one ``.npy`` array with a JSON object and a checksum behind it, so that all are replaced in one step.
 numpy reads the array as it would any other and ignores the rest. It lies in ``.ofa_mi/`` beside the
 data file or, where that cannot be written, in the user's cache (``OFA_MI_CACHE``, else
 ``~/.cache/ofa_mi``), and counts only as long as the data file is the one it was made from.
+A sidecar that is damaged, be it by a single bit, counts for nothing and is made again.
 """
 
 from __future__ import annotations
@@ -11,15 +12,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import multiprocessing
 import os
+import re
 import threading
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
+import msgspec
 import numpy as np
 
 from ofa_mi.data.files import lock, open_atomic
@@ -27,6 +32,8 @@ from ofa_mi.errors import DataError, WorkerError
 
 FOLDER = ".ofa_mi"
 PROBE = 1 << 16  # bytes read at the start, the middle and the end of a data file to recognise it
+CHECKSUM = 8  # hexadecimal digits of the checksum
+LARGEST_RECORD = 1 << 28  # bytes of the JSON object
 LARGE_FILE = 1 << 26  # bytes from which worker processes and a progress bar pay where lines are read
 
 Content = dict[str, Any]  # a JSON object
@@ -58,36 +65,50 @@ class Sidecar:
     Args:
         data_file: The file that it is computed from.
         suffix: What tells it from the file's other sidecars.
+        dtype: Of the array; a stored one of another type does not count.
+        content: Type of the JSON object, likewise.
         key: JSON value that must be equal for a stored sidecar to count, besides the state of the file.
     """
 
-    def __init__(self, data_file: Path, suffix: str, key: Any = None) -> None:
-        self.data_file = data_file
+    def __init__(self, data_file: Path, suffix: str, *, dtype: np.dtype, content: type, key: Any = None) -> None:
+        self.data_file, self.dtype, self.content = data_file, np.dtype(dtype), content
         self.key = [signature(data_file), key]
         name = f"{data_file.name}.{suffix}.npy"
         cache = Path(os.environ.get("OFA_MI_CACHE") or Path.home() / ".cache" / "ofa_mi")
         digest = hashlib.sha256(os.path.realpath(data_file).encode()).hexdigest()[:16]
         self.places = [data_file.parent / FOLDER / name, cache / digest / name]
 
-    def read(self, is_current: Callable[[Content], bool] = lambda content: True) -> tuple[np.ndarray, Content] | None:
+    def read(self, counts: Callable[[np.ndarray, Content], bool]) -> tuple[np.ndarray, Content] | None:
         """The memory-mapped array and the JSON object, or None if there is none that counts.
 
         Args:
-            is_current: Whether a stored JSON object still counts.
+            counts: Whether a stored array and JSON object, which are of their types, count still.
         """
         for place in self.places:
-            with contextlib.suppress(OSError, ValueError, KeyError):
-                with place.open("rb") as file:
-                    array = _map_array(file)
-                    record = json.loads(file.read())
-                if record["key"] == self.key and is_current(record["content"]):
-                    return array, record["content"]
+            stored = self._stored(place)
+            if stored is not None and counts(*stored):
+                return stored
         return None
+
+    def _stored(self, place: Path) -> tuple[np.ndarray, Content] | None:
+        """What lies in a place, if it was made there from this data file and is not damaged."""
+        try:
+            with place.open("rb") as file:
+                array = map_array(file, self.dtype)
+                rest = file.read(LARGEST_RECORD)
+            record, mark = rest[:-CHECKSUM], rest[-CHECKSUM:]
+            if mark != checksum(array, record):
+                return None
+            stored = json.loads(record)
+            content = msgspec.convert(stored["content"], self.content)
+            return (array, content) if stored["key"] == self.key else None
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return None
 
     def read_or_make(
         self,
         make: Callable[[], tuple[np.ndarray, Content]],
-        is_current: Callable[[Content], bool] = lambda content: True,
+        counts: Callable[[np.ndarray, Content], bool],
     ) -> tuple[np.ndarray, Content]:
         """What is stored or, if there is nothing that counts, what ``make`` returns, stored.
 
@@ -95,25 +116,27 @@ class Sidecar:
 
         Args:
             make: Computes the array and a JSON object.
-            is_current: Whether a stored JSON object still counts.
+            counts: As in :meth:`read`.
 
         Raises:
             DataError: Neither place can be written.
         """
-        if (stored := self.read(is_current)) is not None:
+        if (stored := self.read(counts)) is not None:
             return stored
         place = self._writable()
         with place.with_suffix(".lock").open("w") as guard:
             lock(guard, wait=True)  # on a file system without locks the work is done several times
-            if (stored := self.read(is_current)) is None:
-                self._write(place, *make())
-                stored = self.read(is_current)
+            if (stored := self.read(counts)) is None:
+                made = make()
+                self._write(place, *made)
+                stored = self.read(counts) or made
         return stored
 
     def _write(self, place: Path, array: np.ndarray, content: Content) -> None:
         with open_atomic(place) as file:
             np.save(file, array, allow_pickle=False)
-            file.write(json.dumps({"key": self.key, "content": content}).encode())
+            record = json.dumps({"key": self.key, "content": content}).encode()
+            file.write(record + checksum(array, record))
 
     def _writable(self) -> Path:
         """The first place whose folder can be written."""
@@ -128,18 +151,33 @@ class Sidecar:
         )
 
 
-def _map_array(file: BinaryIO) -> np.ndarray:
-    """Memory-map the ``.npy`` array that ``file`` starts with, and leave the file behind it."""
+def map_array(file: BinaryIO, dtype: np.dtype) -> np.ndarray:
+    """Memory-map the ``.npy`` array that ``file`` starts with, and leave the file behind it.
+
+    The header is compared with the one that numpy writes for this type, not parsed as the Python that it is.
+
+    Raises:
+        ValueError: It is no such array, or longer than the file.
+    """
     if np.lib.format.read_magic(file) != (1, 0):
         raise ValueError("not an array that was written here")
-    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-    if dtype.hasobject:
-        raise ValueError("holds Python objects")
-    if 0 in shape:  # nothing to map
-        return np.empty(shape, dtype)
-    array = np.memmap(file, dtype, mode="r", offset=file.tell(), shape=shape)
-    file.seek(array.offset + array.nbytes)
+    header = file.read(int.from_bytes(file.read(2), "little")).decode("latin-1")
+    start = f"{{'descr': {np.lib.format.dtype_to_descr(dtype)!r}, 'fortran_order': False, 'shape': ("
+    shape = re.fullmatch(r"(\d{1,18}(?:, \d{1,18})?),?\), \} *\n", header.removeprefix(start))
+    if not header.startswith(start) or shape is None:
+        raise ValueError("not an array that was written here")
+    sides = tuple(map(int, shape[1].split(", ")))
+    begin, size = file.tell(), math.prod(sides) * dtype.itemsize
+    if begin + size > os.fstat(file.fileno()).st_size:
+        raise ValueError("longer than the file")
+    array = np.memmap(file, dtype, mode="r", offset=begin, shape=sides) if size else np.empty(sides, dtype)
+    file.seek(begin + size)
     return array
+
+
+def checksum(array: np.ndarray, record: bytes) -> bytes:
+    """CRC-32 of an array and a record, as :data:`CHECKSUM` hexadecimal digits."""
+    return b"%08x" % zlib.crc32(record, zlib.crc32(np.ascontiguousarray(array)))
 
 
 def choose_workers(workers: int, *, pays: bool) -> int:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypedDict
 
 import numpy as np
 from PIL import Image
@@ -43,6 +43,15 @@ MANY_ROWS = 1 << 14  # instances from which worker processes and a progress bar 
 ROW = np.dtype(
     [("offset", "<i8"), ("length", "<i4"), ("line", "<i4"), ("task", "<i4"), ("width", "<i4"), ("height", "<i4")]
 )
+
+
+class _Content(TypedDict):
+    """What is kept with the rows of an index."""
+
+    task_names: list[str]
+    skipped: list[str]  # ``file:line: reason`` of each line left out
+    missing_images: list[str]  # for want of which lines are left out
+    digest: str  # of what the lines say
 
 
 class MissingImageError(DataError):
@@ -83,7 +92,8 @@ class LineStore(ABC):
         self.root = self.path.parent
         self._workers = workers
         self._file: int | None = None
-        self._sidecar = Sidecar(self.path, "index", [INDEX_VERSION, type(self).__name__, self._format(), max_pixels()])
+        key = [INDEX_VERSION, type(self).__name__, self._format(), max_pixels()]
+        self._sidecar = Sidecar(self.path, "index", dtype=ROW, content=_Content, key=key)
         self._open_index(skip_bad)
 
     # -- what a subclass provides
@@ -152,8 +162,11 @@ class LineStore(ABC):
         """
         skipped = hashlib.sha256("\n".join(self.skipped).encode()).hexdigest()
         suffix = f"lengths-{vocabulary.key[:16]}" + ("" if text_case == "lower" else f"-{text_case}")
-        sidecar = Sidecar(self.path, suffix, [self._sidecar.key, vocabulary.key, skipped])
-        (source, target), _ = sidecar.read_or_make(lambda: (self._count_tokens(vocabulary, text_case), {}))
+        key = [self._sidecar.key, vocabulary.key, skipped]
+        sidecar = Sidecar(self.path, suffix, dtype=np.int32, content=dict, key=key)
+        (source, target), _ = sidecar.read_or_make(
+            lambda: (self._count_tokens(vocabulary, text_case), {}), lambda counts, _: counts.shape == (2, len(self))
+        )
         return source, target
 
     # -- files
@@ -174,23 +187,33 @@ class LineStore(ABC):
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
-        if (stored := self._sidecar.read()) is None:
+        if (stored := self._sidecar.read(self._fits)) is None:
             raise DataError(f"{self.path}: changed while it was in use; start again")
         self._rows = stored[0]
 
     # -- index
 
     def _open_index(self, skip_bad: bool) -> None:
-        def is_current(content: dict) -> bool:
+        def counts(rows: np.ndarray, content: _Content) -> bool:
             """False if the index skips a line that is an error now, or whose image has appeared since."""
             appeared = any(os.path.exists(self.root / image) for image in content["missing_images"])
-            return not appeared and (skip_bad or not content["skipped"])
+            return not appeared and (skip_bad or not content["skipped"]) and self._fits(rows, content)
 
-        self._rows, content = self._sidecar.read_or_make(lambda: self._build_index(skip_bad), is_current)
+        self._rows, content = self._sidecar.read_or_make(lambda: self._build_index(skip_bad), counts)
         self.task_names, self.skipped = tuple(content["task_names"]), tuple(content["skipped"])
         self.digest: str = content["digest"]
 
-    def _build_index(self, skip_bad: bool) -> tuple[np.ndarray, dict]:
+    def _fits(self, rows: np.ndarray, content: _Content) -> bool:
+        """Whether an index can be one of this file: lines in order and inside it, tasks that have a name."""
+        if rows.ndim != 1:
+            return False
+        offsets, lengths, size = rows["offset"], rows["length"], self.path.stat().st_size
+        lines = np.all(offsets[1:] > offsets[:-1]) and np.all(offsets >= 0) and np.all(offsets <= size - lengths)
+        numbers = np.all(lengths > 0) and np.all(rows["line"] > 0) and np.all(rows["task"] >= 0)
+        sizes = np.all(rows["width"] >= 0) and np.all((rows["width"] > 0) == (rows["height"] > 0))
+        return bool(lines and numbers and sizes and np.all(rows["task"] < len(content["task_names"])))
+
+    def _build_index(self, skip_bad: bool) -> tuple[np.ndarray, _Content]:
         """Read and check every line; the rows of the index, and what else is kept with them."""
         found = _Found(self, skip_bad)
         size = content_end(self.path)

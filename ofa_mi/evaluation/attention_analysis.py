@@ -31,9 +31,11 @@ import torch
 from torch import Tensor
 
 from ofa_mi.data.files import atomic_write
+from ofa_mi.data.json_files import one_line
 from ofa_mi.decoding.predictor import Predictor, Query
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation.attention_plots import HeatMaps, Shares, heat_map_figure, layers_shown, share_figure
+from ofa_mi.evaluation.formats import Measurement, read_measurement
 from ofa_mi.evaluation.runner import EvaluationOptions, Plan, Question, file_hash, weights_hash
 from ofa_mi.instructions.prompt import RegionSegment
 from ofa_mi.instructions.registry import Registry, default_registry
@@ -186,7 +188,7 @@ def analyse(
     for name, path in checkpoints.items():
         file = out_dir / "checkpoints" / f"{name}.json"
         settings = {"checkpoint": hashes[name], **selection.settings}
-        if (found := _read(file, settings)) is None:
+        if (found := _read(file, settings, len(selection.heat_maps))) is None:
             predictor = load(path)
             layers_shown(len(predictor.model.encoder.layers), options.layers, name)
             found = {"format": FORMAT, "settings": settings, **measure(predictor, selection, name, progress=progress)}
@@ -492,22 +494,20 @@ def _draw_heat_maps(
 # -- files
 
 
-def _read(file: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The measurement in ``file``, None if there is none; ConfigError if its settings are others."""
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+def _read(file: Path, settings: Mapping[str, Any], heat_maps: int) -> Measurement | None:
+    """The measurement in ``file`` with so many heat maps, None if there is none; ConfigError if its settings differ."""
+    if not file.exists():
         return None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{file}: cannot be read ({error}); remove it to measure again") from None
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise DataError(f"{file}: is no measurement of this version of ofa-mi attention; remove it to measure again")
+    found = read_measurement(file, FORMAT)
     there = found["settings"]
     for key in [*settings, *there]:
         if there.get(key) != settings.get(key):
             raise ConfigError(
-                f"{file} was measured with another setting of {key}; choose another name or --out, or remove the file"
+                f"{file} was measured with another setting of {one_line(key)}; choose another name or --out, or remove "
+                "the file"
             )
+    if len(found["heat_maps"]) != heat_maps:
+        raise DataError(f"{file}: holds {len(found['heat_maps'])} heat maps instead of {heat_maps}; remove it")
     return found
 
 

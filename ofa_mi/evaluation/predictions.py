@@ -11,21 +11,26 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
+
+import msgspec
 
 from ofa_mi.data.encoding import Answer
 from ofa_mi.data.files import lock, open_atomic
-from ofa_mi.data.instance import Box, Text, text_from_json, text_to_json
-from ofa_mi.errors import ConfigError, DataError
-from ofa_mi.evaluation.conditions import Conditions
-from ofa_mi.evaluation.metrics import Truth, text_of
-from ofa_mi.instructions.spec import ENGLISH, REWORDED
+from ofa_mi.data.instance import MAX_PIXELS, Box, Text, text_from_json, text_to_json
+from ofa_mi.data.json_files import Label, Name, Real, decode
+from ofa_mi.decoding.modes import MODES
+from ofa_mi.errors import ConfigError, DataError, shown
+from ofa_mi.evaluation.conditions import IMAGES, PERTURBATIONS, PROMPT_STYLES, Conditions
+from ofa_mi.evaluation.metrics import Truth
+from ofa_mi.instructions.spec import ENGLISH, REWORDED, SPLITS
 
 logger = logging.getLogger(__name__)
 
 Key = tuple[str, int, str]
+LONGEST_LINE = 1 << 24  # bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,11 +139,7 @@ class Record:
     @classmethod
     def from_json(cls, line: bytes, where: str) -> Record:
         """Parse a line; :class:`DataError` naming ``where`` if it is not a record."""
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{where}: not valid JSON, perhaps a truncated line ({error})") from None
-        return _parse(record, where)
+        return _record(decode(line, _DECODER, f"{where}: not a prediction"), where)
 
 
 class PredictionWriter:
@@ -207,7 +208,7 @@ def read_predictions(path: Path) -> Iterator[Record]:
         earlier = seen.setdefault(record.key, number)
         if earlier != number:
             raise DataError(
-                f"{path}:{number}: instance {record.unique_id!r} is answered under {record.instruction_id} "
+                f"{path}:{number}: instance {shown(record.unique_id)} is answered under {record.instruction_id} "
                 f"on line {earlier} already"
             )
         yield record
@@ -241,9 +242,13 @@ def count_complete_lines(path: Path) -> int:
 
 
 def _lines(path: Path) -> Iterator[bytes]:
+    """Lines of a file, none of which may fill the memory."""
     try:
         with open(path, "rb") as file:
-            yield from file
+            for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), start=1):
+                if len(line) > LONGEST_LINE:
+                    raise DataError(f"{path}:{number}: longer than {LONGEST_LINE:,} bytes, so not a prediction")
+                yield line
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
 
@@ -264,69 +269,66 @@ def _cut_last_line(file, path: Path) -> None:
         file.truncate(keep)
 
 
-_NAMES = tuple(f.name for f in fields(Record) if f.name != "where")
-_ADDED = {"answers": [], "photo": None}  # fields that older files do not have
-_TYPES: dict[type | tuple[type, ...], tuple[str, ...]] = {
-    str: (
-        "unique_id",
-        "task",
-        "group",
-        "split",
-        "instruction_id",
-        "prompt",
-        "mode",
-        "prompt_style",
-        "perturb",
-        "image",
-    ),
-    int: ("task_version", "instruction", "data_dir"),
-    list: ("regions", "references", "answers", "target_boxes"),
-    dict: ("prediction", "scores"),
-    (list, type(None)): ("options", "target_set", "image_size", "option_scores"),
-    (str, type(None)): ("image_path", "photo", "subset"),
-}
+# What a line holds. Numbers stay as they are written, 3 or 3.0, so that a run that is scored again keeps its bytes.
+_Coordinate = (
+    Annotated[int, msgspec.Meta(ge=-MAX_PIXELS, le=MAX_PIXELS)]
+    | Annotated[float, msgspec.Meta(ge=-MAX_PIXELS, le=MAX_PIXELS)]
+)
+# Not tuple[_Coordinate, _Coordinate, …]: beside a bounded number in a union, msgspec 0.22 crashes over such a type.
+_StoredBox = Annotated[tuple[_Coordinate, ...], msgspec.Meta(min_length=4, max_length=4)]
+_StoredText = str | list[str | _Coordinate | _StoredBox]
+_Score = Annotated[float, msgspec.Meta(ge=-1000, le=1000)]  # scoring computes it again; here it must only have a sum
+_Number = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
+_Side = Annotated[int, msgspec.Meta(ge=1, le=MAX_PIXELS)]
 
 
-def _parse(record: Any, where: str) -> Record:
-    def fail(message: str):
-        raise DataError(f"{where}: {message}")
+class _StoredAnswer(msgspec.Struct, forbid_unknown_fields=True):
+    text: str
+    boxes: tuple[_StoredBox, ...]
 
-    if not isinstance(record, dict):
-        fail("expected a JSON object")
-    record = {**_ADDED, **record}
-    if set(record) != set(_NAMES):
-        fail(f"not a prediction: missing or unknown fields {', '.join(sorted(set(record) ^ set(_NAMES)))}")
-    for kinds, names in _TYPES.items():
-        for name in names:
-            if not isinstance(record[name], kinds):
-                fail(f"{name} has the wrong type: {record[name]!r}")
-    prediction = record["prediction"]
-    if set(prediction) != {"text", "boxes"} or not isinstance(prediction["text"], str):
-        fail("prediction must have text and boxes")
-    if not record["scores"]:
-        fail("scores is empty; it must name the metrics of the task")
 
-    def boxes(value: Any, name: str) -> tuple[Box, ...]:
-        text = text_from_json(value, lambda message: fail(f"{name}: {message}"))
-        return fail(f"{name}: must hold boxes only") if text_of(text) else text
+class _Line(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A line as it is stored; :class:`Record` says what its fields are."""
 
+    unique_id: str
+    task: Name
+    task_version: _Number
+    group: Name
+    split: Literal[SPLITS]
+    subset: str | None
+    instruction: _Number
+    instruction_id: Label
+    prompt: str
+    mode: Literal[MODES]
+    prompt_style: Literal[PROMPT_STYLES]
+    perturb: Literal[PERTURBATIONS]
+    image: Literal[IMAGES]
+    data_dir: _Number
+    image_path: str | None
+    photo: str | None = None  # which older files do not have
+    image_size: tuple[_Side, _Side] | None
+    regions: tuple[_StoredBox, ...]
+    options: list[_StoredText] | None
+    prediction: _StoredAnswer
+    references: tuple[str, ...]
+    answers: tuple[str, ...] = ()  # likewise
+    target_boxes: tuple[_StoredBox, ...]
+    target_set: list[_StoredText] | None
+    scores: Annotated[dict[Name, _Score], msgspec.Meta(min_length=1)]
+    option_scores: tuple[Real, ...] | None
+
+
+_DECODER = msgspec.json.Decoder(_Line)
+
+
+def _record(line: _Line, where: str) -> Record:
     def texts(name: str) -> tuple[Text, ...] | None:
-        if record[name] is None:
-            return None
-        return tuple(text_from_json(value, lambda message: fail(f"{name}: {message}")) for value in record[name])
+        def fail(message: str):
+            raise DataError(f"{where}: {name}: {message}")
 
-    def strings(name: str) -> tuple[str, ...]:
-        if not all(isinstance(value, str) for value in record[name]):
-            fail(f"{name} must hold strings, found {record[name]!r}")
-        return tuple(record[name])
+        values = getattr(line, name)
+        return None if values is None else tuple(text_from_json(value, fail) for value in values)
 
-    def numbers(name: str) -> tuple | None:
-        return None if record[name] is None else tuple(record[name])
-
-    parsed = {name: record[name] for name in _NAMES}
-    parsed |= {"prediction": Answer(prediction["text"], boxes(prediction["boxes"], "prediction"))}
-    parsed |= {name: boxes(record[name], name) for name in ("regions", "target_boxes")}
-    parsed |= {name: texts(name) for name in ("options", "target_set")}
-    parsed |= {name: numbers(name) for name in ("image_size", "option_scores")}
-    parsed |= {name: strings(name) for name in ("references", "answers")}
-    return Record(**parsed | {"where": where})
+    values = msgspec.structs.asdict(line)
+    values |= {name: texts(name) for name in ("options", "target_set")}
+    return Record(**values | {"prediction": Answer(line.prediction.text, line.prediction.boxes), "where": where})

@@ -26,12 +26,13 @@ import ofa_mi
 from ofa_mi.data.encoding import Answer
 from ofa_mi.data.files import atomic_write
 from ofa_mi.data.instance import Box, Instance
+from ofa_mi.data.json_files import one_line
 from ofa_mi.data.seeding import generator
 from ofa_mi.data.store import LineStore, open_store
 from ofa_mi.data_prep.photos import names_of
 from ofa_mi.decoding.modes import MODES
 from ofa_mi.decoding.predictor import Prediction, Predictor, Query
-from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.errors import ConfigError, DataError, shown
 from ofa_mi.evaluation.conditions import Conditions, exchange, gray_image, perturbed, reworded, templates
 from ofa_mi.evaluation.doubts import doubts
 from ofa_mi.evaluation.metrics import Truth, boxes_of, check_metric, score_answer
@@ -515,10 +516,10 @@ def _start_run(out_dir: Path, settings: dict[str, Any], notes: dict[str, Any]) -
     """Write ``run.json``, or check that the one that is there says the same."""
     settings = json.loads(json.dumps(settings))  # tuples become lists and numbers keys, as they are read back
     if (out_dir / RUN_JSON).exists():
-        for place, there, here in _differences(read_run(out_dir).get("settings"), settings, ""):
+        for place, there, here in _differences(read_run(out_dir)["settings"], settings, ""):
             raise ConfigError(
-                f"{out_dir} holds a run with other settings: {place} is {there!r} there and {here!r} now; "
-                "choose another --out, or remove the directory"
+                f"{out_dir} holds a run with other settings: {one_line(place)} is {shown(there)} there and "
+                f"{shown(here)} now; choose another --out, or remove the directory"
             )
     elif (out_dir / PREDICTIONS).exists():
         raise ConfigError(f"{out_dir} holds {PREDICTIONS} but no {RUN_JSON}; choose another --out")

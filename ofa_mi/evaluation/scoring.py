@@ -27,6 +27,7 @@ from ofa_mi.evaluation.answers import normalise
 from ofa_mi.evaluation.baselines import baseline_test, correct_tests
 from ofa_mi.evaluation.conditions import Conditions
 from ofa_mi.evaluation.doubts import count, doubts
+from ofa_mi.evaluation.formats import RunFile, ScoresFile, read_run_file, read_scores_file
 from ofa_mi.evaluation.metrics import Truth, boxes_of, get_metric, score_answer, text_of
 from ofa_mi.evaluation.predictions import Record, read_predictions
 from ofa_mi.evaluation.protocol import TaskScores, aggregated, sensitivity_report
@@ -167,20 +168,29 @@ def condition_label(scores: Mapping[str, Any]) -> str:
     return Conditions(**scores.get("conditions", {})).label
 
 
-def read_scores(run_dir: Path) -> dict[str, Any]:
-    """The content of a run's ``scores.json``; :class:`ConfigError` if it was not scored, or by other rules."""
-    scores = _read_json(run_dir / SCORES_JSON, f"run `ofa-mi score {run_dir}` first")
-    if scores.get("rules") != RULES:
-        raise ConfigError(
-            f"{run_dir / SCORES_JSON}: was computed by the rules of another version of OFA-MI, whose scores do not "
-            f"compare; run `ofa-mi score {run_dir}` first"
-        )
-    return scores
+def read_scores(run_dir: Path) -> ScoresFile:
+    """The content of a run's ``scores.json``.
+
+    Raises:
+        ConfigError: The run was not scored, or by other rules.
+        DataError: The file is damaged.
+    """
+    path, hint = run_dir / SCORES_JSON, f"run `ofa-mi score {run_dir}` first"
+    if not path.exists():
+        raise ConfigError(f"{path} does not exist; {hint}")
+    return read_scores_file(path, RULES, hint)
 
 
-def read_run(run_dir: Path) -> dict[str, Any]:
-    """The content of a run's ``run.json``: ``settings`` and ``notes``; :class:`ConfigError` if there is none."""
-    return _read_json(run_dir / RUN_JSON, f"{run_dir} is not the directory of a run")
+def read_run(run_dir: Path) -> RunFile:
+    """The content of a run's ``run.json``: ``settings`` and ``notes``.
+
+    Raises:
+        ConfigError: There is none.
+        DataError: The file is damaged.
+    """
+    if not (path := run_dir / RUN_JSON).exists():
+        raise ConfigError(f"{path} does not exist; {run_dir} is not the directory of a run")
+    return read_run_file(path)
 
 
 def summarise(tasks: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -365,15 +375,6 @@ def majority_level(metric: str, truths: Sequence[Truth]) -> float | None:
     if (corpus := get_metric(metric).corpus) is not None:
         return corpus([text] * len(truths), [truth.references for truth in truths])
     return fmean(score_answer(metric, Answer(text), truth) for truth in truths)
-
-
-def _read_json(path: Path, hint: str) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise ConfigError(f"{path} does not exist; {hint}") from None
-    except ValueError as error:
-        raise DataError(f"{path}: not valid JSON ({error})") from None
 
 
 def _score(name: str, record: Record) -> float:

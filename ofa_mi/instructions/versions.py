@@ -10,16 +10,28 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, TypedDict
 
-from ofa_mi.data.files import atomic_write, read_at_most
-from ofa_mi.errors import ConfigError, DataError, shown
+import msgspec
+
+from ofa_mi.data.files import atomic_write
+from ofa_mi.data.json_files import read_json
+from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.instructions.spec import ENGLISH, LAST_VERSION, TaskSpec
 
 VERSIONS_FILE = "versions.json"
 HASH_LENGTH = 16
-MAX_BYTES = 1 << 24  # of a file of versions: over 100,000 entries
-Versions = dict[str, dict[str, Any]]
+
+
+class Entry(TypedDict):
+    """What is known of a task or translation."""
+
+    version: Annotated[int, msgspec.Meta(ge=1, le=LAST_VERSION)]
+    hash: str
+
+
+Versions = dict[str, Entry]
+_DECODER = msgspec.json.Decoder(Versions)
 
 
 def entry_name(spec: TaskSpec) -> str:
@@ -39,21 +51,14 @@ def read_versions(path: Path) -> Versions:
     Raises:
         ConfigError: The file is not one of versions.
     """
-    try:
-        entries = json.loads(read_at_most(path, MAX_BYTES))
-        if all(_is_version(entry["version"]) and isinstance(entry["hash"], str) for entry in entries.values()):
-            return entries
-    except FileNotFoundError:
+    if not path.exists():
         return {}
-    except OSError as error:
-        raise ConfigError(f"{shown(path)}: cannot be read ({error.strerror})") from None
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, DataError):
-        pass
-    raise ConfigError(f"{path}: not a file of versions; restore it, or remove it and run `ofa-mi lint --update`")
-
-
-def _is_version(value: Any) -> bool:
-    return type(value) is int and 1 <= value <= LAST_VERSION
+    try:
+        return read_json(
+            path, _DECODER, "not a file of versions; restore it, or remove it and run `ofa-mi lint --update`"
+        )
+    except DataError as error:
+        raise ConfigError(str(error)) from None
 
 
 def write_versions(path: Path, entries: Versions) -> None:
@@ -62,7 +67,7 @@ def write_versions(path: Path, entries: Versions) -> None:
     atomic_write(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
 
-def compare(specs: Iterable[TaskSpec], stored: Mapping[str, Mapping[str, Any]]) -> tuple[Versions, dict[str, str]]:
+def compare(specs: Iterable[TaskSpec], stored: Mapping[str, Entry]) -> tuple[Versions, dict[str, str]]:
     """What the entries should be, and what stands in the way.
 
     Returns:

@@ -369,6 +369,76 @@ def test_a_damaged_index_is_built_again(folder, damage):
     assert len(InstanceStore(path)) == 5
 
 
+def rewritten(index, rows=None, **content):
+    """Write an index again with other rows and content, and the checksum that belongs to them."""
+    with index.open("rb") as file:
+        array = np.load(file)
+        record = json.loads(file.read()[: -sidecar.CHECKSUM])
+    record["content"] |= content
+    with index.open("wb") as file:
+        rows = array if rows is None else rows(array)
+        np.save(file, rows)
+        text = json.dumps(record).encode()
+        file.write(text + sidecar.checksum(rows, text))
+
+
+def changed(**values):
+    def change(rows):
+        for name, value in values.items():
+            rows[name][1] = value
+        return rows
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *({"rows": changed(**{name: value})} for name, value in (("offset", -1), ("offset", 10**6), ("offset", 0))),
+        *({"rows": changed(**{name: value})} for name, value in (("length", -1), ("length", 2**31 - 1), ("line", 0))),
+        *(
+            {"rows": changed(**{name: value})}
+            for name, value in (("task", -1), ("task", 9), ("width", -1), ("width", 3))
+        ),
+        {"rows": lambda rows: rows[None]},
+        {"rows": lambda rows: rows["offset"]},
+        {"rows": lambda rows: np.asfortranarray(np.stack([rows, rows]))},
+        {"task_names": "abc"},
+        {"skipped": [1]},
+        {"missing_images": None},
+    ],
+)
+def test_an_index_that_cannot_be_one_of_its_file_is_built_again(folder, damage):
+    path = write(folder, [record(i) for i in range(5)])
+    expected = list(InstanceStore(path))
+    (index,) = (folder / sidecar.FOLDER).glob("*.index.npy")
+    good = index.read_bytes()
+    rewritten(index)
+    assert index.read_bytes() == good
+    rewritten(index, **damage)
+    assert list(InstanceStore(path)) == expected and index.read_bytes() == good
+
+
+def test_a_flipped_bit_anywhere_in_an_index_is_noticed(folder):
+    path = write(folder, [record(i) for i in range(3)])
+    InstanceStore(path)
+    (index,) = (folder / sidecar.FOLDER).glob("*.index.npy")
+    good = index.read_bytes()
+    for place in range(len(good)):
+        index.write_bytes(good[:place] + bytes([good[place] ^ 4]) + good[place + 1 :])
+        assert [instance.unique_id for instance in InstanceStore(path)] == ["id0", "id1", "id2"]
+        assert index.read_bytes() == good, f"byte {place}"
+
+
+@pytest.mark.parametrize("change", [lambda n: n[:1], lambda n: n[0], lambda n: n.astype(np.int64), lambda n: n[:, :2]])
+def test_damaged_token_lengths_are_counted_again(folder, change):
+    instances, vocabulary = InstanceStore(write(folder, [record(i) for i in range(5)])), Vocabulary.load()
+    expected = [part.tolist() for part in instances.token_lengths(vocabulary)]
+    (lengths,) = (folder / sidecar.FOLDER).glob("*.lengths-*.npy")
+    rewritten(lengths, lambda numbers: np.ascontiguousarray(change(numbers)))
+    assert [part.tolist() for part in instances.token_lengths(vocabulary)] == expected
+
+
 def test_an_index_never_holds_python_objects(folder):
     path = write(folder, [record(0)])
     InstanceStore(path)

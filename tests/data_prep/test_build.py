@@ -3,6 +3,7 @@
 import json
 import os
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -12,11 +13,13 @@ from ofa_mi.data_prep import build as build_module
 from ofa_mi.data_prep import shards
 from ofa_mi.data_prep.build import BuildOptions, build
 from ofa_mi.data_prep.draft import Draft, text, yes_no
-from ofa_mi.data_prep.raw import RawFile
+from ofa_mi.data_prep.raw import RawFile, RawFolder
 from ofa_mi.data_prep.reading import read_json, tidy
 from ofa_mi.data_prep.source import Candidate, ImageFile, Source, held_out
 from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.instructions.registry import default_registry
 from tests.data_prep.sources.raw_tree import Picture, of_task, read_instances, write_raw
+from tests.fuzzing import fuzz, mutate_bytes
 
 PAGE = "https://example.org/toys"
 NUMBER = 40
@@ -303,3 +306,52 @@ def test_the_command_prints_what_was_made_and_what_was_left_out(raw, tmp_path, c
     printed = capsys.readouterr().out
     assert "train.jsonl: 12 instances of 2 tasks" in printed
     assert "toys: made no instance of image_captioning: no caption: 1" in printed
+
+
+# -- damaged shards
+
+
+def test_a_build_whose_shards_are_damaged_makes_them_again(raw, tmp_path, monkeypatch):
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    build(raw, tmp_path / "whole", BuildOptions())
+    work = tmp_path / "out" / ".build"
+    for _ in range(2):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(build_module, "_select", stop)
+            build(raw, tmp_path / "out", BuildOptions())
+        for number, index in enumerate(sorted(work.rglob("*.npy"))):
+            index.write_bytes(index.read_bytes()[:-30] if number % 2 else b"")
+        next(work.rglob("units.json")).write_text("[[")
+        next(work.rglob("*.jsonl")).write_text("half")
+    build(raw, tmp_path / "out", BuildOptions())
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+def test_a_damaged_line_of_a_shard_names_what_to_delete(raw, tmp_path):
+    registry = default_registry()
+    found = shards.Shards(Toys(RawFolder(raw), registry), tmp_path, registry, 1)
+    lines = found.folder / "000001.jsonl"
+    lines.write_bytes(lines.read_bytes().replace(b'"unique_id"', b'"unique-id"', 1))
+    with pytest.raises(DataError, match=r"000001\.jsonl: byte 0: damaged; delete .*toys-"):
+        list(found.read(1, np.arange(3)))
+
+
+def test_fuzz_shards(raw, tmp_path):
+    """An index of a shard that is damaged, or whose lines are not there, is made again."""
+    registry = default_registry()
+
+    def make():
+        return shards.Shards(Toys(RawFolder(raw), registry), tmp_path / "work", registry, 1)
+
+    first = make()
+    index = sorted(first.folder.glob("*.npy"))[0]
+
+    def read(content):
+        index.write_bytes(content)
+        again = make()
+        assert [rows.tolist() for rows in again.rows] == [rows.tolist() for rows in first.rows]
+        assert (again.dropped, again.repaired) == (first.dropped, first.repaired)
+
+    fuzz("shards", [index.read_bytes()], [mutate_bytes], read)

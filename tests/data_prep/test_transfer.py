@@ -8,7 +8,8 @@ import pytest
 from ofa_mi.data_prep import transfer
 from ofa_mi.data_prep.transfer import Expected, fetch, name_of
 from ofa_mi.errors import DataError
-from tests.data_prep.web import Page, Web
+from tests.data_prep.web import Page, Web, answering
+from tests.fuzzing import bounded_memory
 
 BODY = bytes(range(256)) * 40
 
@@ -176,6 +177,91 @@ def test_redirections_never_leave_https(web):
     request = transfer.urllib.request.Request("https://example.org/a")
     with pytest.raises(DataError, match=r"is redirected to http://example\.org/b, which is not safe"):
         transfer._SafeRedirects().redirect_request(request, None, 302, "", {}, "http://example.org/b")
+
+
+@pytest.mark.parametrize(
+    ("there", "allowed"),
+    [
+        ("https://other.example/b", True),
+        ("http://example.org:8080/b", True),
+        ("http://other.example/b", False),
+        ("http://example.org.evil.example/b", False),
+        ("http://user@evil.example/b", False),
+        ("ftp://example.org/b", False),
+    ],
+)
+def test_redirections_without_encryption_stay_on_their_host(there, allowed):
+    request = transfer.urllib.request.Request("http://example.org/a")
+    if allowed:
+        assert transfer._SafeRedirects().redirect_request(request, None, 302, "", {}, there).full_url == there
+    else:
+        with pytest.raises(DataError, match=r"is redirected to .*, which is not safe"):
+            transfer._SafeRedirects().redirect_request(request, None, 302, "", {}, there)
+
+
+NINES = b"9" * 5000
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (b"HTTP/1.1 302 x\r\nLocation: http://[::1/a\r\n\r\n", "Invalid IPv6 URL"),
+        (b"HTTP/1.1 302 x\r\nLocation: http://127.0.0.1:x/a\r\n\r\n", "nonnumeric port"),
+        (b"HTTP/1.1 302 x\r\nLocation: /" + b"x" * 5000 + b"\r\n\r\n", "the server answers 302"),
+        (b"HTTP/1.1 404 \x1b[2J" + b"no" * 5000 + b"\r\n\r\n", r"the server answers 404 \\x1b\[2Jnono"),
+        (b"HTTP/1.1 503 x\r\nRetry-After: " + NINES + b"\r\n\r\n", "the server answers 503"),
+        (b"HTTP/1.1 200 x\r\nContent-Encoding: \x1b[2J\r\n\r\n", r"sends it as \\x1b\[2J"),
+        (b"HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\n\r\n" + NINES, "IncompleteRead"),
+        (b"HTTP/1.1 200 x\r\nContent-Length: 999999999999999\r\n\r\n", "no room: 1,000,000.0 GB are needed"),
+        (b"HTTP/1.1 20", "20"),
+        (b"\x16\x03\x01" + bytes(300), r"\\x16\\x03"),
+    ],
+)
+def test_what_a_server_should_not_say_is_one_line(tmp_path, answer, message):
+    with answering(answer) as url, pytest.raises(DataError, match=message) as error:
+        fetch(url, tmp_path / "a.bin", sleep=Naps(), retries=1)
+    assert str(error.value).isprintable() and len(str(error.value)) < 1000
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("length", [NINES, b"-5", b"x", "٣".encode(), b""])
+def test_a_length_that_is_none_counts_as_not_said(tmp_path, length):
+    answer = b"HTTP/1.1 200 x\r\nContent-Length: " + length + b"\r\nETag: a\r\n b\r\n\r\nbody"
+    with answering(answer) as url:
+        fetch(url, tmp_path / "a.bin", sleep=Naps())
+    assert (tmp_path / "a.bin").read_bytes() == b"body" and names(tmp_path) == ["a.bin"]
+
+
+@pytest.mark.parametrize("headers", [b"", b"Transfer-Encoding: chunked\r\n"])
+def test_a_body_without_an_end_is_given_up(tmp_path, monkeypatch, headers):
+    """The chunk claims a negative size, which http.client takes for all that comes."""
+    monkeypatch.setattr(transfer, "LARGEST_UNANNOUNCED", 3 << 20)
+    answer = b"HTTP/1.1 200 x\r\n" + headers + b"\r\n-5\r\n"
+    with (
+        answering(answer, endless=bytes(1 << 16)) as url,
+        pytest.raises(DataError, match=r"bytes come and do not end; it should have 3,145,728 at most"),
+        bounded_memory(1 << 28),
+    ):
+        fetch(url, tmp_path / "a.bin", sleep=Naps())
+    assert names(tmp_path) == []
+
+
+def test_a_body_without_a_length_leaves_room_on_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(transfer, "ROOM_EVERY", 1 << 20)
+    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1_000_000}))
+    with (
+        answering(b"HTTP/1.1 200 x\r\n\r\n", endless=bytes(1 << 16)) as url,
+        pytest.raises(DataError, match="no room"),
+    ):
+        fetch(url, tmp_path / "a.bin", sleep=Naps())
+
+
+def test_more_than_the_size_that_is_known_is_not_taken(tmp_path):
+    with (
+        answering(b"HTTP/1.1 200 x\r\n\r\n", endless=bytes(1 << 16)) as url,
+        pytest.raises(DataError, match="it should have 1,000 at most"),
+    ):
+        fetch(url, tmp_path / "a.bin", sleep=Naps(), expected=Expected(size=1000))
 
 
 def test_a_part_goes_through_redirections_too(web, tmp_path):

@@ -1,17 +1,21 @@
 """Archives, well-meant and not."""
 
+import bz2
 import gzip
 import io
+import lzma
 import os
 import stat
 import tarfile
 import zipfile
+import zlib
 
 import pytest
 
 from ofa_mi.data_prep import unpack as module
 from ofa_mi.data_prep.unpack import unpack
 from ofa_mi.errors import DataError
+from tests.fuzzing import bounded_memory
 
 FILES = {"photos/1.jpg": b"one", "photos/sub/2.jpg": b"two" * 1000, "notes.json": b"[]"}
 
@@ -265,3 +269,113 @@ def test_a_folder_in_place_of_a_file_is_one_line(tmp_path):
     (tmp_path / "set" / "photos").write_text("a file")
     with pytest.raises(DataError, match=r"photos.*unpacking"):
         unpack(make_zip(tmp_path / "a.zip"), tmp_path / "set")
+
+
+# -- names, headers and numbers that are made up
+
+
+def tar_header(name=b"bad", size=0, kind=b"0"):
+    """A header of a tar file, whatever it claims; ``size`` may be negative or beyond what octal digits hold."""
+    number = (
+        b"%011o\0" % size
+        if 0 <= size < 8**11
+        else bytes([0x80 if size > 0 else 0xFF]) + size.to_bytes(11, "big", signed=True)
+    )
+    fields = name.ljust(100, b"\0") + b"0000644\0" + b"0000000\0" * 2 + number + b"00000000000\0"
+    header = fields + b" " * 8 + kind + bytes(100) + b"ustar\0" + b"00"
+    header = header.ljust(512, b"\0")
+    return header[:148] + b"%06o\0 " % sum(header) + header[156:]
+
+
+def padded(content):
+    return content + bytes(-len(content) % 512)
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        *((tar_header(size=3_000_000_000, kind=bytes([kind])), "a header claims 3,000,000,") for kind in b"xgLK"),
+        (tar_header(size=-512, kind=b"x"), "a header claims a negative size"),
+        (tar_header(size=-512) + tar_header(b"b"), "negative size|claims"),
+        (tar_header(size=1 << 62) + bytes(1024), "would unpack to more than|no room"),
+        (tar_header(size=512, kind=b"L") * 3000, "damaged or not complete"),
+        (tar_header(size=1 << 20, kind=b"x") + b"1" * (1 << 20), "a header"),
+        (tar_header(size=1 << 19, kind=b"x") + b"1" * (1 << 19), "a number of more than 64 digits"),
+        (tar_header(b"\xff\xfe.jpg"), r"the name of member '\\udcff\\udcfe.jpg' is not UTF-8"),
+        (tar_header(b""), "a member has no name"),
+        (tar_header(b"./"), "a member has no name"),
+        (tar_header(size=3000, kind=b"L") + padded(b"a" * 3000) + tar_header(), "name of member 'aaaa.* is too long"),
+        (tar_header(size=3000, kind=b"L") + padded(b"a/" * 1500) + tar_header(), "name of member 'a/a/.* is too long"),
+        (tar_header(b"a" * 100, kind=b"3"), "is neither a file nor a folder"),
+        (tar_header(b"\x1b[2J", kind=b"3"), r"'\\x1b\[2J' is neither a file nor a folder"),
+    ],
+)
+def test_a_tar_header_that_claims_too_much_takes_nothing(tmp_path, content, message, compress):
+    (tmp_path / "a.tar").write_bytes(compress(content + bytes(1024)))
+    with bounded_memory(1 << 28), pytest.raises(DataError, match=message) as error:
+        unpack(tmp_path / "a.tar", tmp_path / "set")
+    assert str(error.value).isprintable() and len(str(error.value)) < 1000
+    assert tree(tmp_path / "set") == {}
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_headers_count_for_the_size_that_an_archive_unpacks_to(tmp_path, monkeypatch, compress):
+    """Members of no size behind headers of half a megabyte each."""
+    monkeypatch.setattr(module, "RATIO_FROM", 3_000_000)
+    comment = b"500000 comment=" + b"a" * (500_000 - 16) + b"\n"
+    content = (tar_header(size=len(comment), kind=b"g") + padded(comment) + tar_header()) * 8
+    (tmp_path / "a.tar").write_bytes(compress(content))
+    with pytest.raises(DataError, match="it is not what it should be"):
+        unpack(tmp_path / "a.tar", tmp_path / "set")
+
+
+def test_an_xz_file_cannot_ask_for_the_whole_memory(tmp_path):
+    data = bytearray(make_tar(tmp_path / "a", mode="w:xz").read_bytes())
+    size = 4 * (data[12] + 1)  # of the block's header, which ends with a checksum
+    assert data[14:16] == b"\x21\x01", "LZMA2, with one byte that says how large the dictionary is"
+    data[16] = 39  # 3 GiB
+    data[12 + size - 4 : 12 + size] = zlib.crc32(data[12 : 12 + size - 4]).to_bytes(4, "little")
+    (tmp_path / "a").write_bytes(data)
+    with pytest.raises(DataError, match=r"damaged or not complete \(Memory usage limit exceeded"):
+        unpack(tmp_path / "a", tmp_path / "set")
+
+
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+def test_the_number_of_members_has_a_limit(tmp_path, monkeypatch, make):
+    monkeypatch.setattr(module, "MOST_MEMBERS", 2)
+    with pytest.raises(DataError, match="has more than 2 members; it is not what it should be"):
+        unpack(make(tmp_path / "a"), tmp_path / "set")
+    assert tree(tmp_path / "set") == {}
+
+
+def test_the_directory_of_a_zip_file_has_a_limit(tmp_path, monkeypatch):
+    archive = make_zip(tmp_path / "a.zip", {f"{number:04d}": b"" for number in range(2000)})
+    monkeypatch.setattr(module, "LARGEST_DIRECTORY", 70_000)
+    with pytest.raises(DataError, match="a header claims 100,000 bytes"):
+        unpack(archive, tmp_path / "set")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (b"\xff\xfeaa", "damaged or not complete .*codec can't decode"),
+        (b"./.", "a member has no name"),
+        (b"a" * 300, "name of member 'aaa.* is too long"),
+        (b"aa\0b", "outside of the folder"),
+    ],
+)
+def test_names_in_a_zip_file(tmp_path, name, message):
+    archive = make_zip(tmp_path / "a.zip", {"n" * len(name): b"x"})
+    data = bytearray(archive.read_bytes().replace(b"n" * len(name), name))
+    for place in (6, data.rindex(b"PK\x01\x02") + 8):
+        data[place + 1] |= 8  # the name is in UTF-8
+    archive.write_bytes(data)
+    with pytest.raises(DataError, match=message):
+        unpack(archive, tmp_path / "set")
+    assert tree(tmp_path / "set") == {}
+
+
+def test_a_zip_member_compressed_by_lzma_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"a method that is not supported \(14\); unpack it by hand"):
+        unpack(make_zip(tmp_path / "a.zip", compression=zipfile.ZIP_LZMA), tmp_path / "set")

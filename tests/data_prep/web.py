@@ -1,7 +1,10 @@
 """A web server on this machine that fails in the ways that servers do."""
 
+import contextlib
 import hashlib
+import socket
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -102,3 +105,25 @@ def _handler(web: Web) -> type[BaseHTTPRequestHandler]:
             pass
 
     return Handler
+
+
+@contextlib.contextmanager
+def answering(content: bytes, endless: bytes = b"") -> Iterator[str]:
+    """Address of a server that answers anything with these bytes, then ``endless`` until nobody listens any more."""
+
+    def answer():
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:  # closed
+                return
+            with connection, contextlib.suppress(OSError):
+                connection.recv(1 << 16)
+                connection.sendall(content)
+                while endless:
+                    connection.sendall(endless)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=answer, daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/a.bin"
+        server.shutdown(socket.SHUT_RDWR)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ofa_mi.data.encoding import Answer
 from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.evaluation import predictions
 from ofa_mi.evaluation.predictions import PredictionWriter, Record, read_predictions, write_sorted
 from tests.conftest import full_disk
 
@@ -105,15 +106,23 @@ def test_two_processes_cannot_write_one_file(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda record: record.pop("scores"), "missing or unknown fields scores"),
-        (lambda record: record.update(more=1), "missing or unknown fields more"),
-        (lambda record: record.update(instruction="0"), "instruction has the wrong type"),
-        (lambda record: record.update(target_boxes=["yes"]), "target_boxes: must hold boxes only"),
-        (lambda record: record.update(options=[3]), "options: expected text"),
-        (lambda record: record.update(prediction={"text": "a"}), "prediction must have text and boxes"),
-        (lambda record: record.update(scores={}), "scores is empty"),
-        (lambda record: record.update(references=[1]), "references must hold strings"),
-        (lambda record: record.update(answers="yes"), "answers has the wrong type"),
+        (lambda record: record.pop("scores"), "Object missing required field `scores`"),
+        (lambda record: record.update(more=1), "Object contains unknown field `more`"),
+        (lambda record: record.update(instruction="0"), r"Expected `int`, got `str` - at `\$\.instruction`"),
+        (lambda record: record.update(data_dir=-1), r"Expected `int` >= 0 - at `\$\.data_dir`"),
+        (lambda record: record.update(split="test"), "Invalid enum value 'test'"),
+        (lambda record: record.update(task="\x1b[2J"), r"matching regex .* - at `\$\.task`"),
+        (lambda record: record.update(target_boxes=["yes"]), r"Expected `array`, got `str` - at `\$\.target_boxes"),
+        (lambda record: record.update(target_boxes=[[0, 0, 1]]), r"`array` of length >= 4 - at `\$\.target_boxes"),
+        (lambda record: record.update(regions=[[0, 0, 1, 1e300]]), r"`float` <= .* - at `\$\.regions"),
+        (lambda record: record.update(options=[3]), r"Expected `str \| array`, got `int` - at `\$\.options"),
+        (lambda record: record.update(options=[[1, 2, 3, "a"]]), "options: expected text"),
+        (lambda record: record.update(prediction={"text": "a"}), "missing required field `boxes` - at `..prediction`"),
+        (lambda record: record.update(scores={}), r"Expected `object` of length >= 1 - at `\$\.scores`"),
+        (lambda record: record.update(scores={"iou": 1e300}), r"`float` <= 1000.0 - at `\$\.scores"),
+        (lambda record: record.update(references=[1]), r"Expected `str`, got `int` - at `\$\.references"),
+        (lambda record: record.update(answers="yes"), "Expected `array`, got `str`"),
+        (lambda record: record.update(image_size=[0, 3]), "Expected `int` >= 1"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path, change, message):
@@ -132,8 +141,37 @@ def test_garbage_and_repetition_are_named(tmp_path):
     write(path, "a", "b", "a")
     with pytest.raises(DataError, match=r"p\.jsonl:3: instance 'a' is answered under nlvr/1 on line 1 already"):
         list(read_predictions(path))
-    path.write_bytes(b"\xff\n")
-    with pytest.raises(DataError, match=r"p\.jsonl:1: not valid JSON"):
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b"\xff", r"p\.jsonl:1: not a prediction \(JSON is malformed"),
+        (RECORD.to_json()[:40], r"p\.jsonl:1: not a prediction \(JSON is malformed"),
+        (
+            RECORD.to_json().replace(b'"nlvr"', b'"\xff"'),
+            r"p\.jsonl:1: not a prediction \(not UTF-8: invalid start byte",
+        ),
+        (RECORD.to_json().replace(b'"part"', b'"\\ud800"'), r"p\.jsonl:1: not a prediction"),
+        (RECORD.to_json().replace(b"100.0", b"NaN"), r"p\.jsonl:1: not a prediction \(JSON is malformed"),
+        (RECORD.to_json().replace(b'"part"', b"[" * 100_000), r"p\.jsonl:1: not a prediction"),
+        (b"[" * 100_000, r"p\.jsonl:1: not a prediction"),
+    ],
+)
+def test_what_is_no_json_of_ours_is_named(tmp_path, line, message):
+    path = tmp_path / "p.jsonl"
+    path.write_bytes(line + b"\n")
+    with pytest.raises(DataError, match=message):
+        list(read_predictions(path))
+
+
+def test_a_line_cannot_fill_the_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(predictions, "LONGEST_LINE", 2000)
+    path = tmp_path / "p.jsonl"
+    write(path, "a")
+    with path.open("ab") as file:
+        file.write(b"x" * 10_000)
+    with pytest.raises(DataError, match=r"p\.jsonl:2: longer than 2,000 bytes"):
         list(read_predictions(path))
 
 

@@ -20,7 +20,7 @@ from ofa_mi.evaluation.predictions import read_predictions
 from ofa_mi.evaluation.report import ReportOptions, build_report, sections
 from ofa_mi.evaluation.report.charts import nice_ticks, spread_out
 from ofa_mi.evaluation.report.examples import MAX_BYTES, choose_examples, image_bytes, is_right, score_pair
-from ofa_mi.evaluation.report.sections import PaperRow
+from ofa_mi.evaluation.report.sections import PaperRow, training
 from ofa_mi.evaluation.report.study import read_curves, read_strategies
 from ofa_mi.evaluation.report.training import Curve, read_training_log
 from ofa_mi.evaluation.scoring import read_scores, score_run, summarise
@@ -540,7 +540,9 @@ def test_more_tasks_than_fit_a_page_are_in_rows():
 
 def test_training_log(tmp_path):
     (tmp_path / "log").write_text(LOG)
-    curves = read_training_log(tmp_path / "log")
+    log = read_training_log(tmp_path / "log")
+    curves = log.curves
+    assert log.left_out == 0
     # The run was resumed before update 20, so the later line counts.
     assert curves["loss"]["training"] == Curve((10, 20), (5.5, 5.0))
     assert curves["loss"]["validation"] == Curve((20,), (4.5,))
@@ -551,7 +553,49 @@ def test_training_log(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "ticks"), [(0, 100, [0, 20, 40, 60, 80, 100]), (0, 0, None), (3.2, 3.9, None), (-1, 7e-3, None)]
+    "entry",
+    [
+        '{"epoch": 1, "loss": "5.',
+        '"loss": "5.5", "num_updates": "30"}',
+        '{"loss": null, "num_updates": "30"}',
+        '{"loss": "nan", "num_updates": "30"}',
+        '{"loss": 1e999, "num_updates": "30"}',
+        '{"loss": "1e300", "num_updates": "30"}',
+        '{"loss": [5.5], "num_updates": "30"}',
+        '{"loss": ' + "9" * 400 + ', "num_updates": "30"}',
+        '{"loss": "5.5", "num_updates": "inf"}',
+        '{"loss": "' + "9" * 5000 + '", "num_updates": "30"}',
+        '{"loss": "5.5", "num_updates": "30", "x": ' + "[" * 100_000,
+        '{"loss": "5.5", "num_updates": "30", "x": "\\ud800"}',
+        '{"valid_score": true, "valid_num_updates": "20"}',
+    ],
+)
+def test_a_damaged_entry_of_a_log_is_left_out_and_counted(tmp_path, caplog, entry):
+    (tmp_path / "log").write_text(f"{LOG}2026-01-01 | INFO | train_inner | {entry}\n")
+    log = read_training_log(tmp_path / "log")
+    assert log.left_out == 1 and log.curves["loss"]["training"] == Curve((10, 20), (5.5, 5.0))
+    assert "log: 1 entries of the log are left out: damaged" in caplog.text
+    figures, remark = training([("tuning", tmp_path / "log")])[1:]
+    assert figures.blocks and remark.text.startswith("tuning: 1 entries of the log are left out")
+
+
+def test_a_log_without_an_end_of_line_does_not_fill_the_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr("ofa_mi.evaluation.report.training.LONGEST_LINE", 200)
+    (tmp_path / "log").write_text(LOG + "x" * 1000 + '{"loss": "5.5", "num_updates": "30"}' + "y" * 1000)
+    assert read_training_log(tmp_path / "log").left_out == 1
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0, 5e-324, None),
+        (1, 1 + 1e-15, None),
+        (-1e15, 1e15, None),
+        (0, 100, [0, 20, 40, 60, 80, 100]),
+        (0, 0, None),
+        (3.2, 3.9, None),
+        (-1, 7e-3, None),
+    ],
 )
 def test_ticks_are_round_and_cover_the_values(low, high, ticks):
     found = nice_ticks(low, high)

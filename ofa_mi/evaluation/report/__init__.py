@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ofa_mi.data.files import atomic_write
 from ofa_mi.errors import ConfigError
+from ofa_mi.evaluation.formats import read_comparison
 from ofa_mi.evaluation.page import page
 from ofa_mi.evaluation.report import analysis, sections
 from ofa_mi.evaluation.report.attention import attention, read_attention
@@ -101,7 +102,7 @@ class _Missing:
 def _parts(options: ReportOptions, strategies, curves, paper):
     """Heading, anchor, blocks and how to get the data of every section, in order."""
     names = {str(run.directory.resolve()): strategy.name for strategy in strategies for run in strategy.runs}
-    compared = [analysis.read_comparison(Path(path)) for path in options.comparisons]
+    compared = [read_comparison(Path(path)) for path in options.comparisons]
     logs = [(name, Path(path)) for name, path in options.logs]
     certain = [
         *sections.seeds(strategies),

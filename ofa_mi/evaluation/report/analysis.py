@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from ofa_mi.errors import DataError
+from ofa_mi.evaluation.formats import Comparison
 from ofa_mi.evaluation.report.blocks import Block, Cell, Figure, Grid, Heading, Items, Paragraph, Row, Side
 from ofa_mi.evaluation.report.charts import Bar, bar_chart
 from ofa_mi.evaluation.report.study import Seed, Strategy
@@ -73,12 +72,7 @@ def interval_cell(value: float | None, interval: Sequence[float] | None) -> Cell
     return Cell(number(value), beside, key=value)
 
 
-def read_comparison(path: Path) -> Mapping[str, Any]:
-    """A file of ``ofa-mi compare --out``; :class:`DataError` if it is none."""
-    return read_json(path, ("a", "b"), "ofa-mi compare")
-
-
-def comparisons(found: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> list[Block]:
+def comparisons(found: Sequence[Comparison], names: Mapping[str, str]) -> list[Block]:
     """Paired differences between two runs each.
 
     Args:
@@ -205,11 +199,12 @@ def _answered(changed: Sequence[Strategy], condition: str, summaries: Mapping) -
 def _summaries(strategy: Strategy, seeds: Sequence[Seed]) -> list[Mapping[str, Any]]:
     """What every seed's model loses; only models whose plain run is there, too."""
     plain = {seed.runs[0].checkpoint: seed.scores for seed in strategy.seeds}
-    return [
-        robustness_summary(plain[seed.runs[0].checkpoint], {"changed": seed.scores})["changed"]
-        for seed in seeds
-        if seed.runs[0].checkpoint in plain
-    ]
+    summaries = []
+    for seed in seeds:
+        if (reference := plain.get(seed.runs[0].checkpoint)) is not None:
+            name = str(seed.runs[0].directory)  # for an error
+            summaries.append(robustness_summary(reference, {name: seed.scores})[name])
+    return summaries
 
 
 def _values(summaries: Sequence[Mapping[str, Any]] | None, *keys: str) -> list[float]:
@@ -310,16 +305,3 @@ def subsets(strategies: Sequence[Strategy]) -> list[Block]:
         columns = ("Part", *(strategy.name for strategy in plain))
         blocks.append(Grid(title, columns, tuple(rows), sortable=True, folded=title))
     return blocks
-
-
-def read_json(path: Path, keys: Sequence[str], command: str) -> Mapping[str, Any]:
-    """A JSON object that a command wrote; :class:`DataError` if it cannot be read or lacks one of ``keys``."""
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise DataError(f"{path}: not valid JSON ({error})") from None
-    if not isinstance(content, dict) or any(key not in content for key in keys):
-        raise DataError(f"{path}: must be a file that `{command}` wrote, with {', '.join(keys)}")
-    return content

@@ -14,19 +14,18 @@ from PIL import Image
 from ofa_mi.data.images import load_image
 from ofa_mi.data.store import path_inside
 from ofa_mi.errors import DataError
-from ofa_mi.evaluation.report.analysis import read_json
+from ofa_mi.evaluation.formats import read_attention_file
 from ofa_mi.evaluation.report.blocks import Block, Cell, Figure, Grid, Heading, Paragraph, Raw, Row, Side, escape
 from ofa_mi.evaluation.report.charts import Series, line_chart
 from ofa_mi.evaluation.tables import MISSING, task_label
 
-KEYS = ("checkpoints", "instances", "heat_maps")
 HEAT_MAPS = 6  # shown of each file
 WIDTH, MAX_BYTES = 1100, 120_000  # of a heat map in the report
 
 
 def read_attention(path: Path) -> Mapping[str, Any]:
     """A file of ``ofa-mi attention`` and, as ``folder``, where it lies; :class:`DataError` if it is none."""
-    return {**read_json(path, KEYS, "ofa-mi attention"), "folder": path.parent}
+    return {**read_attention_file(path), "folder": path.parent}
 
 
 def attention(analyses: Sequence[Mapping[str, Any]], strategies: Sequence[str]) -> list[Block]:

@@ -312,8 +312,9 @@ def line_chart(
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     """Round numbers, about ``count`` of them, of which the first is at most ``low`` and the last at least ``high``."""
-    if not high > low:
-        low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
+    if not high - low > 1e-9 * max(abs(low), abs(high), 1):  # closer than their digits tell
+        beside = largest / 2 if (largest := max(abs(low), abs(high))) > 1e-6 else 0.5
+        low, high = low - beside, high + beside
     raw = (high - low) / count
     power = 10 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= raw * 0.999)

@@ -14,7 +14,7 @@ from ofa_mi.evaluation.protocol import TaskScores, aggregated, sensitivity_repor
 from ofa_mi.evaluation.report.blocks import Block, Cell, Figure, Grid, Heading, Items, Paragraph, Row, Side
 from ofa_mi.evaluation.report.charts import Bar, Dots, Series, bar_chart, dot_chart, line_chart
 from ofa_mi.evaluation.report.study import Curve, Run, Seed, Strategy
-from ofa_mi.evaluation.report.training import read_training_log
+from ofa_mi.evaluation.report.training import TrainingLog, left_out_remark, read_training_log
 from ofa_mi.evaluation.scoring import TRAINED, ZERO_SHOT
 from ofa_mi.evaluation.tables import (
     METRIC_LABELS,
@@ -535,8 +535,8 @@ def training(logs: Sequence[tuple[str, Path]]) -> list[Block]:
     figures = []
     for quantity in ("loss", "score"):
         lines, named = [], set()
-        for name, quantities in found:
-            for kind, curve in sorted(quantities.get(quantity, {}).items()):
+        for name, log in found:
+            for kind, curve in sorted(log.curves.get(quantity, {}).items()):
                 lines.append(
                     Series(
                         name,
@@ -554,14 +554,17 @@ def training(logs: Sequence[tuple[str, Path]]) -> list[Block]:
             title = {"loss": "Loss", "score": "Mean validation score of the tasks"}[quantity]
             svg = line_chart(title, lines, x_label="updates", y_label=quantity, note=note)
             figures.append(Figure(f"training-{quantity}", title, svg, _last_values(found, quantity)))
-    return [Heading("Training", "training"), Side(tuple(figures))]
+    remarks = [
+        Paragraph(f"{name}: {left_out_remark(log.left_out)}.", remark=True) for name, log in found if log.left_out
+    ]
+    return [Heading("Training", "training"), Side(tuple(figures)), *remarks]
 
 
-def _last_values(found: Sequence[tuple[str, Mapping]], quantity: str) -> Grid:
+def _last_values(found: Sequence[tuple[str, TrainingLog]], quantity: str) -> Grid:
     rows = [
         Row((Cell(name), Cell(kind), Cell(str(curve.updates[-1])), Cell(f"{curve.values[-1]:.3f}")))
-        for name, quantities in found
-        for kind, curve in sorted(quantities.get(quantity, {}).items())
+        for name, log in found
+        for kind, curve in sorted(log.curves.get(quantity, {}).items())
     ]
     return Grid(f"Last {quantity}", ("Run", "Curve", "Updates", f"Last {quantity}"), tuple(rows))
 

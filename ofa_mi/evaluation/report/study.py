@@ -34,10 +34,15 @@ class Run:
 
     @classmethod
     def read(cls, directory: str | Path) -> Run:
-        """Read a run; :class:`ConfigError` if it is none or was not scored."""
+        """Read a run.
+
+        Raises:
+            ConfigError: It is none, or was not scored.
+            DataError: A file of it is damaged.
+        """
         directory = Path(directory)
         scores, run = read_scores(directory), read_run(directory)
-        return cls(directory, scores, run.get("settings", {}), run.get("notes", {}))
+        return cls(directory, scores, run["settings"], run["notes"])
 
     @property
     def checkpoint(self) -> str | None:

@@ -121,7 +121,7 @@ def test_manifest_is_shown_and_compared(make_directory, records):
     (directory / "manifest.json").write_text(json.dumps({**manifest, "complete": False}))
     assert "was interrupted" in card_of(directory, with_guess=False)["findings"]["first"][0]["message"]
     (directory / "manifest.json").write_text("[")
-    assert "cannot be read" in card_of(directory, with_guess=False)["findings"]["first"][0]["message"]
+    assert "is not a manifest" in card_of(directory, with_guess=False)["findings"]["first"][0]["message"]
 
 
 def test_pictures_of_an_earlier_card_go_and_nothing_else(make_directory, records):
