@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from .. import switch
+from .. import dispatch
 from .run import Function, Pass
 
 KEYS = ("arch", "format", "batch", "pixels", "source", "target", "contender", "pass")
@@ -135,12 +135,12 @@ def _loss(model: nn.Module, inputs: dict[str, Tensor | None], target: Tensor) ->
 
 @contextmanager
 def _kernels(mode: str) -> Iterator[None]:
-    before = os.environ.get(switch.VARIABLE)
-    os.environ[switch.VARIABLE] = mode
+    before = os.environ.get(dispatch.VARIABLE)
+    os.environ[dispatch.VARIABLE] = mode
     try:
         yield
     finally:
         if before is None:
-            del os.environ[switch.VARIABLE]
+            del os.environ[dispatch.VARIABLE]
         else:
-            os.environ[switch.VARIABLE] = before
+            os.environ[dispatch.VARIABLE] = before

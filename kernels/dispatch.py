@@ -1,7 +1,6 @@
 """The one place that decides between Triton and plain PyTorch, by an environment variable and the tensors at hand."""
 
 import os
-from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from importlib.util import find_spec
 
@@ -13,7 +12,7 @@ from ofa_mi.errors import ConfigError
 VARIABLE = "OFA_MI_KERNELS"
 CHOICES = ("auto", "reference", "triton")
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)  # of the Triton kernels
-MAX_WIDTH = 128  # of a head
+MAX_HEAD_DIM = 128
 
 
 def mode() -> str:
@@ -64,13 +63,3 @@ def _obstacle(device: str) -> str | None:
 @cache
 def _installed() -> bool:
     return find_spec("triton") is not None
-
-
-def on_device(tensor: Tensor) -> AbstractContextManager:
-    """Triton launches on the current device, which may be another than that of the tensors."""
-    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
-
-
-def precision() -> str:
-    """``input_precision`` of Triton's products of fp32 matrices; PyTorch's own switch says whether TF32 may be used."""
-    return "tf32" if torch.backends.cuda.matmul.allow_tf32 else "ieee"
