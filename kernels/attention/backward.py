@@ -3,7 +3,7 @@
 ``delta`` = sum over D of out * d_out comes first (Dao et al., arXiv 2205.14135, algorithm 4). The weights are rebuilt
 from the scores and the saved log-sum-exp wherever they are needed: in a pass over the keys for d_q, in a pass over the
 queries for d_k and d_v, and, if the bias is learned, in a pass over the samples for d_bias. There every program owns a
-tile of the plane and adds up the samples in registers: no gradient of shape (B, H, Lq, Lk) is ever formed.
+tile of the bias and adds up the samples in registers: no gradient of shape (B, H, Lq, Lk) is ever formed.
 """
 
 import triton
@@ -228,7 +228,7 @@ def _add_d_kv(
     q = rows(q_ptr, stride_q_l, row, head_dim, BLOCK_D)
     d_out = rows(d_out_ptr, stride_d_out_l, row, head_dim, BLOCK_D)
     lse2, delta = row_statistics(lse_ptr, delta_ptr, query, seqlen_q)
-    scores = dot(k, tl.trans(q), PRECISION, UPCAST) * scale  # keys, queries
+    scores = dot(k, tl.trans(q), PRECISION, UPCAST) * scale  # BLOCK_N, BLOCK_M
     if HAS_BIAS:
         scores += tl.trans(bias_tile(bias_ptr, stride_bias_l, row, first_key, seqlen_k, BLOCK_N))
     weights = tl.exp2(scores * LOG2E - lse2[None, :])
@@ -257,7 +257,7 @@ def attention_d_bias(
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, HAS_PADDING: tl.constexpr,
     CAUSAL: tl.constexpr, DROPOUT: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
-    """d_bias (groups, H, Lq, Lk) fp32: the sum over each group of ``summed`` samples, B of them or 1."""
+    """d_bias (groups, H, Lq, Lk) fp32: the sum over each group of ``group_size`` samples, B of them or 1."""
     blocks = tl.cdiv(seqlen_k, BLOCK_N)
     first_key = tl.program_id(0) % blocks * BLOCK_N
     first_row = tl.program_id(0) // blocks * BLOCK_M
@@ -291,7 +291,7 @@ def attention_d_bias(
             keep = dropout_mask(seed, stream.to(tl.int32), query, first_key, threshold, BLOCK_N)
             d_weights = tl.where(keep, d_weights * keep_scale, 0.0)
         d_scores = weights * (d_weights - delta[:, None])
-        if HAS_PADDING:  # a hidden key's weight has nothing to do with the log-sum-exp and may be infinite
+        if HAS_PADDING:  # a masked key's weight has nothing to do with the log-sum-exp and may be infinite
             masked = masked_keys(padding_ptr + sample * seqlen_k, key, seqlen_k, HAS_PADDING)
             d_scores = tl.where(masked[None, :], 0.0, d_scores)
         acc += d_scores

@@ -19,7 +19,7 @@ def visible_ranges(padding_ptr, ranges_ptr, seqlen_k, BLOCK: tl.constexpr):
     masked = tl.load(padding_ptr + sample.to(tl.int64) * seqlen_k + key, mask=key < seqlen_k, other=1) != 0
     first = tl.min(tl.where(masked, seqlen_k, key), 0)
     last = tl.max(tl.where(masked, 0, key + 1), 0)
-    first = tl.minimum(first, last)  # all hidden: nothing from 0 to 0
+    first = tl.minimum(first, last)  # all masked: nothing from 0 to 0
     hole = tl.minimum(tl.min(tl.where(masked & (key > first), key, seqlen_k), 0), last)
     tl.store(ranges_ptr + 3 * sample, first)
     tl.store(ranges_ptr + 3 * sample + 1, hole)
@@ -32,7 +32,7 @@ def _attend(
     BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, DROPOUT: tl.constexpr, MASKED: tl.constexpr, PRECISION: tl.constexpr,
     UPCAST: tl.constexpr,
 ):  # fmt: skip
-    """One step of the online softmax: (acc, total, peak) after a tile of scores more."""
+    """One step of the online softmax: (acc, row_sum, row_max) after a tile of scores more."""
     new_max = tl.maximum(row_max, tl.max(scores, 1))
     reference = new_max
     if MASKED:  # no key seen yet: any finite number will do

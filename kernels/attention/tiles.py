@@ -1,7 +1,8 @@
 """What the attention kernels share: tiles of the scores, which keys they hold, and dropout.
 
-A tile of the scores is (queries, keys); in the kernel of the key gradients it is the other way round. Exponentials are
-taken to the base 2, which is what the hardware has.
+A tile of the scores is (BLOCK_M queries, BLOCK_N keys); in the kernel of the key gradients it is the other way round.
+BLOCK_D is head_dim rounded up to a power of 2. ``stride_q_b``, ``stride_q_h`` and ``stride_q_l`` are the strides of
+q (B, H, L, D) in elements, and so on. Exponentials are taken to the base 2, which is what the hardware has.
 """
 
 import triton
@@ -24,10 +25,10 @@ def place(batch, heads, blocks):
 
 
 @triton.jit
-def rows(pointer, stride, index, head_dim, BLOCK_D: tl.constexpr):
-    """Rows ``index`` (n,) of a matrix as (n, WIDTH), with zeros right of ``width``."""
+def rows(pointer, stride_l, index, head_dim, BLOCK_D: tl.constexpr):
+    """Rows ``index`` (n,) of a matrix as (n, BLOCK_D), with zeros right of ``head_dim``."""
     columns = tl.arange(0, BLOCK_D)
-    return tl.load(pointer + index[:, None] * stride + columns[None, :], mask=columns[None, :] < head_dim, other=0.0)
+    return tl.load(pointer + index[:, None] * stride_l + columns[None, :], mask=columns[None, :] < head_dim, other=0.0)
 
 
 @triton.jit
@@ -67,7 +68,7 @@ def partial_block(index, begin, full_begin, full_end):
 
 @triton.jit
 def masked_keys(padding, key, seqlen_k, HAS_PADDING: tl.constexpr):
-    """(n,) bool: True for keys that are padding or past the end."""
+    """(n,) bool: True at padding and past the last key."""
     outside = key >= seqlen_k
     if HAS_PADDING:
         outside = outside | (tl.load(padding + key, mask=key < seqlen_k, other=1) != 0)
@@ -75,11 +76,11 @@ def masked_keys(padding, key, seqlen_k, HAS_PADDING: tl.constexpr):
 
 
 @triton.jit
-def bias_tile(pointer, row_stride, row, first_key, seqlen_k, BLOCK_N: tl.constexpr):
-    """(rows, KEYS) fp32 of a bias plane. Right of ``keys``, up to a multiple of 16, it holds what lies in memory there:
-    a mask that changes within 16 columns would cost the wide loads."""
+def bias_tile(pointer, stride_l, row, first_key, seqlen_k, BLOCK_N: tl.constexpr):
+    """(rows, BLOCK_N) fp32 of a bias (Lq, Lk). Right of ``seqlen_k``, up to a multiple of 16, it holds what lies in
+    memory there: a mask that changes within 16 columns would cost the wide loads."""
     key = first_key + tl.arange(0, BLOCK_N)
-    pointers = pointer + row.to(tl.int64)[:, None] * row_stride + key[None, :]
+    pointers = pointer + row.to(tl.int64)[:, None] * stride_l + key[None, :]
     return tl.load(pointers, mask=(key // 16 * 16 < seqlen_k)[None, :], other=0.0).to(tl.float32)
 
 
@@ -89,7 +90,7 @@ def scores_tile(
     BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_PADDING: tl.constexpr,
     CAUSAL: tl.constexpr, MASKED: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
-    """Scores (queries, BLOCK_KEYS) fp32, -inf where a query does not see a key. Without MASKED it sees them all."""
+    """Scores (BLOCK_M, BLOCK_N) fp32, -inf where a key is masked. Without MASKED none is."""
     key = first_key + tl.arange(0, BLOCK_N)
     key_row = key
     if MASKED:
@@ -115,18 +116,18 @@ def random_bits(seed, stream, query, key_group):
 
 @triton.jit
 def dropout_mask(seed, stream, query, first_key, threshold, BLOCK_N: tl.constexpr):
-    """(queries, KEYS) bool: the weights that dropout keeps, from ``first_key``, a multiple of 4, on."""
+    """(BLOCK_M, BLOCK_N) bool from ``first_key``, a multiple of 4, on: False where a weight is dropped."""
     group = first_key // 4 + tl.arange(0, BLOCK_N // 4)
     r0, r1, r2, r3 = random_bits(seed, stream, query[:, None], group[None, :])
-    bits = tl.join(tl.join(r0, r2), tl.join(r1, r3))  # queries, KEYS / 4, 2, 2
+    bits = tl.join(tl.join(r0, r2), tl.join(r1, r3))  # BLOCK_M, BLOCK_N / 4, 2, 2
     return tl.reshape(bits, (query.shape[0], BLOCK_N)).to(tl.int32) >= threshold
 
 
 @triton.jit
 def dropout_mask_transposed(seed, stream, query, first_key, threshold, BLOCK_N: tl.constexpr):
-    """As :func:`kept`, (KEYS, queries)."""
+    """As :func:`dropout_mask`, (BLOCK_N, BLOCK_M)."""
     group = first_key // 4 + tl.arange(0, BLOCK_N // 4)
     r0, r1, r2, r3 = random_bits(seed, stream, query[None, :], group[:, None])
-    bits = tl.join(tl.join(r0, r2), tl.join(r1, r3))  # KEYS / 4, queries, 2, 2
+    bits = tl.join(tl.join(r0, r2), tl.join(r1, r3))  # BLOCK_N / 4, BLOCK_M, 2, 2
     bits = tl.permute(bits, (0, 2, 3, 1))
     return tl.reshape(bits, (BLOCK_N, query.shape[0])).to(tl.int32) >= threshold

@@ -1,4 +1,4 @@
-"""The first layers of a ResNet as one operation, convolution 7x7, BatchNorm, ReLU and max-pooling: API, checks, choice."""
+"""The first layers of a ResNet as one operation (convolution, BatchNorm, ReLU, max-pooling): API, checks and choice."""
 
 import torch
 from torch import Tensor
@@ -86,12 +86,12 @@ def _unsupported(x: Tensor, weight: Tensor) -> str | None:
 def _triton(x, weight, bn_weight, bn_bias, running_mean, running_var, eps, training, momentum) -> Tensor:
     from . import op  # imports Triton
 
-    affine_gradient, conv_gradient = (
-        torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-        for tensors in ((bn_weight, bn_bias), (x, weight))
+    graded = torch.is_grad_enabled()
+    affine_gradient = graded and (bn_weight.requires_grad or bn_bias.requires_grad)
+    any_gradient = affine_gradient or (graded and (x.requires_grad or weight.requires_grad))
+    out, _, _, mean, var = op.stem(
+        x, weight, bn_weight, bn_bias, running_mean, running_var, eps, training, affine_gradient, any_gradient
     )
-    wanted = (affine_gradient, affine_gradient or conv_gradient)
-    out, _, _, mean, var = op.stem(x, weight, bn_weight, bn_bias, running_mean, running_var, eps, training, *wanted)
     if training:
         _update(running_mean, mean, momentum)
         count = len(x) * halved(x.shape[2]) * halved(x.shape[3])

@@ -1,12 +1,14 @@
-"""The attention kernels as they are launched, for :mod:`ofa_mi.kernels.resources`."""
+"""The attention kernels as they are launched."""
 
 from collections.abc import Iterator
 
 import torch
 
-from ..resources import Configuration
-from . import backward, forward
-from .configs import TILES, Tiles, tiles
+from ..attention import backward, forward
+from ..attention.configs import TILES, Tiles, tiles
+from ..common import tile_side
+from . import compiler
+from .compiler import FORMATS, Configuration
 
 KERNELS = {
     "forward": forward.attention_forward,
@@ -14,80 +16,61 @@ KERNELS = {
     "d_kv": backward.attention_d_kv,
     "d_bias": backward.attention_d_bias,
 }
-NAMES = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float32: "fp32"}
-INTEGERS = ("samples", "heads", "queries", "keys", "width", "threshold", "summed")
-WIDTHS = (32, 64, 128)  # 80 runs in the code of 128
+POINTERS = {"padding_ptr": "u8", "ranges_ptr": "i32", "seed_ptr": "i64"}
+POINTERS |= dict.fromkeys(("lse_ptr", "delta_ptr", "d_bias_ptr"), "fp32")
+HEAD_DIMS = (32, 64, 128)  # 80 runs in the code of 128
 
 
 def configurations() -> Iterator[Configuration]:
-    """Every kernel, head width and format; bias and padding as in training, and the plainest form of the forward."""
+    """Every kernel, head_dim and format; bias and padding as in training, and the plainest form of the forward."""
     for kernel in TILES:
-        for dtype in NAMES:
-            for width in WIDTHS:
-                yield configuration(kernel, dtype, width)
+        for dtype in FORMATS:
+            for head_dim in HEAD_DIMS:
+                yield configuration(kernel, dtype, head_dim)
         yield configuration(kernel, torch.bfloat16, 64, causal=True)
         yield configuration(kernel, torch.bfloat16, 64, dropout=True)
-        for queries in (1, 32):  # a step of decoding, and a target
-            yield configuration(kernel, torch.bfloat16, 64, queries=queries)
+        for seqlen_q in (1, 32):  # a step of decoding, and a target
+            yield configuration(kernel, torch.bfloat16, 64, seqlen_q=seqlen_q)
     yield configuration("forward", torch.bfloat16, 64, bias=False, padding=False)
 
 
 def configuration(
     kernel: str,
     dtype: torch.dtype,
-    width: int,
+    head_dim: int,
     *,
     causal: bool = False,
     bias: bool = True,
     padding: bool = True,
     dropout: bool = False,
-    queries: int = 1028,
+    seqlen_q: int = 1028,
     sizes: Tiles | None = None,
 ) -> Configuration:
     """One of them, as it is launched for this number of queries; ``sizes`` tries other tiles than those that ship."""
-    function = KERNELS[kernel]
-    padded = 1 << (width - 1).bit_length()
-    chosen = sizes or tiles(kernel, dtype, padded, queries, causal=causal, dropout=dropout)
+    block_d = tile_side(head_dim)
+    chosen = sizes or tiles(kernel, dtype, block_d, seqlen_q, causal=causal, dropout=dropout)
     constants = {
-        "BLOCK_QUERIES": chosen.queries,
-        "BLOCK_KEYS": chosen.keys,
-        "WIDTH": padded,
+        "BLOCK_M": chosen.block_m,
+        "BLOCK_N": chosen.block_n,
+        "BLOCK_D": block_d,
         "HAS_BIAS": bias,
         "HAS_PADDING": padding,
         "CAUSAL": causal,
         "DROPOUT": dropout,
         "PRECISION": "ieee",
         "UPCAST": False,
-        "STAGES": chosen.stages,
+        "STAGES": chosen.num_stages,
     }
-    constants = {name: value for name, value in constants.items() if name in function.arg_names}
-    absent = {"bias_ptr": not bias, "padding_ptr": not padding, "ranges_ptr": not padding, "seed_ptr": not dropout}
-    constants |= {name: None for name, missing in absent.items() if missing and name in function.arg_names}
-    signature = {name: _type(name, dtype) for name in function.arg_names if name not in constants}
+    there = {"bias_ptr": bias, "padding_ptr": padding, "ranges_ptr": padding, "seed_ptr": dropout}
+    constants |= {name: None for name, is_there in there.items() if not is_there}
     flags = [name for name, on in (("causal", causal), ("dropout", dropout), ("no bias or mask", not bias)) if on]
-    label = f"{kernel} {NAMES[dtype]} D={width} {chosen.queries}x{chosen.keys}"
-    return Configuration(
-        ", ".join([label, f"{chosen.warps} warps", f"{chosen.stages} stages", *flags]),
-        function,
-        signature,
+    label = f"{kernel} {FORMATS[dtype]} D={head_dim} {chosen.block_m}x{chosen.block_n}"
+    return compiler.configuration(
+        ", ".join([label, f"{chosen.num_warps} warps", f"{chosen.num_stages} stages", *flags]),
+        KERNELS[kernel],
+        dtype,
         constants,
-        chosen.warps,
-        chosen.stages,
-        # queries and keys are no multiples in the model: 1028 with patches of 480 pixels and 128 tokens
-        frozenset(n for n in signature if n.endswith(("_ptr", "_row", "_head", "_sample")) or n == "width"),
+        POINTERS | {"bias_ptr": "fp32" if dtype == torch.float32 else "fp16"},
+        num_warps=chosen.num_warps,
+        num_stages=chosen.num_stages,
     )
-
-
-def _type(name: str, dtype: torch.dtype) -> str:
-    pointers = {
-        "bias_ptr": "fp32" if dtype == torch.float32 else "fp16",
-        "padding_ptr": "u8",
-        "ranges_ptr": "i32",
-        "seed_ptr": "i64",
-        "lse_ptr": "fp32",
-        "delta_ptr": "fp32",
-        "d_bias_ptr": "fp32",
-    }
-    if name.endswith("_ptr"):
-        return "*" + pointers.get(name, NAMES[dtype])
-    return "i32" if name in INTEGERS or name.endswith(("_sample", "_head", "_row")) else "fp32"

@@ -1,31 +1,24 @@
-"""What the Triton kernels compile to, for a GPU that need not be there.
+"""Compiling one configuration of a kernel, and reading the machine code."""
 
-    python -m ofa_mi.kernels.resources                 # everything that ships, for Hopper
-    python -m ofa_mi.kernels.resources forward --arch 80
-
-For every kernel and configuration: registers and local memory (spills) of a thread, shared memory of a program, and the
-number of tensor-core instructions: HGMMA, Hopper's asynchronous ones, need tiles of 64 rows; smaller ones take HMMA.
-Tile sizes are chosen by these figures where no GPU can measure them.
-"""
-
-import argparse
 import re
 import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from ofa_mi.errors import ConfigError
 
-from . import switch
+from .. import dispatch
 
 SHARED_MEMORY_LIMIT = {80: 163, 86: 99, 89: 99, 90: 227, 100: 227}  # KiB of a program, by compute capability
+FORMATS = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float32: "fp32"}
+FLOATS = ("scale", "keep_scale", "limit", "eps")  # of the kernels' numbers, the others are integers
 
 
 class Configuration(NamedTuple):
@@ -36,8 +29,8 @@ class Configuration(NamedTuple):
         kernel: the ``@triton.jit`` function.
         signature: type of every argument that is not a constant, such as ``*bf16`` or ``i32``.
         constants: compile-time arguments, None for pointers that are not there.
-        warps: warps of a program.
-        stages: default number of loads in flight.
+        num_warps: warps of a program.
+        num_stages: default number of loads in flight.
         aligned: arguments, by name, that are multiples of 16.
     """
 
@@ -45,9 +38,39 @@ class Configuration(NamedTuple):
     kernel: Any
     signature: dict[str, str]
     constants: dict[str, Any]
-    warps: int
-    stages: int
+    num_warps: int
+    num_stages: int
     aligned: frozenset[str]
+
+
+def configuration(
+    name: str,
+    kernel: Any,
+    dtype: torch.dtype,
+    constants: Mapping[str, Any],
+    pointers: Mapping[str, str],
+    *,
+    num_warps: int,
+    num_stages: int,
+) -> Configuration:
+    """A configuration by the names of the kernel's arguments.
+
+    Args:
+        name: What tells it from the others.
+        kernel: The ``@triton.jit`` function.
+        dtype: Of the tensors.
+        constants: Name -> compile-time argument, None for pointers that are not there; each kernel takes its own.
+        pointers: Name -> element type where it is not that of ``dtype``.
+        num_warps: Warps of a program.
+        num_stages: Default number of loads in flight.
+    """
+    constants = {argument: value for argument, value in constants.items() if argument in kernel.arg_names}
+    types = {n: "*" + pointers.get(n, FORMATS[dtype]) if n.endswith("_ptr") else "i32" for n in kernel.arg_names}
+    types |= dict.fromkeys(FLOATS, "fp32")
+    signature = {n: types[n] for n in kernel.arg_names if n not in constants}
+    # Lengths are no multiples of 16 in the model: 1028 with patches of 480 pixels and 128 tokens.
+    aligned = {n for n in signature if n.endswith("_ptr") or n.startswith("stride_") or n in ("head_dim", "channels")}
+    return Configuration(name, kernel, signature, dict(constants), num_warps, num_stages, frozenset(aligned))
 
 
 class Resources(NamedTuple):
@@ -76,7 +99,7 @@ def compile_for(configuration: Configuration, arch: int = 90) -> Resources:
     Raises:
         ConfigError: under ``TRITON_INTERPRET=1``, when there is nothing to compile.
     """
-    if switch.interpreting():
+    if dispatch.interpreting():
         raise ConfigError("kernels are interpreted, not compiled: unset TRITON_INTERPRET")
     names = configuration.kernel.arg_names
     source = ASTSource(
@@ -85,7 +108,7 @@ def compile_for(configuration: Configuration, arch: int = 90) -> Resources:
         constexprs={(names.index(name),): value for name, value in configuration.constants.items()},
         attrs={(names.index(name),): [["tt.divisibility", 16]] for name in configuration.aligned},
     )
-    options = {"num_warps": configuration.warps, "num_stages": configuration.stages, "enable_fp_fusion": True}
+    options = {"num_warps": configuration.num_warps, "num_stages": configuration.num_stages, "enable_fp_fusion": True}
     compiled = triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
     with TemporaryDirectory() as folder:
         cubin = Path(folder) / "kernel.cubin"
@@ -102,35 +125,3 @@ def compile_for(configuration: Configuration, arch: int = 90) -> Resources:
 def _tool(name: str, *arguments) -> str:
     path = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / name
     return subprocess.run([path, *arguments], check=True, capture_output=True, text=True).stdout
-
-
-def shipped() -> Iterator[Configuration]:
-    """Every configuration that the operations choose for the head widths and formats that they support."""
-    from .attention import catalogue as attention
-    from .position_bias import catalogue as position_bias
-    from .resnet_stem import catalogue as resnet_stem
-
-    yield from attention.configurations()
-    yield from position_bias.configurations()
-    yield from resnet_stem.configurations()
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m ofa_mi.kernels.resources", description=__doc__.split("\n")[0])
-    parser.add_argument("filter", nargs="?", default="", help="only configurations with this in their name")
-    parser.add_argument("--arch", type=int, default=90, choices=sorted(SHARED_MEMORY_LIMIT), help="compute capability")
-    options = parser.parse_args(arguments)
-    print(
-        f"| configuration (sm_{options.arch}) | registers | spilled bytes | shared KiB | HGMMA | HMMA | instructions |"
-    )
-    print("|---|---|---|---|---|---|---|")
-    for configuration in shipped():
-        if options.filter in configuration.name:
-            found = compile_for(configuration, options.arch)._asdict()
-            figures = [f"{value / 1024:.1f}" if name == "shared" else str(value) for name, value in found.items()]
-            print(f"| {configuration.name} | {' | '.join(figures)} |", flush=True)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
