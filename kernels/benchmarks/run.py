@@ -15,6 +15,7 @@ ROUNDINGS = 32.0  # of fp32, in which everybody sums up; plain PyTorch on a CPU 
 UNCHECKED = 8.0  # roundings of the format that are allowed where plain PyTorch refuses
 REFERENCE = "eager"
 WRONG = "wrong values, not timed"
+FORMATS = {torch.bfloat16: "bf16", torch.float32: "fp32"}  # of GPU and CPU, as the tables name them
 
 Function = Callable[[], Sequence[Tensor]]
 
