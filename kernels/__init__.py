@@ -1,8 +1,8 @@
 """The model's costly operations, apart from the model; imported as ``ofa_mi.kernels``.
 
-One folder per operation, whose files import each other in this order: ``reference.py`` is the exact, plain PyTorch form
-that defines the result, ``configs.py`` has the sizes of tiles, ``tiles.py``, ``forward.py`` and ``backward.py`` have the
-Triton kernels, ``op.py`` their launches as an operator of PyTorch, and ``__init__.py`` the API with its checks, which
+One folder per operation, whose files import each other in this order: ``reference.py``, the exact, plain PyTorch form
+that defines the result; ``configs.py``, the sizes of tiles; the Triton kernels in ``tiles.py``, ``forward.py`` and
+``backward.py``; ``op.py``, their launches as an operator of PyTorch; ``__init__.py``, the API with its checks, which
 imports ``op.py`` when it is first used. ``benchmarks`` and ``resources`` are tools that no model imports.
 
 The environment variable ``OFA_MI_KERNELS`` (``dispatch.py``) switches between

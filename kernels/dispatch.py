@@ -19,7 +19,7 @@ def mode() -> str:
     """Value of ``OFA_MI_KERNELS``: ``auto`` (default), ``reference`` or ``triton``.
 
     Raises:
-        ConfigError: the variable holds something else.
+        ConfigError: The variable holds something else.
     """
     value = os.environ.get(VARIABLE, "auto")
     if value not in CHOICES:
@@ -31,8 +31,8 @@ def use_triton(tensor: Tensor, *, unsupported: str | None = None) -> bool:
     """Whether an operation on ``tensor`` runs in its Triton kernels.
 
     Args:
-        tensor: any input of the operation; its device decides.
-        unsupported: why the kernels cannot do this case, if they cannot: ``auto`` then takes plain PyTorch.
+        tensor: Any input of the operation; its device decides.
+        unsupported: Why the kernels cannot do this case, if they cannot: ``auto`` then takes plain PyTorch.
 
     Raises:
         ConfigError: ``OFA_MI_KERNELS=triton``, and the kernels cannot run here or cannot do this case.

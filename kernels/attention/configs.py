@@ -9,10 +9,10 @@ class Tiles(NamedTuple):
     """Tile of the scores, and what the compiler is told.
 
     Attributes:
-        block_m: queries of a tile.
-        block_n: keys of a tile.
-        num_warps: warps of a program.
-        num_stages: loads in flight.
+        block_m: Queries of a tile.
+        block_n: Keys of a tile.
+        num_warps: Warps of a program.
+        num_stages: Loads in flight.
     """
 
     block_m: int
@@ -65,7 +65,7 @@ def tiles(kernel: str, dtype: torch.dtype, block_d: int, seqlen_q: int, *, causa
     Args:
         kernel: A key of TILES.
         dtype: Of the inputs.
-        block_d: head_dim, rounded up to a power of 2.
+        block_d: The head_dim, rounded up to a power of 2.
         seqlen_q: Queries of a sample.
         causal: The kernel masks later keys.
         dropout: The kernel drops weights.

@@ -64,6 +64,7 @@ class _Call:
         }
 
     def tiles(self, kernel: str) -> Tiles:
+        """Of the kernel that ``configs.py`` knows by this name."""
         causal, has_dropout = self.arguments["CAUSAL"], self.arguments["DROPOUT"]
         block_d = self.arguments["BLOCK_D"]
         return tiles(kernel, self.q.dtype, block_d, self.seqlen_q, causal=causal, dropout=has_dropout)

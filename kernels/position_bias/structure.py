@@ -23,7 +23,7 @@ class AbsolutePositions(NamedTuple):
     Attributes:
         pos_q: (H, Lq, D) projected positions of the queries.
         pos_k: (H, Lk, D) projected positions of the keys.
-        scale: factor of their products.
+        scale: Factor of their products.
         products: (H, Lq, Lk) if they are kept for all layers.
     """
 
@@ -39,7 +39,7 @@ class RelativePositions:
     Args:
         queries: (n,) int64.
         keys: (m,) int64, each from 0 to ``span`` - 1 and different from the others.
-        span: upper limit of the keys.
+        span: Upper limit of the keys.
         rows: (r,) int64, row of the table for every difference, from 0 to r - 1; ``None``: the difference is the row.
     """
 
@@ -71,7 +71,7 @@ class RelativeTable(NamedTuple):
 
     Attributes:
         weight: (rows, H) the table.
-        positions: the row for every pair of a query and a key.
+        positions: The row for every pair of a query and a key.
         start: (query, key) of the square's upper left corner.
     """
 
@@ -84,8 +84,8 @@ class PositionBias(NamedTuple):
     """The bias of one layer.
 
     Attributes:
-        absolute: the part that all layers share.
-        tables: the layer's tables, whose squares do not overlap.
+        absolute: The part that all layers share.
+        tables: The layer's tables, whose squares do not overlap.
     """
 
     absolute: AbsolutePositions

@@ -9,10 +9,10 @@ class Tiles(NamedTuple):
     """Tile of positions and channels, and what the compiler is told.
 
     Attributes:
-        positions: columns of a tile.
-        channels: channels of a tile.
-        rows: rows that a program goes through.
-        num_warps: warps of a program.
+        positions: Columns of a tile.
+        channels: Channels of a tile.
+        rows: Rows that a program goes through.
+        num_warps: Warps of a program.
     """
 
     positions: int

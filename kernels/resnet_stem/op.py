@@ -42,6 +42,7 @@ class _Call:
         }
 
     def tiles(self, kernel: str) -> Tiles:
+        """Of the kernel that ``configs.py`` knows by this name."""
         columns = self.conv[1] if kernel == "convolve" else self.pooled[1]
         return tiles(kernel, self.dtype, columns, self.channels)
 

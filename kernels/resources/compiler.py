@@ -25,13 +25,13 @@ class Configuration(NamedTuple):
     """A kernel as it is launched.
 
     Attributes:
-        name: what tells it from the others.
-        kernel: the ``@triton.jit`` function.
-        signature: type of every argument that is not a constant, such as ``*bf16`` or ``i32``.
-        constants: compile-time arguments, None for pointers that are not there.
-        num_warps: warps of a program.
-        num_stages: default number of loads in flight.
-        aligned: arguments, by name, that are multiples of 16.
+        name: What tells it from the others.
+        kernel: The ``@triton.jit`` function.
+        signature: Type of every argument that is not a constant, such as ``*bf16`` or ``i32``.
+        constants: Compile-time arguments, None for pointers that are not there.
+        num_warps: Warps of a program.
+        num_stages: Default number of loads in flight.
+        aligned: Arguments, by name, that are multiples of 16.
     """
 
     name: str
@@ -77,12 +77,12 @@ class Resources(NamedTuple):
     """What a configuration needs.
 
     Attributes:
-        registers: of a thread.
-        local: bytes of local memory of a thread: spilled registers.
-        shared: bytes of shared memory of a program.
-        hgmma: warp-group tensor-core instructions in the code.
-        hmma: tensor-core instructions of one warp.
-        instructions: all instructions.
+        registers: Of a thread.
+        local: Bytes of local memory of a thread: spilled registers.
+        shared: Bytes of shared memory of a program.
+        hgmma: Warp-group tensor-core instructions in the code.
+        hmma: Tensor-core instructions of one warp.
+        instructions: All instructions.
     """
 
     registers: int
@@ -97,7 +97,7 @@ def compile_for(configuration: Configuration, arch: int = 90) -> Resources:
     """Compile for compute capability ``arch`` (90: Hopper) and read the machine code.
 
     Raises:
-        ConfigError: under ``TRITON_INTERPRET=1``, when there is nothing to compile.
+        ConfigError: Under ``TRITON_INTERPRET=1``, when there is nothing to compile.
     """
     if dispatch.interpreting():
         raise ConfigError("kernels are interpreted, not compiled: unset TRITON_INTERPRET")
