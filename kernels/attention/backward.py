@@ -26,10 +26,8 @@ from .tiles import (
 
 @triton.jit
 def attention_delta(
-    out_ptr, d_out_ptr, delta_ptr,
-    stride_out_b, stride_out_h, stride_out_l, stride_d_out_b, stride_d_out_h, stride_d_out_l,
-    heads, seqlen_q, head_dim,
-    BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr,
+    out_ptr, d_out_ptr, delta_ptr, stride_out_b, stride_out_h, stride_out_l, stride_d_out_b, stride_d_out_h,
+    stride_d_out_l, heads, seqlen_q, head_dim, BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr,
 ):  # fmt: skip
     """delta (B, H, Lq) fp32."""
     stream = tl.program_id(1).to(tl.int64)

@@ -86,7 +86,13 @@ def bias_tile(pointer, stride_l, row, first_key, seqlen_k, BLOCK_N: tl.constexpr
 
 @triton.jit
 def scores_tile(
-    q, k_ptr, stride_k_l, bias_ptr, stride_bias_l, padding_ptr, first_key, query, row, seqlen_k, shift, head_dim, scale,
+    q,
+    k_ptr,
+    stride_k_l,
+    bias_ptr,
+    stride_bias_l,
+    padding_ptr,
+    first_key, query, row, seqlen_k, shift, head_dim, scale,
     BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_PADDING: tl.constexpr,
     CAUSAL: tl.constexpr, MASKED: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip

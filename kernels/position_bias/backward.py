@@ -6,8 +6,7 @@ import triton.language as tl
 
 @triton.jit
 def table_gradient(
-    d_bias_ptr, partial_ptr, queries_ptr, key_index_ptr, stride_d_bias_h, stride_d_bias_l,
-    size, n, span, row0, column0,
+    d_bias_ptr, partial_ptr, queries_ptr, key_index_ptr, stride_d_bias_h, stride_d_bias_l, size, n, span, row0, column0,
     DIFFERENCES: tl.constexpr, DIAGONAL_ROWS: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
     """partial (chunks, H, size) fp32: for every difference the sum over the pairs that have it, in CHUNK rows."""

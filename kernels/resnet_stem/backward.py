@@ -53,10 +53,8 @@ def affine_gradient(
 
 @triton.jit
 def _through_batch_norm(
-    d_out_ptr, index_ptr, y_ptr,
-    row, column, channel, row_parity, column_parity, scale, correction, slope, mean, conv_rows, conv_columns,
-    pooled_rows, pooled_columns, channels,
-    TRAINING: tl.constexpr,
+    d_out_ptr, index_ptr, y_ptr, row, column, channel, row_parity, column_parity, scale, correction, slope, mean,
+    conv_rows, conv_columns, pooled_rows, pooled_columns, channels, TRAINING: tl.constexpr,
 ):  # fmt: skip
     """(M, C) fp32: gradient of the convolution's outputs at (2 row + row_parity, 2 column + column_parity)."""
     gradient = pooled_gradient(
@@ -74,9 +72,7 @@ def _through_batch_norm(
 
 @triton.jit
 def _batch_norm(
-    mean_ptr, var_ptr, bn_weight_ptr, sums_ptr,
-    count, eps, channel, channels,
-    TRAINING: tl.constexpr,
+    mean_ptr, var_ptr, bn_weight_ptr, sums_ptr, count, eps, channel, channels, TRAINING: tl.constexpr,
 ):  # fmt: skip
     """BatchNorm's derivative as (scale, correction, slope, mean): scale * (d - correction - (y - mean) * slope)."""
     inside = channel < channels

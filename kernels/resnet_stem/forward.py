@@ -28,9 +28,7 @@ from .tiles import (
 
 @triton.jit
 def pack_images(
-    x_ptr, packed_ptr,
-    stride_x_n, stride_x_c, stride_x_h, stride_x_w,
-    height, width, packed_rows, packed_columns,
+    x_ptr, packed_ptr, stride_x_n, stride_x_c, stride_x_h, stride_x_w, height, width, packed_rows, packed_columns,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
     """packed (N, Hq, Wq, DEPTH) of images (N, 3, H, W) in any format; one program per BLOCK positions of a row."""
@@ -111,9 +109,7 @@ def fused_stem(
 
 @triton.jit
 def _row_of_windows(
-    packed_ptr,
-    stride_packed_h,
-    row, column, conv_rows, conv_columns, w0, w1, w2, w3, scale, shift,
+    packed_ptr, stride_packed_h, row, column, conv_rows, conv_columns, w0, w1, w2, w3, scale, shift,
     BLOCK: tl.constexpr, BLOCK_CHANNELS: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
     """Largest value, and its column 0 to 2, of one row of the pooling windows; 0 where none is positive."""

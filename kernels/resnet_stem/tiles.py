@@ -39,10 +39,7 @@ def window_row(packed_ptr, stride_packed_h, row, tap, column):
 
 @triton.jit
 def convolution(
-    packed_ptr,
-    stride_packed_h,
-    row, column, w0, w1, w2, w3,
-    PRECISION: tl.constexpr, UPCAST: tl.constexpr,
+    packed_ptr, stride_packed_h, row, column, w0, w1, w2, w3, PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
     """(M, C) fp32: the convolution's outputs in ``row`` at ``column`` (M,)."""
     acc = dot(window_row(packed_ptr, stride_packed_h, row, 0, column), w0, PRECISION, UPCAST)
@@ -88,8 +85,7 @@ def store_pooled(out_ptr, index_ptr, offset, best, place, inside, INDEX: tl.cons
 
 @triton.jit
 def pooled_gradient(
-    d_out_ptr, index_ptr,
-    row, column, channel, row_parity, column_parity, pooled_rows, pooled_columns, channels,
+    d_out_ptr, index_ptr, row, column, channel, row_parity, column_parity, pooled_rows, pooled_columns, channels,
 ):  # fmt: skip
     """(M, C) fp32: gradient of BatchNorm's outputs at (2 row + row_parity, 2 column + column_parity).
 
