@@ -1,8 +1,11 @@
 """The model's costly operations, apart from the model; imported as ``ofa_mi.kernels``.
 
-One folder per operation: ``reference.py`` is the exact, plain PyTorch form that defines the result, ``interface.py``
-chooses, and the Triton kernels are imported when they are first used. The environment variable ``OFA_MI_KERNELS``
-switches between
+One folder per operation, whose files import each other in this order: ``reference.py``, the exact, plain PyTorch form
+that defines the result; ``configs.py``, the sizes of tiles; the Triton kernels in ``tiles.py``, ``forward.py`` and
+``backward.py``; ``op.py``, their launches as an operator of PyTorch; ``__init__.py``, the API with its checks, which
+imports ``op.py`` when it is first used. ``benchmarks`` and ``resources`` are tools that no model imports.
+
+The environment variable ``OFA_MI_KERNELS`` (``dispatch.py``) switches between
 
 - ``auto`` (default): the Triton kernels on a GPU for every case that they have, else the fastest of PyTorch's own;
 - ``reference``: the reference everywhere;

@@ -9,19 +9,19 @@ class Tiles(NamedTuple):
     """Tile of the scores, and what the compiler is told.
 
     Attributes:
-        queries: queries of a tile.
-        keys: keys of a tile.
-        warps: warps of a program.
-        stages: loads in flight.
+        block_m: Queries of a tile.
+        block_n: Keys of a tile.
+        num_warps: Warps of a program.
+        num_stages: Loads in flight.
     """
 
-    queries: int
-    keys: int
-    warps: int
-    stages: int
+    block_m: int
+    block_n: int
+    num_warps: int
+    num_stages: int
 
 
-# kernel -> (bytes of an element, padded head width) -> tiles
+# kernel -> (bytes of an element, head_dim rounded up to a power of 2) -> tiles
 TILES = {
     "forward": {
         (2, 32): Tiles(128, 64, 8, 3),
@@ -59,14 +59,23 @@ TILES = {
 SMALLEST = 16  # side of a tile that tensor cores take
 
 
-def tiles(kernel: str, dtype: torch.dtype, width: int, queries: int, *, causal: bool, dropout: bool) -> Tiles:
-    """Tiles of a kernel for inputs of ``dtype`` and padded head width ``width``."""
-    chosen = TILES[kernel][dtype.itemsize, max(32, width)]
+def tiles(kernel: str, dtype: torch.dtype, block_d: int, seqlen_q: int, *, causal: bool, dropout: bool) -> Tiles:
+    """Tiles of a kernel.
+
+    Args:
+        kernel: A key of TILES.
+        dtype: Of the inputs.
+        block_d: The head_dim, rounded up to a power of 2.
+        seqlen_q: Queries of a sample.
+        causal: The kernel masks later keys.
+        dropout: The kernel drops weights.
+    """
+    chosen = TILES[kernel][dtype.itemsize, max(32, block_d)]
     if kernel == "d_kv" and (causal or dropout):  # which need registers: tiles of 64 queries would spill
-        chosen = chosen._replace(queries=32)
+        chosen = chosen._replace(block_m=32)
     if kernel == "d_q" and dropout:  # and so would tiles of 64 keys
-        chosen = chosen._replace(keys=min(chosen.keys, 32))
-    rows = min(chosen.queries, max(SMALLEST, 1 << (queries - 1).bit_length()))
-    if rows < 64 <= chosen.queries and kernel != "d_kv":  # whose queries are columns
-        chosen = chosen._replace(warps=4)
-    return chosen._replace(queries=rows)
+        chosen = chosen._replace(block_n=min(chosen.block_n, 32))
+    block_m = min(chosen.block_m, max(SMALLEST, 1 << (seqlen_q - 1).bit_length()))
+    if block_m < 64 <= chosen.block_m and kernel != "d_kv":  # whose queries are columns
+        chosen = chosen._replace(num_warps=4)
+    return chosen._replace(block_m=block_m)

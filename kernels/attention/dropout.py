@@ -10,23 +10,32 @@ WORD = 0xFFFFFFFF
 
 
 def threshold(p: float) -> int:
-    """A weight is kept if its BITS random bits, as a number, are not below this."""
+    """The number below which the BITS random bits of a weight drop it, for a probability ``p``."""
     return round(p * 2**BITS)
 
 
-def kept(seed: int, shape: tuple[int, int, int, int], p: float, device: torch.device) -> Tensor:
-    """(B, H, Lq, Lk) bool: True for weights that dropout with probability ``p`` keeps.
+def mask(seed: int, shape: tuple[int, int, int, int], p: float, device: torch.device) -> Tensor:
+    """The dropout mask of the attention weights.
 
     The random bits of sample b, head h, query i and key j are word ``j % 4`` of Philox's block for the counter
     ``(j // 4, i, b * H + h, 0)`` under the key ``seed``: the same for every tiling.
+
+    Args:
+        seed: 64 bits.
+        shape: (B, H, Lq, Lk).
+        p: Probability with which a weight is dropped.
+        device: Of the mask.
+
+    Returns:
+        (B, H, Lq, Lk) bool: False where a weight is dropped.
     """
-    samples, heads, queries, keys = shape
-    groups = torch.arange(-(-keys // 4), device=device)
-    query = torch.arange(queries, device=device)[:, None]
-    stream = torch.arange(samples * heads, device=device)[:, None, None]
+    batch, heads, seqlen_q, seqlen_k = shape
+    groups = torch.arange(-(-seqlen_k // 4), device=device)
+    query = torch.arange(seqlen_q, device=device)[:, None]
+    stream = torch.arange(batch * heads, device=device)[:, None, None]
     words = _philox(torch.broadcast_tensors(groups, query, stream, groups.new_zeros(())), seed)
-    bits = torch.stack(words, dim=-1).flatten(-2)[..., :keys] >> 32 - BITS  # B * H, Lq, Lk
-    return (bits >= threshold(p)).unflatten(0, (samples, heads))
+    bits = torch.stack(words, dim=-1).flatten(-2)[..., :seqlen_k] >> 32 - BITS  # B * H, Lq, Lk
+    return (bits >= threshold(p)).unflatten(0, (batch, heads))
 
 
 def _philox(counter: tuple[Tensor, ...], seed: int) -> tuple[Tensor, ...]:

@@ -44,11 +44,11 @@ def attention(
     return output.masked_fill(_rows_without_keys(key_padding_mask, q.shape[-2], causal)[:, None, :, None], 0.0)
 
 
-def _rows_without_keys(key_padding_mask: Tensor, queries: int, causal: bool) -> Tensor:
+def _rows_without_keys(key_padding_mask: Tensor, seqlen_q: int, causal: bool) -> Tensor:
     """(B, Lk) padding -> (B, Lq or 1) bool: True where every key that the query may see is padding."""
     if not causal:
         return key_padding_mask.all(dim=-1, keepdim=True)
-    return key_padding_mask.long().cumprod(dim=-1).bool()[:, -queries:]
+    return key_padding_mask.long().cumprod(dim=-1).bool()[:, -seqlen_q:]
 
 
 def _dropout(weights: Tensor, p: float, seed: int | None) -> Tensor:
@@ -56,4 +56,4 @@ def _dropout(weights: Tensor, p: float, seed: int | None) -> Tensor:
         return weights
     if seed is None:
         return F.dropout(weights, p)
-    return weights * dropout.kept(seed, weights.shape, p, weights.device) / (1.0 - p)
+    return weights * dropout.mask(seed, weights.shape, p, weights.device) / (1.0 - p)

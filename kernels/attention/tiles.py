@@ -1,13 +1,14 @@
 """What the attention kernels share: tiles of the scores, which keys they hold, and dropout.
 
-A tile of the scores is (queries, keys); in the kernel of the key gradients it is the other way round. Exponentials are
-taken to the base 2, which is what the hardware has.
+A tile of the scores is (BLOCK_M queries, BLOCK_N keys); in the kernel of the key gradients it is the other way round.
+BLOCK_D is head_dim rounded up to a power of 2. ``stride_q_b``, ``stride_q_h`` and ``stride_q_l`` are the strides of
+q (B, H, L, D) in elements, and so on. Exponentials are taken to the base 2, which is what the hardware has.
 """
 
 import triton
 import triton.language as tl
 
-from ..products import dot
+from ..common import dot
 
 LOG2E = tl.constexpr(1.4426950408889634)
 DROPOUT_ROUNDS = tl.constexpr(7)  # of Philox 4x32: the fewest that pass BigCrush (Salmon et al., SC 2011)
@@ -15,24 +16,24 @@ DROPOUT_BITS = tl.constexpr(24)
 
 
 @triton.jit
-def place(samples, heads, blocks):
+def place(batch, heads, blocks):
     """Sample, block and head of this program, samples innermost, and the number of the sample's head."""
-    sample = tl.program_id(0) % samples
-    block = tl.program_id(0) // samples % blocks
-    head = tl.program_id(0) // (samples * blocks)
+    sample = tl.program_id(0) % batch
+    block = tl.program_id(0) // batch % blocks
+    head = tl.program_id(0) // (batch * blocks)
     return sample, block, head, sample * heads + head
 
 
 @triton.jit
-def rows(pointer, stride, index, width, WIDTH: tl.constexpr):
-    """Rows ``index`` (n,) of a matrix as (n, WIDTH), with zeros right of ``width``."""
-    columns = tl.arange(0, WIDTH)
-    return tl.load(pointer + index[:, None] * stride + columns[None, :], mask=columns[None, :] < width, other=0.0)
+def rows(pointer, stride_l, index, head_dim, BLOCK_D: tl.constexpr):
+    """Rows ``index`` (n,) of a matrix as (n, BLOCK_D), with zeros right of ``head_dim``."""
+    columns = tl.arange(0, BLOCK_D)
+    return tl.load(pointer + index[:, None] * stride_l + columns[None, :], mask=columns[None, :] < head_dim, other=0.0)
 
 
 @triton.jit
 def key_range(
-    ranges, sample, first_row, last_row, keys, shift, HAS_PADDING: tl.constexpr, CAUSAL: tl.constexpr,
+    ranges, sample, first_row, last_row, seqlen_k, shift, HAS_PADDING: tl.constexpr, CAUSAL: tl.constexpr,
     STEP: tl.constexpr,
 ):  # fmt: skip
     """Which blocks of STEP keys the queries from ``first_row`` to ``last_row`` need, and which of them need no mask.
@@ -42,8 +43,8 @@ def key_range(
         keys that all these queries see.
     """
     first = 0
-    hole = keys
-    last = keys
+    hole = seqlen_k
+    last = seqlen_k
     if HAS_PADDING:
         first = tl.load(ranges + 3 * sample)
         hole = tl.load(ranges + 3 * sample + 1)
@@ -66,42 +67,48 @@ def partial_block(index, begin, full_begin, full_end):
 
 
 @triton.jit
-def hidden_keys(padding, key, keys, HAS_PADDING: tl.constexpr):
-    """(n,) bool: True for keys that are padding or past the end."""
-    outside = key >= keys
+def masked_keys(padding, key, seqlen_k, HAS_PADDING: tl.constexpr):
+    """(n,) bool: True at padding and past the last key."""
+    outside = key >= seqlen_k
     if HAS_PADDING:
-        outside = outside | (tl.load(padding + key, mask=key < keys, other=1) != 0)
+        outside = outside | (tl.load(padding + key, mask=key < seqlen_k, other=1) != 0)
     return outside
 
 
 @triton.jit
-def plane_tile(pointer, row_stride, row, first_key, keys, KEYS: tl.constexpr):
-    """(rows, KEYS) fp32 of a bias plane. Right of ``keys``, up to a multiple of 16, it holds what lies in memory there:
-    a mask that changes within 16 columns would cost the wide loads."""
-    key = first_key + tl.arange(0, KEYS)
-    pointers = pointer + row.to(tl.int64)[:, None] * row_stride + key[None, :]
-    return tl.load(pointers, mask=(key // 16 * 16 < keys)[None, :], other=0.0).to(tl.float32)
+def bias_tile(pointer, stride_l, row, first_key, seqlen_k, BLOCK_N: tl.constexpr):
+    """(rows, BLOCK_N) fp32 of a bias (Lq, Lk). Right of ``seqlen_k``, up to a multiple of 16, it holds what lies in
+    memory there: a mask that changes within 16 columns would cost the wide loads."""
+    key = first_key + tl.arange(0, BLOCK_N)
+    pointers = pointer + row.to(tl.int64)[:, None] * stride_l + key[None, :]
+    return tl.load(pointers, mask=(key // 16 * 16 < seqlen_k)[None, :], other=0.0).to(tl.float32)
 
 
 @triton.jit
 def scores_tile(
-    q, k_ptr, k_row, bias_ptr, bias_row, padding_ptr, first_key, query, row, keys, shift, width, scale,
-    BLOCK_KEYS: tl.constexpr, WIDTH: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_PADDING: tl.constexpr,
+    q,
+    k_ptr,
+    stride_k_l,
+    bias_ptr,
+    stride_bias_l,
+    padding_ptr,
+    first_key, query, row, seqlen_k, shift, head_dim, scale,
+    BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_PADDING: tl.constexpr,
     CAUSAL: tl.constexpr, MASKED: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
-    """Scores (queries, BLOCK_KEYS) fp32, -inf where a query does not see a key. Without MASKED it sees them all."""
-    key = first_key + tl.arange(0, BLOCK_KEYS)
+    """Scores (BLOCK_M, BLOCK_N) fp32, -inf where a key is masked. Without MASKED none is."""
+    key = first_key + tl.arange(0, BLOCK_N)
     key_row = key
     if MASKED:
-        key_row = tl.minimum(key, keys - 1)
-    scores = dot(q, tl.trans(rows(k_ptr, k_row, key_row, width, WIDTH)), PRECISION, UPCAST) * scale
+        key_row = tl.minimum(key, seqlen_k - 1)
+    scores = dot(q, tl.trans(rows(k_ptr, stride_k_l, key_row, head_dim, BLOCK_D)), PRECISION, UPCAST) * scale
     if HAS_BIAS:
-        scores += plane_tile(bias_ptr, bias_row, row, first_key, keys, BLOCK_KEYS)
+        scores += bias_tile(bias_ptr, stride_bias_l, row, first_key, seqlen_k, BLOCK_N)
     if MASKED:
-        hidden = hidden_keys(padding_ptr, key, keys, HAS_PADDING)[None, :]
+        masked = masked_keys(padding_ptr, key, seqlen_k, HAS_PADDING)[None, :]
         if CAUSAL:
-            hidden = hidden | (key[None, :] > query[:, None] + shift)
-        scores = tl.where(hidden, float("-inf"), scores)
+            masked = masked | (key[None, :] > query[:, None] + shift)
+        scores = tl.where(masked, float("-inf"), scores)
     return scores
 
 
@@ -114,19 +121,19 @@ def random_bits(seed, stream, query, key_group):
 
 
 @triton.jit
-def kept(seed, stream, query, first_key, threshold, KEYS: tl.constexpr):
-    """(queries, KEYS) bool: the weights that dropout keeps, from ``first_key``, a multiple of 4, on."""
-    group = first_key // 4 + tl.arange(0, KEYS // 4)
+def dropout_mask(seed, stream, query, first_key, threshold, BLOCK_N: tl.constexpr):
+    """(BLOCK_M, BLOCK_N) bool from ``first_key``, a multiple of 4, on: False where a weight is dropped."""
+    group = first_key // 4 + tl.arange(0, BLOCK_N // 4)
     r0, r1, r2, r3 = random_bits(seed, stream, query[:, None], group[None, :])
-    bits = tl.join(tl.join(r0, r2), tl.join(r1, r3))  # queries, KEYS / 4, 2, 2
-    return tl.reshape(bits, (query.shape[0], KEYS)).to(tl.int32) >= threshold
+    bits = tl.join(tl.join(r0, r2), tl.join(r1, r3))  # BLOCK_M, BLOCK_N / 4, 2, 2
+    return tl.reshape(bits, (query.shape[0], BLOCK_N)).to(tl.int32) >= threshold
 
 
 @triton.jit
-def kept_transposed(seed, stream, query, first_key, threshold, KEYS: tl.constexpr):
-    """As :func:`kept`, (KEYS, queries)."""
-    group = first_key // 4 + tl.arange(0, KEYS // 4)
+def dropout_mask_transposed(seed, stream, query, first_key, threshold, BLOCK_N: tl.constexpr):
+    """As :func:`dropout_mask`, (BLOCK_N, BLOCK_M)."""
+    group = first_key // 4 + tl.arange(0, BLOCK_N // 4)
     r0, r1, r2, r3 = random_bits(seed, stream, query[None, :], group[:, None])
-    bits = tl.join(tl.join(r0, r2), tl.join(r1, r3))  # KEYS / 4, queries, 2, 2
+    bits = tl.join(tl.join(r0, r2), tl.join(r1, r3))  # BLOCK_N / 4, BLOCK_M, 2, 2
     bits = tl.permute(bits, (0, 2, 3, 1))
-    return tl.reshape(bits, (KEYS, query.shape[0])).to(tl.int32) >= threshold
+    return tl.reshape(bits, (BLOCK_N, query.shape[0])).to(tl.int32) >= threshold

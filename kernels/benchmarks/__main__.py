@@ -18,6 +18,7 @@ BENCHMARKS = {"attention": attention, "stem": stem, "step": step}
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run benchmarks; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m ofa_mi.kernels.benchmarks",
         description=description,

@@ -9,7 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.attention.flex_attention import flex_attention
 
 from ..attention import attention, reference
-from .run import Function, Pass
+from .run import FORMATS, Function, Pass
 
 KEYS = ("format", "batch", "length", "heads", "width", "contender", "pass")
 PLOT = ("batch", "length")
@@ -41,8 +41,7 @@ class AttentionCase:
     def __init__(self, device: torch.device, dtype: torch.dtype, batch: int, length: int, heads: int) -> None:
         self.device, self.dtype, self.batch, self.length, self.heads = device, dtype, batch, length, heads
         self.scale = WIDTH**-0.5
-        format = {torch.bfloat16: "bf16", torch.float32: "fp32"}[dtype]
-        self.key = {"format": format, "batch": batch, "length": length, "heads": heads, "width": WIDTH}
+        self.key = {"format": FORMATS[dtype], "batch": batch, "length": length, "heads": heads, "width": WIDTH}
         self._tensors: list[Tensor] | None = None
 
     @property

@@ -15,6 +15,7 @@ ROUNDINGS = 32.0  # of fp32, in which everybody sums up; plain PyTorch on a CPU 
 UNCHECKED = 8.0  # roundings of the format that are allowed where plain PyTorch refuses
 REFERENCE = "eager"
 WRONG = "wrong values, not timed"
+FORMATS = {torch.bfloat16: "bf16", torch.float32: "fp32"}  # of GPU and CPU, as the tables name them
 
 Function = Callable[[], Sequence[Tensor]]
 
@@ -23,9 +24,9 @@ class Pass(NamedTuple):
     """Something to be timed, such as a forward pass.
 
     Attributes:
-        exact: its true values.
-        tflop: tera-operations of a call.
-        gigabytes: what it must read and write at least.
+        exact: Its true values.
+        tflop: Tera-operations of a call.
+        gigabytes: What it must read and write at least.
     """
 
     exact: Sequence[Tensor]
@@ -37,9 +38,9 @@ class Case(Protocol):
     """One setting of a benchmark.
 
     Attributes:
-        key: column -> value, what tells it from other settings.
-        dtype: format of the inputs.
-        pass_names: what is timed.
+        key: Column -> value, what tells it from other settings.
+        dtype: Format of the inputs.
+        pass_names: What is timed.
     """
 
     key: dict[str, object]
@@ -59,11 +60,11 @@ def run(
     """Measure what ``table`` lacks.
 
     Args:
-        cases: settings.
-        table: takes the measurements.
-        ceilings: of the device, see :func:`~ofa_mi.kernels.benchmarks.measure.ceilings`.
-        device: where the cases' tensors are.
-        only: names of the contenders; all of them if empty, ``REFERENCE`` in any case.
+        cases: Settings.
+        table: Takes the measurements.
+        ceilings: Of the device, see :func:`~ofa_mi.kernels.benchmarks.measure.ceilings`.
+        device: Where the cases' tensors are.
+        only: Names of the contenders; all of them if empty, ``REFERENCE`` in any case.
     """
     for case in cases:
         contenders = case.contenders()

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..resnet_stem import reference, resnet_stem
-from ..resnet_stem.interface import halved
-from .run import Function, Pass
+from ..resnet_stem.reference import halved
+from .run import FORMATS, Function, Pass
 
 KEYS = ("format", "batch", "pixels", "contender", "pass")
 PLOT = ("batch", "pixels")
@@ -33,8 +33,7 @@ class StemCase:
 
     def __init__(self, device: torch.device, dtype: torch.dtype, batch: int, pixels: int) -> None:
         self.device, self.dtype, self.batch, self.pixels = device, dtype, batch, pixels
-        format = {torch.bfloat16: "bf16", torch.float32: "fp32"}[dtype]
-        self.key = {"format": format, "batch": batch, "pixels": pixels}
+        self.key = {"format": FORMATS[dtype], "batch": batch, "pixels": pixels}
         self.pooled = halved(halved(pixels))
         self._tensors: list[Tensor] | None = None
 

@@ -3,16 +3,16 @@
 import os
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from .. import switch
-from .run import Function, Pass
+from .. import dispatch
+from .run import FORMATS, Function, Pass
 
 KEYS = ("arch", "format", "batch", "pixels", "source", "target", "contender", "pass")
 PLOT = ("arch", "batch")
@@ -40,8 +40,7 @@ class StepCase:
 
     def __init__(self, device: torch.device, dtype: torch.dtype, arch: str, batch: int, pixels: int) -> None:
         self.device, self.dtype, self.arch, self.batch, self.pixels = device, dtype, arch, batch, pixels
-        format = {torch.bfloat16: "bf16", torch.float32: "fp32"}[dtype]
-        self.key = {"arch": arch, "format": format, "batch": batch, "pixels": pixels}
+        self.key = {"arch": arch, "format": FORMATS[dtype], "batch": batch, "pixels": pixels}
         self.key |= {"source": SOURCE, "target": TARGET}
 
     def inputs(self, batch: int, dtype: torch.dtype) -> tuple[dict[str, Tensor | None], Tensor]:
@@ -92,9 +91,9 @@ class StepCase:
 
     def _model(self, dtype: torch.dtype) -> nn.Module:
         from fairseq.data import Dictionary
-        from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 
-        import ofa_mi.models  # noqa: F401, registers the architectures
+        # The architectures by name: ofa_mi registers them with fairseq when that is imported.
+        from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 
         symbols = Dictionary()
         for index in range(VOCABULARY[self.device.type] - len(symbols)):
@@ -133,14 +132,6 @@ def _loss(model: nn.Module, inputs: dict[str, Tensor | None], target: Tensor) ->
     return F.cross_entropy(logits.float().flatten(0, 1), target.flatten(), label_smoothing=0.1)
 
 
-@contextmanager
-def _kernels(mode: str) -> Iterator[None]:
-    before = os.environ.get(switch.VARIABLE)
-    os.environ[switch.VARIABLE] = mode
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[switch.VARIABLE]
-        else:
-            os.environ[switch.VARIABLE] = before
+def _kernels(mode: str):
+    """OFA_MI_KERNELS within a block."""
+    return patch.dict(os.environ, {dispatch.VARIABLE: mode})

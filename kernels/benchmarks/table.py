@@ -53,11 +53,11 @@ class Table:
 
     Args:
         path: CSV file; read if it is there.
-        keys: columns that tell the rows from each other.
-        environment: of all rows that are added, see :func:`environment`. Rows of another one are dropped.
+        keys: Columns that tell the rows from each other.
+        environment: Of all rows that are added, see :func:`environment`. Rows of another one are dropped.
 
     Raises:
-        DataError: the file is there and is no such table.
+        DataError: The file is there and is no such table.
     """
 
     def __init__(self, path: Path, keys: tuple[str, ...], environment: dict[str, str]) -> None:

@@ -1,14 +1,33 @@
-"""The plane of the position bias as operators of PyTorch (``torch.library``), with gradients."""
+"""The position bias as operators of PyTorch (``torch.library``): launches, fake tensors, gradients."""
 
 import torch
+import triton
 from torch import Tensor
 
-from . import triton_kernels
-from .structure import PositionBias
+from ..common import contiguous_rows, launch, on_device, product_options, strides, tile_side
+from . import backward, forward
+from .structure import MAX_TABLES, PositionBias
+
+ROW_MULTIPLE = 16  # elements: rows of a bias begin at multiples of it, so that they can be read in wide loads
+TILES = {2: (64, 4), 4: (32, 8)}  # bytes of an element -> side of a tile, warps
+# Tile of a table's gradient, and the rows of the bias's gradient that a program reads.
+GRADIENT_TILE = {"DIFFERENCES": 128, "DIAGONAL_ROWS": 16, "CHUNK": 64}
 
 
-@torch.library.custom_op("ofa_mi::position_plane", mutates_args=())
-def position_plane(
+def empty_bias(heads: int, seqlen_q: int, seqlen_k: int, *, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(H, Lq, Lk) uninitialised, in rows of a multiple of ROW_MULTIPLE elements."""
+    padded = -(-seqlen_k // ROW_MULTIPLE) * ROW_MULTIPLE
+    return torch.empty(heads, seqlen_q, padded, dtype=dtype, device=device)[..., :seqlen_k]
+
+
+def _empty_output(pos_q: Tensor, pos_k: Tensor) -> Tensor:
+    """The uninitialised bias: fp16 for both 16-bit formats, it has 3 bits more than bf16."""
+    dtype = torch.float32 if pos_q.dtype == torch.float32 else torch.float16
+    return empty_bias(*pos_q.shape[:2], pos_k.shape[1], dtype=dtype, device=pos_q.device)
+
+
+@torch.library.custom_op("ofa_mi::position_bias", mutates_args=())
+def position_bias(
     pos_q: Tensor,
     pos_k: Tensor,
     tables: list[Tensor],
@@ -18,29 +37,70 @@ def position_plane(
     starts: list[int],
     scale: float,
 ) -> Tensor:
-    """See :func:`triton_kernels.plane`; ``key_indices`` (span,) of each table are for the gradient only."""
-    return triton_kernels.plane(pos_q, pos_k, tables, queries, keys, starts, scale=scale)
+    """The bias (H, Lq, Lk) of pos_q (H, Lq, D), pos_k (H, Lk, D) and up to two tables; :func:`parts` gives these.
+
+    Args:
+        tables: (H, r) each, contiguous: the value of every difference.
+        queries: (n,) int64 of each table, see :class:`~ofa_mi.kernels.RelativePositions`.
+        keys: (m,) int64 of each table.
+        key_indices: (span,) int64 of each table, for the gradient only.
+        starts: (query, key) of each table's square, one after the other.
+        scale: Factor of the products of positions.
+    """
+    out = _empty_output(pos_q, pos_k)
+    pos_q, pos_k = contiguous_rows(pos_q), contiguous_rows(pos_k)
+    heads, seqlen_q, head_dim = pos_q.shape
+    seqlen_k = pos_k.shape[1]
+    block, num_warps = TILES[pos_q.element_size()]
+    arguments = {"pos_q_ptr": pos_q, "pos_k_ptr": pos_k, "bias_ptr": out}
+    arguments |= strides("hl", pos_q=pos_q, pos_k=pos_k, bias=out)
+    for n in range(MAX_TABLES):
+        arguments |= _table(n, *(each[n : n + 1] for each in (tables, queries, keys)), starts[2 * n : 2 * n + 2])
+    arguments |= {"seqlen_q": seqlen_q, "seqlen_k": seqlen_k, "head_dim": head_dim, "scale": scale}
+    arguments |= {"limit": torch.finfo(out.dtype).max, "TABLES": len(tables), "BLOCK": block}
+    arguments |= {"BLOCK_D": tile_side(head_dim)}
+    arguments |= product_options(allow_tf32=torch.backends.cuda.matmul.allow_tf32)
+    grid = (triton.cdiv(seqlen_q, block) * triton.cdiv(seqlen_k, block), heads)
+    with on_device(pos_q):
+        launch(forward.position_bias, grid, arguments, num_warps=num_warps, enable_fp_fusion=True)
+    return out
 
 
-@position_plane.register_fake
+def _table(n: int, table: list[Tensor], queries: list[Tensor], keys: list[Tensor], start: list[int]) -> dict:
+    """Arguments of table ``n``, of which there is one or none."""
+    pointers = [each[0] if each else None for each in (table, queries, keys)]
+    sizes = [table[0].shape[1], len(queries[0]), len(keys[0]), *start] if table else [0] * 5
+    names = ("table{}_ptr", "queries{}_ptr", "keys{}_ptr", "size{}", "n{}", "m{}", "row{}", "column{}")
+    return {name.format(n): value for name, value in zip(names, (*pointers, *sizes), strict=True)}
+
+
+@position_bias.register_fake
 def _(pos_q, pos_k, tables, queries, keys, key_indices, starts, scale):
-    dtype = triton_kernels.plane_dtype(pos_q.dtype)
-    return triton_kernels.empty_plane(pos_q.shape[0], pos_q.shape[1], pos_k.shape[1], dtype=dtype, device=pos_q.device)
+    return _empty_output(pos_q, pos_k)
 
 
 @torch.library.custom_op("ofa_mi::table_gradient", mutates_args=())
-def table_gradient(d_plane: Tensor, table_size: int, queries: Tensor, key_index: Tensor, start: list[int]) -> Tensor:
-    """See :func:`triton_kernels.plane_gradient`."""
-    return triton_kernels.plane_gradient(d_plane, table_size, queries, key_index, start)
+def table_gradient(d_bias: Tensor, table_size: int, queries: Tensor, key_index: Tensor, start: list[int]) -> Tensor:
+    """Gradient (H, table_size) fp32 of a table from that of the bias (H, Lq, Lk)."""
+    d_bias = contiguous_rows(d_bias)
+    heads, chunks = len(d_bias), triton.cdiv(len(queries), GRADIENT_TILE["CHUNK"])
+    partial = d_bias.new_empty((chunks, heads, table_size), dtype=torch.float32)
+    arguments = {"d_bias_ptr": d_bias, "partial_ptr": partial, "queries_ptr": queries, "key_index_ptr": key_index}
+    arguments |= strides("hl", d_bias=d_bias) | {"size": table_size, "n": len(queries), "span": len(key_index)}
+    arguments |= {"row0": start[0], "column0": start[1]} | GRADIENT_TILE
+    with on_device(d_bias):
+        grid = (triton.cdiv(table_size, GRADIENT_TILE["DIFFERENCES"]), heads, chunks)
+        launch(backward.table_gradient, grid, arguments, num_warps=4)
+    return partial.sum(0)
 
 
 @table_gradient.register_fake
-def _(d_plane, table_size, queries, key_index, start):
-    return d_plane.new_empty(d_plane.shape[0], table_size, dtype=torch.float32)
+def _(d_bias, table_size, queries, key_index, start):
+    return d_bias.new_empty(d_bias.shape[0], table_size, dtype=torch.float32)
 
 
-def plane_gradients(
-    d_plane: Tensor,
+def bias_gradients(
+    d_bias: Tensor,
     pos_q: Tensor,
     pos_k: Tensor,
     tables: list[Tensor],
@@ -49,10 +109,10 @@ def plane_gradients(
     starts: list[int],
     scale: float,
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Gradients of pos_q, pos_k and the tables from that of the plane (H, Lq, Lk)."""
-    d_scores = d_plane.to(pos_q.dtype)
+    """Gradients of pos_q, pos_k and the tables from that of the bias (H, Lq, Lk); the rest as :func:`position_bias`."""
+    d_scores = d_bias.to(pos_q.dtype)
     d_tables = [
-        table_gradient(d_plane, table.shape[1], *indices, starts[2 * n : 2 * n + 2]).to(table.dtype)
+        table_gradient(d_bias, table.shape[1], *indices, starts[2 * n : 2 * n + 2]).to(table.dtype)
         for n, (table, *indices) in enumerate(zip(tables, queries, key_indices, strict=True))
     ]
     return torch.bmm(d_scores, pos_k) * scale, torch.bmm(d_scores.transpose(1, 2), pos_q) * scale, d_tables
@@ -64,11 +124,10 @@ def _keep(ctx, inputs, output) -> None:
     ctx.tables = len(tables)
 
 
-def _backward(ctx, d_plane):
+def _backward(ctx, d_bias):
     pos_q, pos_k, *rest = ctx.saved_tensors
     lists = [list(rest[n * ctx.tables : (n + 1) * ctx.tables]) for n in range(3)]
-    gradients = plane_gradients(d_plane, pos_q, pos_k, *lists, ctx.starts, ctx.scale)
-    return *gradients, *no_gradients(ctx.tables), None
+    return *bias_gradients(d_bias, pos_q, pos_k, *lists, ctx.starts, ctx.scale), *no_gradients(ctx.tables), None
 
 
 def no_gradients(tables: int) -> tuple[list[None] | None, ...]:
@@ -76,11 +135,11 @@ def no_gradients(tables: int) -> tuple[list[None] | None, ...]:
     return *([None] * tables for _ in range(3)), None if tables else []
 
 
-position_plane.register_autograd(_backward, setup_context=_keep)
+position_bias.register_autograd(_backward, setup_context=_keep)
 
 
 def parts(bias: PositionBias) -> tuple[Tensor | list[Tensor] | list[int] | float, ...]:
-    """The arguments of :func:`position_plane`: each table as one (H, r) row of values by difference."""
+    """The arguments of :func:`position_bias`: each table as one (H, r) row of values by difference."""
     positions = [table.positions for table in bias.tables]
     weights = [t.weight if t.positions.rows is None else t.weight[t.positions.rows] for t in bias.tables]
     return (

@@ -7,7 +7,7 @@ from torch import Tensor
 from .structure import PositionBias
 
 
-def absolute_plane(pos_q: Tensor, pos_k: Tensor, *, scale: float) -> Tensor:
+def absolute_products(pos_q: Tensor, pos_k: Tensor, *, scale: float) -> Tensor:
     """Products (H, Lq, Lk) of position queries (H, Lq, D) and keys (H, Lk, D)."""
     return torch.matmul(pos_q * scale, pos_k.transpose(-2, -1))
 
@@ -15,13 +15,13 @@ def absolute_plane(pos_q: Tensor, pos_k: Tensor, *, scale: float) -> Tensor:
 def position_bias(bias: PositionBias) -> Tensor:
     """See :func:`ofa_mi.kernels.position_bias`."""
     pos_q, pos_k, scale, shared = bias.absolute
-    plane = absolute_plane(pos_q, pos_k, scale=scale) if shared is None else shared
+    out = absolute_products(pos_q, pos_k, scale=scale) if shared is None else shared
     if shared is not None and bias.tables:
-        plane = shared.clone()
+        out = shared.clone()
     for weight, positions, (row, column) in bias.tables:
         rows, columns = positions.buckets.shape
-        plane[:, row : row + rows, column : column + columns] += _look_up(weight, positions.buckets)
-    return plane
+        out[:, row : row + rows, column : column + columns] += _look_up(weight, positions.buckets)
+    return out
 
 
 def _look_up(weight: Tensor, buckets: Tensor) -> Tensor:

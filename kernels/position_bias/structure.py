@@ -1,10 +1,10 @@
-"""OFA's position bias as structure: what the plane is made of, instead of the plane.
+"""OFA's position bias as structure: what it is made of, instead of the tensor that is added to the scores.
 
 OFA adds to the attention scores an absolute part ``scale * pos_q @ pos_k^T``, the same for all layers, and relative
 parts, learned tables per layer that are looked up by a bucket of the distance (arXiv 2202.03052, section 3.1). Neither
-depends on the sample, so that both fit in planes of shape (H, Lq, Lk) and never need (B, H, Lq, Lk).
+depends on the sample, so that both fit in a bias of shape (H, Lq, Lk) and never need (B, H, Lq, Lk).
 
-Each table covers a square of the plane, the pairs of two text tokens or of two patches, and in both cases the bucket
+Each table covers a square of the bias, the pairs of two text tokens or of two patches, and in both cases the bucket
 depends on a difference only: of positions in the text, and of ``row * span + column`` in the grid of patches.
 """
 
@@ -14,6 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+MAX_TABLES = 2  # of a bias that the Triton kernels build
+
 
 class AbsolutePositions(NamedTuple):
     """The absolute part of the bias, shared by the layers; made by :func:`ofa_mi.kernels.absolute_positions`.
@@ -21,14 +23,14 @@ class AbsolutePositions(NamedTuple):
     Attributes:
         pos_q: (H, Lq, D) projected positions of the queries.
         pos_k: (H, Lk, D) projected positions of the keys.
-        scale: factor of their products.
-        plane: (H, Lq, Lk) their products, if they are kept for all layers.
+        scale: Factor of their products.
+        products: (H, Lq, Lk) if they are kept for all layers.
     """
 
     pos_q: Tensor
     pos_k: Tensor
     scale: float
-    plane: Tensor | None = None
+    products: Tensor | None = None
 
 
 class RelativePositions:
@@ -37,7 +39,7 @@ class RelativePositions:
     Args:
         queries: (n,) int64.
         keys: (m,) int64, each from 0 to ``span`` - 1 and different from the others.
-        span: upper limit of the keys.
+        span: Upper limit of the keys.
         rows: (r,) int64, row of the table for every difference, from 0 to r - 1; ``None``: the difference is the row.
     """
 
@@ -65,11 +67,11 @@ class RelativePositions:
 
 
 class RelativeTable(NamedTuple):
-    """One learned table and the square of the plane to which it is added.
+    """One learned table and the square of the bias to which it is added.
 
     Attributes:
         weight: (rows, H) the table.
-        positions: the row for every pair of a query and a key.
+        positions: The row for every pair of a query and a key.
         start: (query, key) of the square's upper left corner.
     """
 
@@ -82,8 +84,8 @@ class PositionBias(NamedTuple):
     """The bias of one layer.
 
     Attributes:
-        absolute: the part that all layers share.
-        tables: the layer's tables, whose squares do not overlap.
+        absolute: The part that all layers share.
+        tables: The layer's tables, whose squares do not overlap.
     """
 
     absolute: AbsolutePositions

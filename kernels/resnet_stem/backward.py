@@ -8,14 +8,15 @@ a loop at run time: unrolled, their loads overlap and spill.
 import triton
 import triton.language as tl
 
-from ..products import dot
+from ..common import dot
 from .tiles import NO_PLACE, TAP_ROW, TAPS, columns_of, pooled_gradient, window_row
 
 
 @triton.jit
 def affine_gradient(
-    d_out_ptr, index_ptr, y_ptr, mean_ptr, var_ptr, partial_ptr, all_rows, conv_rows, conv_columns, pooled_rows,
-    pooled_columns, channels, eps, ROWS: tl.constexpr, BLOCK: tl.constexpr, BLOCK_CHANNELS: tl.constexpr,
+    d_out_ptr, index_ptr, y_ptr, mean_ptr, var_ptr, partial_ptr,
+    all_rows, conv_rows, conv_columns, pooled_rows, pooled_columns, channels, eps,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, BLOCK_CHANNELS: tl.constexpr,
 ):  # fmt: skip
     """partial (P, 2, C) fp32: sums of d_out and of d_out times the normalised value that each pooled value comes from.
 
@@ -71,7 +72,7 @@ def _through_batch_norm(
 
 @triton.jit
 def _batch_norm(
-    mean_ptr, var_ptr, bn_weight_ptr, sums_ptr, count, eps, channel, channels, TRAINING: tl.constexpr
+    mean_ptr, var_ptr, bn_weight_ptr, sums_ptr, count, eps, channel, channels, TRAINING: tl.constexpr,
 ):  # fmt: skip
     """BatchNorm's derivative as (scale, correction, slope, mean): scale * (d - correction - (y - mean) * slope)."""
     inside = channel < channels
@@ -89,8 +90,9 @@ def _batch_norm(
 
 @triton.jit
 def weight_gradient(
-    d_out_ptr, index_ptr, y_ptr, packed_ptr, mean_ptr, var_ptr, bn_weight_ptr, sums_ptr, partial_ptr, packed_sample,
-    packed_row, all_rows, conv_rows, conv_columns, pooled_rows, pooled_columns, channels, count, eps,
+    d_out_ptr, index_ptr, y_ptr, packed_ptr, mean_ptr, var_ptr, bn_weight_ptr, sums_ptr, partial_ptr,
+    stride_packed_n, stride_packed_h,
+    all_rows, conv_rows, conv_columns, pooled_rows, pooled_columns, channels, count, eps,
     ROWS: tl.constexpr, BLOCK: tl.constexpr, BLOCK_CHANNELS: tl.constexpr, TRAINING: tl.constexpr,
     PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
@@ -109,7 +111,7 @@ def weight_gradient(
         row = pooled % pooled_rows
         pooled_offset = sample * pooled_rows * pooled_columns * channels
         y_offset = sample * conv_rows * conv_columns * channels
-        images = packed_ptr + sample * packed_sample
+        images = packed_ptr + sample * stride_packed_n
         for start in tl.range(0, pooled_columns, BLOCK, num_stages=1):
             column = start + tl.arange(0, BLOCK)
             for parity in tl.range(0, 4, num_stages=1):
@@ -124,10 +126,10 @@ def weight_gradient(
                 # what lies outside has no gradient and is read somewhere inside
                 y_row = tl.minimum(2 * row + row_parity, conv_rows - 1)
                 y_column = tl.minimum(2 * column + column_parity, conv_columns - 1)
-                acc0 += dot(gradient, window_row(images, packed_row, y_row, 0, y_column), PRECISION, UPCAST)
-                acc1 += dot(gradient, window_row(images, packed_row, y_row, 1, y_column), PRECISION, UPCAST)
-                acc2 += dot(gradient, window_row(images, packed_row, y_row, 2, y_column), PRECISION, UPCAST)
-                acc3 += dot(gradient, window_row(images, packed_row, y_row, 3, y_column), PRECISION, UPCAST)
+                acc0 += dot(gradient, window_row(images, stride_packed_h, y_row, 0, y_column), PRECISION, UPCAST)
+                acc1 += dot(gradient, window_row(images, stride_packed_h, y_row, 1, y_column), PRECISION, UPCAST)
+                acc2 += dot(gradient, window_row(images, stride_packed_h, y_row, 2, y_column), PRECISION, UPCAST)
+                acc3 += dot(gradient, window_row(images, stride_packed_h, y_row, 3, y_column), PRECISION, UPCAST)
     element = tl.arange(0, TAP_ROW)
     partial_ptr += tl.program_id(0) * TAPS * channels * TAP_ROW + channel[:, None] * TAP_ROW + element[None, :]
     inside = (channel < channels)[:, None]
@@ -139,9 +141,9 @@ def weight_gradient(
 
 @triton.jit
 def convolution_gradient(
-    d_out_ptr, index_ptr, y_ptr, mean_ptr, var_ptr, bn_weight_ptr, sums_ptr, d_y_ptr, conv_rows, conv_columns,
-    pooled_rows, pooled_columns, channels, count, eps, BLOCK: tl.constexpr, BLOCK_CHANNELS: tl.constexpr,
-    TRAINING: tl.constexpr,
+    d_out_ptr, index_ptr, y_ptr, mean_ptr, var_ptr, bn_weight_ptr, sums_ptr, d_y_ptr,
+    conv_rows, conv_columns, pooled_rows, pooled_columns, channels, count, eps,
+    BLOCK: tl.constexpr, BLOCK_CHANNELS: tl.constexpr, TRAINING: tl.constexpr,
 ):  # fmt: skip
     """d_y (N, Ho, Wo, C), for the gradient of the images; one program per BLOCK columns of a pooled row."""
     column_blocks = tl.cdiv(pooled_columns, BLOCK)

@@ -9,16 +9,16 @@ class Tiles(NamedTuple):
     """Tile of positions and channels, and what the compiler is told.
 
     Attributes:
-        positions: columns of a tile.
-        channels: channels of a tile.
-        rows: rows that a program goes through.
-        warps: warps of a program.
+        positions: Columns of a tile.
+        channels: Channels of a tile.
+        rows: Rows that a program goes through.
+        num_warps: Warps of a program.
     """
 
     positions: int
     channels: int
     rows: int
-    warps: int
+    num_warps: int
 
 
 SMALLEST = 16  # side of a tile that tensor cores take
@@ -35,7 +35,14 @@ TILES = {
 
 
 def tiles(kernel: str, dtype: torch.dtype, columns: int, channels: int) -> Tiles:
-    """Tiles of a kernel for images of ``dtype`` whose rows have ``columns`` positions."""
+    """Tiles of a kernel.
+
+    Args:
+        kernel: A key of TILES.
+        dtype: Of the images.
+        columns: Positions of a row.
+        channels: C.
+    """
     chosen = TILES[kernel][dtype.itemsize]
     positions, width = (max(SMALLEST, 1 << (n - 1).bit_length()) for n in (columns, channels))
     return chosen._replace(positions=min(chosen.positions, positions), channels=min(chosen.channels, width))

@@ -28,7 +28,7 @@ from .tiles import (
 
 @triton.jit
 def pack_images(
-    x_ptr, packed_ptr, x_sample, x_colour, x_row, x_column, height, width, packed_rows, packed_columns,
+    x_ptr, packed_ptr, stride_x_n, stride_x_c, stride_x_h, stride_x_w, height, width, packed_rows, packed_columns,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
     """packed (N, Hq, Wq, DEPTH) of images (N, 3, H, W) in any format; one program per BLOCK positions of a row."""
@@ -39,7 +39,7 @@ def pack_images(
     y = 2 * (row - BORDER) + element // (2 * COLOURS)
     x = 2 * (column - BORDER)[:, None] + (element // COLOURS % 2)[None, :]
     inside = ((y >= 0) & (y < height) & (element < 4 * COLOURS))[None, :] & (x >= 0) & (x < width)
-    pointers = x_ptr + sample * x_sample + (y * x_row + element % COLOURS * x_colour)[None, :] + x * x_column
+    pointers = x_ptr + sample * stride_x_n + (y * stride_x_h + element % COLOURS * stride_x_c)[None, :] + x * stride_x_w
     values = tl.load(pointers, mask=inside, other=0.0)
     packed_ptr += (sample * packed_rows + row) * packed_columns * DEPTH
     pointers = packed_ptr + column[:, None] * DEPTH + element[None, :]
@@ -67,9 +67,10 @@ def pack_weight(weight_ptr, packed_ptr, channels, BLOCK: tl.constexpr):
 
 @triton.jit
 def fused_stem(
-    packed_ptr, weight_ptr, mean_ptr, var_ptr, bn_weight_ptr, bn_bias_ptr, out_ptr, index_ptr, packed_sample,
-    packed_row, conv_rows, conv_columns, pooled_rows, pooled_columns, channels, eps, ROWS: tl.constexpr,
-    BLOCK: tl.constexpr, BLOCK_CHANNELS: tl.constexpr, INDEX: tl.constexpr, PRECISION: tl.constexpr,
+    packed_ptr, weight_ptr, mean_ptr, var_ptr, bn_weight_ptr, bn_bias_ptr, out_ptr, index_ptr,
+    stride_packed_n, stride_packed_h,
+    conv_rows, conv_columns, pooled_rows, pooled_columns, channels, eps,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, BLOCK_CHANNELS: tl.constexpr, INDEX: tl.constexpr, PRECISION: tl.constexpr,
     UPCAST: tl.constexpr,
 ):  # fmt: skip
     """out (N, Hp, Wp, C) and the pooling places; one program per ROWS x BLOCK pooled positions and BLOCK_CHANNELS."""
@@ -78,7 +79,7 @@ def fused_stem(
     column = tl.program_id(0) % column_blocks * BLOCK + tl.arange(0, BLOCK)
     channel = tl.program_id(1) * BLOCK_CHANNELS + tl.arange(0, BLOCK_CHANNELS)
     sample = tl.program_id(2).to(tl.int64)
-    packed_ptr += sample * packed_sample
+    packed_ptr += sample * stride_packed_n
     w0 = packed_weight(weight_ptr, 0, channel, channels)
     w1 = packed_weight(weight_ptr, 1, channel, channels)
     w2 = packed_weight(weight_ptr, 2, channel, channels)
@@ -93,8 +94,8 @@ def fused_stem(
     last_row = tl.minimum(first_row + ROWS, pooled_rows)
     for conv_row in tl.range(2 * first_row - 1, 2 * last_row, num_stages=1):
         largest, column_place = _row_of_windows(
-            packed_ptr, packed_row, conv_row, column, conv_rows, conv_columns, w0, w1, w2, w3, scale, shift,
-            BLOCK, BLOCK_CHANNELS, PRECISION, UPCAST,
+            packed_ptr, stride_packed_h, conv_row, column, conv_rows, conv_columns, w0, w1, w2, w3, scale, shift, BLOCK,
+            BLOCK_CHANNELS, PRECISION, UPCAST,
         )  # fmt: skip
         last_of_window = (conv_row + 2) % 2 == 1  # and the first one of the next
         best, place = take_larger(best, place, largest, True, column_place + tl.where(last_of_window, 6, 3))
@@ -108,7 +109,7 @@ def fused_stem(
 
 @triton.jit
 def _row_of_windows(
-    packed_ptr, packed_row, row, column, conv_rows, conv_columns, w0, w1, w2, w3, scale, shift,
+    packed_ptr, stride_packed_h, row, column, conv_rows, conv_columns, w0, w1, w2, w3, scale, shift,
     BLOCK: tl.constexpr, BLOCK_CHANNELS: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
     """Largest value, and its column 0 to 2, of one row of the pooling windows; 0 where none is positive."""
@@ -120,15 +121,17 @@ def _row_of_windows(
         position = 2 * column + code - 1
         there = (position >= 0) & (position < columns)
         position = tl.minimum(tl.maximum(position, 0), conv_columns - 1)
-        acc = convolution(packed_ptr, packed_row, row, position, w0, w1, w2, w3, PRECISION, UPCAST)
+        acc = convolution(packed_ptr, stride_packed_h, row, position, w0, w1, w2, w3, PRECISION, UPCAST)
         best, place = take_larger(best, place, acc * scale[None, :] + shift[None, :], there[:, None], code)
     return best, place
 
 
 @triton.jit
 def convolve(
-    packed_ptr, weight_ptr, y_ptr, mean_ptr, squares_ptr, count_ptr, packed_sample, packed_row, conv_rows, conv_columns,
-    channels, ROWS: tl.constexpr, BLOCK: tl.constexpr, BLOCK_CHANNELS: tl.constexpr, STATISTICS: tl.constexpr,
+    packed_ptr, weight_ptr, y_ptr, mean_ptr, squares_ptr, count_ptr,
+    stride_packed_n, stride_packed_h,
+    conv_rows, conv_columns, channels,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, BLOCK_CHANNELS: tl.constexpr, STATISTICS: tl.constexpr,
     PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
     """y (N, Ho, Wo, C), and of each program's part the mean, the sum of squared deviations (P, C) and the count (P,).
@@ -140,7 +143,7 @@ def convolve(
     column = tl.program_id(0) % column_blocks * BLOCK + tl.arange(0, BLOCK)
     channel = tl.program_id(1) * BLOCK_CHANNELS + tl.arange(0, BLOCK_CHANNELS)
     sample = tl.program_id(2).to(tl.int64)
-    packed_ptr += sample * packed_sample
+    packed_ptr += sample * stride_packed_n
     w0 = packed_weight(weight_ptr, 0, channel, channels)
     w1 = packed_weight(weight_ptr, 1, channel, channels)
     w2 = packed_weight(weight_ptr, 2, channel, channels)
@@ -154,7 +157,7 @@ def convolve(
     squares = tl.zeros((BLOCK, BLOCK_CHANNELS), tl.float32)
     last_row = tl.minimum(first_row + ROWS, conv_rows)
     for row in tl.range(first_row, last_row, num_stages=1):
-        acc = convolution(packed_ptr, packed_row, row, position, w0, w1, w2, w3, PRECISION, UPCAST)
+        acc = convolution(packed_ptr, stride_packed_h, row, position, w0, w1, w2, w3, PRECISION, UPCAST)
         value = acc.to(y_ptr.dtype.element_ty)
         tl.store(y_ptr + row * conv_columns * channels, value, mask=inside)
         if STATISTICS:
@@ -176,8 +179,9 @@ def convolve(
 
 @triton.jit
 def normalise_and_pool(
-    y_ptr, mean_ptr, var_ptr, bn_weight_ptr, bn_bias_ptr, out_ptr, index_ptr, conv_rows, conv_columns, pooled_rows,
-    pooled_columns, channels, eps, BLOCK: tl.constexpr, BLOCK_CHANNELS: tl.constexpr, INDEX: tl.constexpr,
+    y_ptr, mean_ptr, var_ptr, bn_weight_ptr, bn_bias_ptr, out_ptr, index_ptr,
+    conv_rows, conv_columns, pooled_rows, pooled_columns, channels, eps,
+    BLOCK: tl.constexpr, BLOCK_CHANNELS: tl.constexpr, INDEX: tl.constexpr,
 ):  # fmt: skip
     """out (N, Hp, Wp, C) and the pooling places from y (N, Ho, Wo, C); one program per BLOCK of a pooled row."""
     column_blocks = tl.cdiv(pooled_columns, BLOCK)

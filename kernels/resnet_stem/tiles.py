@@ -12,7 +12,7 @@ it was cut off by the ReLU.
 import triton
 import triton.language as tl
 
-from ..products import dot
+from ..common import dot
 
 COLOURS = tl.constexpr(3)
 DEPTH = tl.constexpr(16)  # of a packed position; 12 are used
@@ -31,21 +31,21 @@ def packed_weight(weight_ptr, tap, channel, channels):
 
 
 @triton.jit
-def window_row(packed_ptr, packed_row, row, tap, column):
+def window_row(packed_ptr, stride_packed_h, row, tap, column):
     """(M, TAP_ROW) numbers of row ``tap`` of the windows of the convolution's outputs (row, column)."""
     element = tl.arange(0, TAP_ROW)
-    return tl.load(packed_ptr + (row + tap) * packed_row + column[:, None] * DEPTH + element[None, :])
+    return tl.load(packed_ptr + (row + tap) * stride_packed_h + column[:, None] * DEPTH + element[None, :])
 
 
 @triton.jit
 def convolution(
-    packed_ptr, packed_row, row, column, w0, w1, w2, w3, PRECISION: tl.constexpr, UPCAST: tl.constexpr
+    packed_ptr, stride_packed_h, row, column, w0, w1, w2, w3, PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
     """(M, C) fp32: the convolution's outputs in ``row`` at ``column`` (M,)."""
-    acc = dot(window_row(packed_ptr, packed_row, row, 0, column), w0, PRECISION, UPCAST)
-    acc += dot(window_row(packed_ptr, packed_row, row, 1, column), w1, PRECISION, UPCAST)
-    acc += dot(window_row(packed_ptr, packed_row, row, 2, column), w2, PRECISION, UPCAST)
-    acc += dot(window_row(packed_ptr, packed_row, row, 3, column), w3, PRECISION, UPCAST)
+    acc = dot(window_row(packed_ptr, stride_packed_h, row, 0, column), w0, PRECISION, UPCAST)
+    acc += dot(window_row(packed_ptr, stride_packed_h, row, 1, column), w1, PRECISION, UPCAST)
+    acc += dot(window_row(packed_ptr, stride_packed_h, row, 2, column), w2, PRECISION, UPCAST)
+    acc += dot(window_row(packed_ptr, stride_packed_h, row, 3, column), w3, PRECISION, UPCAST)
     return acc
 
 
@@ -85,7 +85,7 @@ def store_pooled(out_ptr, index_ptr, offset, best, place, inside, INDEX: tl.cons
 
 @triton.jit
 def pooled_gradient(
-    d_out_ptr, index_ptr, row, column, channel, row_parity, column_parity, pooled_rows, pooled_columns, channels
+    d_out_ptr, index_ptr, row, column, channel, row_parity, column_parity, pooled_rows, pooled_columns, channels,
 ):  # fmt: skip
     """(M, C) fp32: gradient of BatchNorm's outputs at (2 row + row_parity, 2 column + column_parity).
 

@@ -164,10 +164,10 @@ def test_strides_of_any_kind(device):
 
 
 def test_seeded_dropout_keeps_the_promised_part():
-    kept = dropout.kept(7, (2, 3, 50, 41), 0.25, torch.device("cpu"))
+    kept = dropout.mask(7, (2, 3, 50, 41), 0.25, torch.device("cpu"))
     assert kept.shape == (2, 3, 50, 41)
     assert kept.float().mean() == pytest.approx(0.75, abs=0.01)
-    assert not kept[0, 0].equal(kept[0, 1]) and not kept.equal(dropout.kept(8, kept.shape, 0.25, kept.device))
+    assert not kept[0, 0].equal(kept[0, 1]) and not kept.equal(dropout.mask(8, kept.shape, 0.25, kept.device))
 
 
 def test_dropout_without_a_seed_follows_the_global_generator(device):
@@ -220,9 +220,9 @@ def test_no_plane_is_kept_for_backward(device):
 
 
 def test_a_frozen_bias_costs_no_bias_gradient(device, monkeypatch):
-    from ofa_mi.kernels.attention import launch
+    from ofa_mi.kernels.attention import op
 
-    monkeypatch.setattr(launch, "_bias_gradient", None)
+    monkeypatch.setattr(op, "_bias_gradient", None)
     tensors, leaves, grid, text = position_inputs(device, torch.float32)
     frozen = structure([t.detach() for t in leaves], *grid, text)
     out = attention(*tensors, bias=frozen, scale=0.2)
@@ -243,7 +243,7 @@ def test_operators_are_well_behaved(device):
     tensors, leaves, grid, text = position_inputs(device, torch.float32, (2, 2), 5, 16, 2)
     parts_of_bias = op.position_op.parts(structure(leaves, *grid, text))
     torch.library.opcheck(op.position_attention, (*tensors, *parts_of_bias, None, None, False, 0.3, 0.0))
-    torch.library.opcheck(op.position_op.position_plane, parts_of_bias)
+    torch.library.opcheck(op.position_op.position_bias, parts_of_bias)
 
 
 @pytest.mark.filterwarnings("ignore")

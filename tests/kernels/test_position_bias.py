@@ -63,9 +63,9 @@ def test_gradients():
 
 def test_the_shared_absolute_part_is_left_as_it_is():
     bias = structure(parts(2, 1, 2, 3, 4), 1, 2, 3)
-    before = bias.absolute.plane.clone()
+    before = bias.absolute.products.clone()
     position_bias(bias)
-    assert bias.absolute.plane.equal(before)
+    assert bias.absolute.products.equal(before)
 
 
 def test_table_gradient_is_bit_equal_between_runs():

@@ -50,7 +50,7 @@ def test_every_16_bit_product_runs_on_tensor_cores(table):
 
 
 def test_an_interpreted_kernel_cannot_be_compiled(monkeypatch):
-    from ofa_mi.kernels.resources import compile_for
+    from ofa_mi.kernels.resources.compiler import compile_for
 
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     with pytest.raises(ConfigError, match="unset TRITON_INTERPRET"):

@@ -1,12 +1,13 @@
-"""The kernels of the stem as they are launched, for :mod:`ofa_mi.kernels.resources`."""
+"""The kernels of the stem as they are launched."""
 
 from collections.abc import Iterator
 
 import torch
 
-from ..resources import Configuration
-from . import backward, forward
-from .configs import Tiles, tiles
+from ..resnet_stem import backward, forward
+from ..resnet_stem.configs import Tiles, tiles
+from . import compiler
+from .compiler import FORMATS, Configuration
 
 KERNELS = {
     "fused": forward.fused_stem,
@@ -17,17 +18,14 @@ KERNELS = {
     "convolution_gradient": backward.convolution_gradient,
 }
 PRODUCTS = ("fused", "convolve", "weight_gradient")
-NAMES = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float32: "fp32"}
-FORMATS = {"index_ptr": "u8", "mean_ptr": "fp32", "var_ptr": "fp32", "squares_ptr": "fp32", "count_ptr": "fp32"}
-FORMATS |= {"partial_ptr": "fp32", "sums_ptr": "fp32"}
-
-ALIGNED = ("packed_row", "packed_sample", "channels")
+POINTERS = {"index_ptr": "u8"}
+POINTERS |= dict.fromkeys(("mean_ptr", "var_ptr", "squares_ptr", "count_ptr", "partial_ptr", "sums_ptr"), "fp32")
 
 
 def configurations() -> Iterator[Configuration]:
     """Every kernel and format for the 64 channels of a ResNet; those with products also for a narrow image."""
     for kernel in KERNELS:
-        for dtype in NAMES:
+        for dtype in FORMATS:
             yield configuration(kernel, dtype)
         if kernel in PRODUCTS:
             yield configuration(kernel, torch.bfloat16, columns=16)
@@ -48,7 +46,6 @@ def configuration(
     sizes: Tiles | None = None,
 ) -> Configuration:
     """One of them, as it is launched for rows of ``columns``; ``sizes`` tries other tiles than those that ship."""
-    function = KERNELS[kernel]
     chosen = sizes or tiles(kernel, dtype, columns, 64)
     constants = {
         "ROWS": chosen.rows,
@@ -60,28 +57,15 @@ def configuration(
         "PRECISION": precision,
         "UPCAST": False,
     }
-    constants = {name: value for name, value in constants.items() if name in function.arg_names}
-    if not graded and "index_ptr" in function.arg_names:
-        constants["index_ptr"] = None
-    if not training and "sums_ptr" in function.arg_names:
-        constants["sums_ptr"] = None
-    signature = {name: _type(name, dtype) for name in function.arg_names if name not in constants}
+    constants |= {name: None for name, there in (("index_ptr", graded), ("sums_ptr", training)) if not there}
     flags = {"no gradient": not graded, "frozen": not training, "tf32": precision == "tf32"}
-    label = f"stem {kernel} {NAMES[dtype]} {chosen.positions}x{chosen.channels}"
-    return Configuration(
-        ", ".join([label, f"{chosen.warps} warps", *(flag for flag, on in flags.items() if on)]),
-        function,
-        signature,
+    label = f"stem {kernel} {FORMATS[dtype]} {chosen.positions}x{chosen.channels}"
+    return compiler.configuration(
+        ", ".join([label, f"{chosen.num_warps} warps", *(flag for flag, on in flags.items() if on)]),
+        KERNELS[kernel],
+        dtype,
         constants,
-        chosen.warps,
-        stages=1,
-        aligned=frozenset(
-            n for n in signature if n.endswith("_ptr") or n in ("packed_row", "packed_sample", "channels")
-        ),
+        POINTERS,
+        num_warps=chosen.num_warps,
+        num_stages=1,
     )
-
-
-def _type(name: str, dtype: torch.dtype) -> str:
-    if name.endswith("_ptr"):
-        return "*" + FORMATS.get(name, NAMES[dtype])
-    return "fp32" if name == "eps" else "i32"

@@ -1,7 +1,6 @@
 """The one place that decides between Triton and plain PyTorch, by an environment variable and the tensors at hand."""
 
 import os
-from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from importlib.util import find_spec
 
@@ -13,14 +12,14 @@ from ofa_mi.errors import ConfigError
 VARIABLE = "OFA_MI_KERNELS"
 CHOICES = ("auto", "reference", "triton")
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)  # of the Triton kernels
-MAX_WIDTH = 128  # of a head
+MAX_HEAD_DIM = 128
 
 
 def mode() -> str:
     """Value of ``OFA_MI_KERNELS``: ``auto`` (default), ``reference`` or ``triton``.
 
     Raises:
-        ConfigError: the variable holds something else.
+        ConfigError: The variable holds something else.
     """
     value = os.environ.get(VARIABLE, "auto")
     if value not in CHOICES:
@@ -32,8 +31,8 @@ def use_triton(tensor: Tensor, *, unsupported: str | None = None) -> bool:
     """Whether an operation on ``tensor`` runs in its Triton kernels.
 
     Args:
-        tensor: any input of the operation; its device decides.
-        unsupported: why the kernels cannot do this case, if they cannot: ``auto`` then takes plain PyTorch.
+        tensor: Any input of the operation; its device decides.
+        unsupported: Why the kernels cannot do this case, if they cannot: ``auto`` then takes plain PyTorch.
 
     Raises:
         ConfigError: ``OFA_MI_KERNELS=triton``, and the kernels cannot run here or cannot do this case.
@@ -64,13 +63,3 @@ def _obstacle(device: str) -> str | None:
 @cache
 def _installed() -> bool:
     return find_spec("triton") is not None
-
-
-def on_device(tensor: Tensor) -> AbstractContextManager:
-    """Triton launches on the current device, which may be another than that of the tensors."""
-    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
-
-
-def precision() -> str:
-    """``input_precision`` of Triton's products of fp32 matrices; PyTorch's own switch says whether TF32 may be used."""
-    return "tf32" if torch.backends.cuda.matmul.allow_tf32 else "ieee"
