@@ -106,4 +106,3 @@ def run_plan(args: argparse.Namespace, words: Sequence[str]) -> int:
         say(f"stopped; {AGAIN}")
         return 128 + stopped.number
     return 0
-

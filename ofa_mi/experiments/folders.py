@@ -19,7 +19,7 @@ PAUSE = 0.5  # seconds between two looks at what another process does
 
 
 def settings_text(words: Sequence[str], out: str) -> str:
-    """The words of a command with one option a line; paths below ``out`` are without it, so that ``out`` can be moved."""
+    """A command with one option a line, without the folder ``out`` of all results, so that it can be moved."""
     return "".join(f" {word}" for word in words).replace(f"{out}/", "").replace(" --", "\n--")
 
 

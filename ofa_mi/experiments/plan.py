@@ -75,7 +75,7 @@ def quoted(command: Command) -> str:
 
 
 def run_job(steps: Sequence[Step], run: Run) -> None:
-    """Run the steps of a job one after the other; a dry run prints the commands of trainings and evaluations instead."""
+    """Run the steps of a job in order; a dry run prints the commands of trainings and evaluations instead."""
     for step in steps:
         if run.dry_run and not isinstance(step, Shell):
             print(*map(quoted, step.commands(run.machine)), sep="\n", flush=True)

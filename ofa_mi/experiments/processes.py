@@ -6,6 +6,7 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from ofa_mi.errors import OfaMiError
 from ofa_mi.experiments.logs import say
@@ -82,10 +83,8 @@ class Processes:
         """
         for process in processes:
             if process.poll() is None:
-                try:
+                with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGTERM)
-                except ProcessLookupError:
-                    pass
         for process in processes:
             process.wait()
 

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -160,9 +161,7 @@ class Evaluation(NamedTuple):
         shown = run.alone and run.machine.processes == 1
         with open(log, "wb", buffering=0) as file:
             output = subprocess.PIPE if shown else file
-            process = run.processes.start(
-                command, stdout=output, stderr=subprocess.STDOUT, pass_fds=descriptors(lock)
-            )
+            process = run.processes.start(command, stdout=output, stderr=subprocess.STDOUT, pass_fds=descriptors(lock))
             for line in process.stdout or ():
                 file.write(line)
                 sys.stderr.write(line.decode("utf-8", errors="replace"))
@@ -171,14 +170,14 @@ class Evaluation(NamedTuple):
 
 def launch(machine: Machine) -> tuple[Command, Command]:
     """The words that start the processes of a training on this node, before and after its arguments."""
-    torchrun, train = ["torchrun", "--standalone", "--nproc-per-node", str(machine.local)], ["-m", "ofa_mi.cli", "train"]
+    train = ["-m", "ofa_mi.cli", "train"]
     cpu = [] if machine.gpus else ["--cpu"]
     if machine.nodes > 1:
         nodes = ["torchrun", "--nnodes", str(machine.nodes), "--node-rank", str(machine.rank)]
         nodes += ["--nproc-per-node", str(machine.gpus), "--master-addr", machine.master]
         return [*nodes, "--master-port", str(machine.port), *train], []
     if machine.local > 1:
-        return [*torchrun, *train], cpu
+        return ["torchrun", "--standalone", "--nproc-per-node", str(machine.local), *train], cpu
     # fairseq would start a process on every GPU that it sees.
     return ["ofa-mi", "train"], ["--distributed-world-size", "1", *cpu]
 
@@ -212,8 +211,8 @@ def prepare(folder: Path, mark: str, settings: str, needs: Needs, machine: Machi
 
 def updates_of(recipe: Sequence[str]) -> int:
     """The updates of a training by its arguments, of which the last counts; 0: as many as its epochs have."""
-    given = [value for name, value in zip(recipe, recipe[1:], strict=False) if name == "--max-update"]
-    return int(given[-1]) if given else 0
+    given = [value for name, value in pairwise(recipe) if name == "--max-update"]
+    return int(given[-1]) if given and given[-1].isdecimal() else 0
 
 
 def is_newer(path: Path, than: Path) -> bool:
