@@ -105,4 +105,6 @@ def run_plan(args: argparse.Namespace, words: Sequence[str]) -> int:
         processes.stop()
         say(f"stopped; {AGAIN}")
         return 128 + stopped.number
+    finally:
+        processes.stop()
     return 0

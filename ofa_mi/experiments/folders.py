@@ -15,7 +15,7 @@ from ofa_mi.errors import ConfigError
 
 SETTINGS = "settings"
 LOCK = "lock"
-PAUSE = 0.5  # seconds between two looks at what another process does
+PAUSE = 0.5  # seconds between two looks at what others do
 
 
 def settings_text(words: Sequence[str], out: str) -> str:

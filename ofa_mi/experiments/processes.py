@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from ofa_mi.errors import OfaMiError
+from ofa_mi.experiments.folders import PAUSE
 from ofa_mi.experiments.logs import say
 
 AGAIN = "run the same command again to continue"
@@ -27,8 +28,8 @@ def stop_on_signals() -> None:
     """Let Ctrl-C, ``kill`` and a closed terminal raise :class:`Stopped` in the main thread, once."""
 
     def stop(number: int, frame: object) -> None:
-        for each in SIGNALS:
-            signal.signal(each, signal.SIG_IGN)  # a terminal and the script that waits may both send one
+        for each in SIGNALS:  # a terminal and the script that waits may both send one
+            signal.signal(each, lambda number, frame: None)
         raise Stopped(number)
 
     for each in SIGNALS:
@@ -123,7 +124,8 @@ def run_jobs(jobs: Sequence[Callable[[], None]], at_once: int) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        while thread.is_alive():
+            thread.join(PAUSE)  # a signal that comes just before a wait does not end it
     for error in errors:
         if not together or not isinstance(error, OfaMiError):
             raise error
