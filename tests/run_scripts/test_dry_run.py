@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 
 import pytest
@@ -40,7 +41,7 @@ def test_begins_with_what_it_shows_needs_and_costs(name):
 
 def test_there_is_a_script_for_every_experiment():
     found = {str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.sh")}
-    shared = {"env.sh", "experiment.sh", "profiles/paper.sh", "profiles/cpu.sh"}
+    shared = {"env.sh", "experiment.sh", "profiles/paper.sh", "profiles/cpu.sh", "profiles/quickstart.sh"}
     others = {"reproduce.sh", "slurm/reproduce.sh", "quickstart.sh", "test.sh"}
     others |= {"analysis/cpu_speed.sh", "analysis/factors.sh"}
     assert found - shared == {*SCRIPTS, *others}
@@ -107,8 +108,14 @@ def test_profiles_set_the_same_values_but_for_the_size_of_generated_data():
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_dry_run_prints_commands_and_makes_nothing(name, profile, tmp_path):
     settings = {"PRETRAIN_UPDATES": 5} if name == "pretrain/small.sh" else {}
-    commands = dry_run(name, PROFILE=profile, OUT=tmp_path / "out", **settings)
+    settings |= {"paper": {"GPUS": 2}, "cpu": {"SEEDS": 1, "PRECISION": "bf16"}}[profile]
+    done = run_script(name, DRY_RUN=1, PROFILE=profile, OUT=tmp_path / "out", **settings)
     assert not (tmp_path / "out").exists()
+    # Of another precision, batch or option nobody would know from results: a change of these files is to be meant.
+    printed = done.stdout.replace(str(tmp_path / "out"), "OUT").replace(str(REPOSITORY), "ROOT")
+    expected = (REPOSITORY / f"tests/run_scripts/commands/{profile}.txt").read_text()
+    assert f"# {name}\n{printed}# " in f"{expected}# "
+    commands = [shlex.split(line) for line in done.stdout.splitlines()]
     assert all(command[0] in ("ofa-mi", "torchrun") for command in commands)
     assert commands or (name, profile) == ("data/prepare.sh", "paper")
 
@@ -295,6 +302,45 @@ def test_report_is_made_of_what_there_is(tmp_path):
         *("--ablation", f"task_groups=+ text-only:{base}/MixedInstruct/seed2/zero_shot"),
         *("--out", f"{tmp_path}/report"),
     ]
+
+
+def test_quickstart_trains_and_evaluates_as_the_experiments_do(tmp_path):
+    settings = {"OUT": tmp_path / "out", "TUNE_UPDATES": 7, "EVAL_INSTANCES": 5, "PRECISION": "fp32", "SCENES": 9}
+    *data, tuning, one, _, _, last, report = dry_run("quickstart.sh", **settings)
+    assert [command[:3] for command in data] == [["ofa-mi", "data", "scenes"], ["ofa-mi", "data", "easy-vqa"]]
+    assert option(data[0], "--train-scenes") == "9" and not (tmp_path / "out").exists()
+    expected = {
+        "--max-update": "7",
+        "--batch-size": "64",
+        "--nproc-per-node": "2",
+        "--lr": "7e-4",
+        "--label-smoothing": "0",
+        "--log-interval": "25",
+        "--exclude-tasks": "region_area",
+        "--finetune-from-model": "nano",
+        "--save-dir": f"{tmp_path}/out/tuned",
+    }
+    assert options(tuning, *expected) == expected
+    assert options(one, "--checkpoint", "--out", "--max-instances", "--beam", "--max-len", "--shard") == {
+        "--checkpoint": "nano",
+        "--out": f"{tmp_path}/out/evaluation/untuned",
+        "--max-instances": "5",
+        "--beam": "2",
+        "--max-len": "24",
+        "--shard": "0/2",
+    }
+    assert option(last, "--checkpoint") == f"{tmp_path}/out/tuned/checkpoint_last.pt"
+    assert option(report, "--out") == f"{tmp_path}/out"
+    scratch = dry_run("quickstart.sh", **settings, FROM_SCRATCH=1, PRETRAIN_UPDATES=8)
+    first, second = (command for command in scratch if "--save-dir" in command)
+    assert options(first, "--max-update", "--lr", "--save-dir", "--num-instructions") == {
+        "--max-update": "8",
+        "--lr": "1.5e-3",
+        "--save-dir": f"{tmp_path}/out/pretrained",
+        "--num-instructions": "1",
+    }
+    assert option(second, "--finetune-from-model") == f"{tmp_path}/out/pretrained/checkpoint_last.pt"
+    assert option(second, "--lr") == "7e-4" and option(second, "--max-update") == "7"
 
 
 # -- settings of the user's

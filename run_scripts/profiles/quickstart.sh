@@ -1,0 +1,22 @@
+# shellcheck shell=bash disable=SC1091,SC2034
+# run_scripts/quickstart.sh: a few minutes on two CPU cores, which one training or evaluation at a time shares. All that is
+# not here is as in PROFILE=cpu.
+: "${CPU_PROCESSES:=2}"
+: "${JOBS:=1}"
+: "${SEEDS:=1}"
+: "${CHECKPOINT:=nano}"
+: "${BATCH_SIZE:=64}"
+: "${GLOBAL_BATCH:=128}"
+: "${LR:=7e-4}"
+: "${WARMUP_RATIO:=0.05}"
+: "${TUNE_UPDATES:=600}"
+: "${MAX_UPDATE:=$TUNE_UPDATES}"
+: "${PRETRAIN_UPDATES:=5000}"
+: "${LABEL_SMOOTHING:=0}"
+: "${LOG_INTERVAL:=25}"
+: "${VALID_INSTANCES:=8}"
+: "${EVAL_INSTANCES:=100}"
+: "${EVAL_MAX_LEN:=24}"
+: "${EVAL_BEAM:=2}"
+: "${SCENES:=3000}"
+source "$ROOT/run_scripts/profiles/cpu.sh"
