@@ -14,14 +14,14 @@
 #   TUNE_UPDATES       updates of instruction tuning, of 128 instances (600)
 #   EVAL_INSTANCES     instances evaluated of each task (100)
 #   FROM_SCRATCH       1: pre-train a model first instead of taking the one that is shipped
-#   PRETRAIN_UPDATES   updates of that pre-training (5000)
-#   PRETRAIN_SCENES    scenes to draw for it (40000)
+#   PRETRAIN_UPDATES   updates of that pre-training (10500)
+#   PRETRAIN_SCENES    scenes to draw for it (60000)
 source "$(dirname "${BASH_SOURCE[0]}")/experiment.sh"
 PROFILE=quickstart
 experiment
 
 FROM_SCRATCH="${FROM_SCRATCH:-0}"
-PRETRAIN_SCENES="${PRETRAIN_SCENES:-40000}"
+PRETRAIN_SCENES="${PRETRAIN_SCENES:-60000}"
 
 # tune NAME START DATA OPTIONS…: a training into OUT/NAME.
 tune() { train_into "$OUT/$1" "$1" "done" 1 "$@" --adam-betas '(0.9,0.98)'; }
@@ -34,15 +34,19 @@ run ofa-mi data scenes --out "$OUT/data/scenes" --train-scenes "$SCENES" --side 
 run ofa-mi data easy-vqa --out "$OUT/data/easy_vqa"
 
 if [[ "$FROM_SCRATCH" == 1 ]]; then
-  say "2 of 4: pre-training, one fixed instruction a task (about an hour)"
+  say "2 of 4: pre-training, one fixed instruction a task (two hours)"
+  source "$ROOT/run_scripts/pretrain/curriculum.sh"
+  BPE=(--bpe-dir "$OUT/data/vocabulary")
   [[ -f "$OUT/data/vocabulary/dict.txt" ]] ||
     run ofa-mi vocabulary --out "$OUT/data/vocabulary" --num-bins 64 --num-codes 0 "$OUT/data/scenes" "$OUT/data/easy_vqa"
   run ofa-mi data scenes --out "$OUT/data/pretraining" --train-scenes "$PRETRAIN_SCENES" --valid-scenes 300 --test-scenes 1 --train-per-task 80000 \
-    --side 128 --smallest-side 26 --workers 2 --per-scene 2 --seed 7 --tasks group:pretraining image_captioning grounded_captioning \
-    visual_grounding grounded_object_identification object_grounding open_domain_vqa object_detection
-  LR=1.5e-3 MAX_UPDATE="$PRETRAIN_UPDATES" tune pretrained "" "$OUT/data/pretraining:$OUT/data/easy_vqa" --num-instructions 1 \
-    --tasks group:pretraining,image_captioning,grounded_captioning,visual_grounding,grounded_object_identification,object_grounding,open_domain_vqa,object_detection,easy_vqa \
-    --task-shares group:pretraining=0.6,image_captioning=0.08,easy_vqa=0.04 --bpe-dir "$OUT/data/vocabulary"
+    --side 128 --smallest-side 26 --workers 2 --seed 7 --tasks group:pretraining image_captioning grounded_captioning visual_grounding \
+    grounded_object_identification object_grounding open_domain_vqa compositional_vqa object_detection counting
+  stage() { LR=1.2e-3 MAX_TGT_LENGTH=96 MAX_UPDATE=$(((PRETRAIN_UPDATES + 2) / 3)) \
+    tune "$1" "$2" "$OUT/data/pretraining:$OUT/data/easy_vqa" "${@:3}"; }
+  made() { printf '%s' "$OUT/$1/checkpoint_last.pt"; }
+  curriculum
+  BPE=()
   CHECKPOINT="$OUT/pretrained/checkpoint_last.pt"
 fi
 

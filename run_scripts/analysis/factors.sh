@@ -35,8 +35,8 @@ declare -A OPTIONS=(
   [bins_1000]="--bpe-dir $OUT/vocabulary/1000"
   [no_sines]="--no-sinusoidal-init"
   [init_std_0.02]="--init-std 0.02"
-  [batch_64]="--batch-size 32 --max-update $((2 * FACTOR_UPDATES))"
-  [batch_256]="--update-freq 2 --max-update $((FACTOR_UPDATES / 2))"
+  [batch_64]="--max-update $((2 * FACTOR_UPDATES))"
+  [batch_256]="--max-update $((FACTOR_UPDATES / 2))"
   [lr_5e-4]="--lr 5e-4"
   [lr_4e-3]="--lr 4e-3"
   [short_answers_only]="--tasks $SHORT,image_captioning --task-shares image_captioning=0.1"
@@ -57,7 +57,11 @@ done
 
 point() {
   local seed="$1" factor="$2" options started="$SECONDS"
-  local folder="$OUT/checkpoints/$factor/seed$seed"
+  local folder="$OUT/checkpoints/$factor/seed$seed" BATCH_SIZE="$BATCH_SIZE" UPDATE_FREQ="$UPDATE_FREQ"
+  case "$factor" in
+    batch_64) BATCH_SIZE=$((BATCH_SIZE / 2)) ;;
+    batch_256) UPDATE_FREQ=$((UPDATE_FREQ * 2)) ;;
+  esac
   read -ra options <<< "${OPTIONS[$factor]}"
   local finished_before=0
   [[ ! -f "$folder/done" ]] || finished_before=1

@@ -48,6 +48,15 @@ def dry_run(name: str, **settings: object) -> list[list[str]]:
     return [shlex.split(line) for line in done.stdout.splitlines()]
 
 
+def printed_commands(name: str, profile: str, out: str | Path) -> str:
+    """What a dry run prints on two GPUs or on a CPU with bf16, with `OUT` and `ROOT` for paths."""
+    settings: dict = {"PRETRAIN_UPDATES": 5} if name == "pretrain/small.sh" else {}
+    settings |= {"paper": {"GPUS": 2}, "cpu": {"SEEDS": 1, "PRECISION": "bf16"}}[profile]
+    done = run_script(name, DRY_RUN=1, PROFILE=profile, OUT=out, **settings)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.replace(str(out), "OUT").replace(str(REPOSITORY), "ROOT")
+
+
 def error_of(name: str, **settings: object) -> str:
     """The one line that a script ends with."""
     done = run_script(name, **settings)
@@ -65,3 +74,11 @@ def option(command: list[str], name: str) -> str:
 def options(command: list[str], *names: str) -> dict[str, str]:
     """Values of several options."""
     return {name: option(command, name) for name in names}
+
+
+if (
+    __name__ == "__main__"
+):  # python -m tests.run_scripts.helpers: write commands/*.txt again, after a change that is meant
+    for profile in ("paper", "cpu"):
+        lines = [f"# {name}\n{printed_commands(name, profile, '/OUTPUT')}" for name in SCRIPTS]
+        (Path(__file__).parent / f"commands/{profile}.txt").write_text("".join(lines))
