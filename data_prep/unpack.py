@@ -137,7 +137,8 @@ class _Unpacking:
         except DAMAGE as error:
             raise self._damaged(error) from error
         except OSError as error:
-            if error.errno is not None:  # the system's, not that of a decompressor
+            # None: a decompressor's. The others: a place or a name that no file has, which the archive claims.
+            if error.errno not in (None, errno.EINVAL, errno.EOVERFLOW):
                 raise
             raise self._damaged(error) from error
 
