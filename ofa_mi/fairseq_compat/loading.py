@@ -157,6 +157,8 @@ def complete_place(state: dict, task: Any) -> None:
     place, cfg = state["extra_state"]["train_iterator"], checkpoint.plain(state.get("cfg"))
     if "settings" in place or not hasattr(task, "origin") or cfg.get("task", {}).get("_name") != "multiinstruct":
         return
+    if not {"distributed_training", "optimization"} <= set(cfg):  # a model without a run, to start from
+        return
     batches = importlib.import_module("ofa_mi.data.batches")
     place["processes"] = cfg["distributed_training"]["distributed_world_size"]
     place["update_freq"] = cfg["optimization"]["update_freq"]
