@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Shows: everything: the transfer strategies in the paper's tables, ablations, robustness and attention, as one report.
 # Needs: PROFILE=cpu: nothing. PROFILE=paper: CHECKPOINT, BPE_DIR, DATA and NI_DATA (docs/experiments.md).
-# Costs: PROFILE=cpu: under an hour on two cores. PROFILE=paper: thirteen trainings of OFA-large a seed.
+# Costs: PROFILE=cpu: about an hour on two cores. PROFILE=paper: seventeen trainings of OFA-large a seed.
 #
 #   PROFILE=cpu bash run_scripts/reproduce.sh
 #   CHECKPOINT=ofa_large.pt BPE_DIR=… DATA=… NI_DATA=… SEEDS="1 2 3" bash run_scripts/reproduce.sh
@@ -39,6 +39,7 @@ step evaluate/zero_shot.sh
 step evaluate/natural_instructions.sh
 step ablation/num_instructions.sh
 step ablation/task_groups.sh
+step ablation/presentations.sh
 step evaluate/robustness.sh
 step analysis/attention.sh
 step report.sh

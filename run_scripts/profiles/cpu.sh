@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034
-# Two CPU cores, less than an hour for everything: ofa_nano on data that the repository makes itself.
+# Two CPU cores, about an hour for everything: ofa_nano on data that the repository makes itself.
 : "${ARCH:=ofa_nano}"
 : "${GPUS:=0}"
 : "${CPU_PROCESSES:=1}"         # of one training; with JOBS=1 take one for each core

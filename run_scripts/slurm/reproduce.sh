@@ -44,7 +44,8 @@ submit mixed "" transfer/mixed.sh "${each[@]}"
   submit text_tasks "$tuned" evaluate/natural_instructions.sh "${each[@]}"
   submit counts "" ablation/num_instructions.sh "${each[@]}"
   submit groups "" ablation/task_groups.sh "${each[@]}"
+  submit presentations "" ablation/presentations.sh "${each[@]}"
   submit robustness "$multiinstruct" evaluate/robustness.sh "$@"
   submit attention "$tuned" analysis/attention.sh "$@" --nodes=1
-  submit report "$untuned:$zero_shot:$text_tasks:$counts:$groups:$robustness:$attention" report.sh "$@" --nodes=1
+  submit report "$untuned:$zero_shot:$text_tasks:$counts:$groups:$presentations:$robustness:$attention" report.sh "$@" --nodes=1
 }

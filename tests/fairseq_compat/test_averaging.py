@@ -137,16 +137,18 @@ def test_an_average_is_offered_and_used(averaged, tmp_path, capsys, caplog):
 
 def test_single_precision_is_used_where_there_is_some(tmp_path):
     """As OFA's own training saves it: `ema` in the model's precision, `ema_fp32_params` in single."""
+    file = tmp_path / "a.pt"
+    file.write_bytes(bytes(100))  # an average of more than its bytes would be refused
     extra = {"ema": {"a": torch.zeros(1).half()}, "ema_fp32_params": {"a": torch.ones(1)}}
     state = {"model": {"a": torch.zeros(1)}, "extra_state": extra}
-    checkpoint.select_weights(state, "ema", "a.pt")
+    checkpoint.select_weights(state, "ema", file)
     assert state["model"]["a"].item() == 1
     del extra["ema_fp32_params"]
-    checkpoint.select_weights(state, "ema", "a.pt")
+    checkpoint.select_weights(state, "ema", file)
     assert state["model"]["a"].dtype is torch.half
     extra["ema"] = {"a": 3}
     with pytest.raises(CheckpointError, match="no tensor"):
-        checkpoint.select_weights(state, "ema", "a.pt")
+        checkpoint.select_weights(state, "ema", file)
 
 
 @pytest.mark.parametrize("command", ["predict", "evaluate", "attention"])

@@ -337,15 +337,20 @@ def test_quickstart_trains_and_evaluates_as_the_experiments_do(tmp_path):
     assert option(last, "--checkpoint") == f"{tmp_path}/out/tuned/checkpoint_last.pt"
     assert option(report, "--out") == f"{tmp_path}/out"
     scratch = dry_run("quickstart.sh", **settings, FROM_SCRATCH=1, PRETRAIN_UPDATES=8)
-    first, second = (command for command in scratch if "--save-dir" in command)
-    assert options(first, "--max-update", "--lr", "--save-dir", "--num-instructions") == {
-        "--max-update": "8",
-        "--lr": "1.5e-3",
-        "--save-dir": f"{tmp_path}/out/pretrained",
-        "--num-instructions": "1",
-    }
-    assert option(second, "--finetune-from-model") == f"{tmp_path}/out/pretrained/checkpoint_last.pt"
-    assert option(second, "--lr") == "7e-4" and option(second, "--max-update") == "7"
+    *stages, last = (command for command in scratch if "--save-dir" in command)
+    folders = [f"{tmp_path}/out/{name}" for name in ("pretrained-1", "pretrained-2", "pretrained")]
+    for folder, stage in zip(folders, stages, strict=True):
+        assert options(stage, "--max-update", "--lr", "--save-dir", "--num-instructions", "--max-tgt-length") == {
+            "--max-update": "3",
+            "--lr": "1.2e-3",
+            "--save-dir": folder,
+            "--num-instructions": "1",
+            "--max-tgt-length": "96",
+        }
+    for before, command in zip(folders, [*stages[1:], last], strict=True):
+        assert option(command, "--finetune-from-model") == f"{before}/checkpoint_last.pt"
+    assert option(last, "--lr") == "7e-4" and option(last, "--max-update") == "7"
+    assert all("--bpe-dir" not in command for command in scratch[-6:])
 
 
 # -- settings of the user's
