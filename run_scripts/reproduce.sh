@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Shows: everything: the transfer strategies in the paper's tables, ablations, robustness and attention, as one report.
 # Needs: PROFILE=cpu: nothing. PROFILE=paper: CHECKPOINT, BPE_DIR, DATA and NI_DATA (docs/experiments.md).
-# Costs: PROFILE=cpu: about an hour on two cores. PROFILE=paper: seventeen trainings of OFA-large a seed.
+# Costs: PROFILE=cpu: about an hour on two cores. PROFILE=paper: thirteen trainings of OFA-large a seed, and four shorter ones.
 #
 #   PROFILE=cpu bash run_scripts/reproduce.sh
 #   CHECKPOINT=ofa_large.pt BPE_DIR=… DATA=… NI_DATA=… SEEDS="1 2 3" bash run_scripts/reproduce.sh
