@@ -13,7 +13,7 @@ experiment
 
 if [[ ":$DATA:" == *":$OUT/data/scenes:"* ]]; then
   [[ "$SCENES" =~ ^[1-9][0-9]*$ ]] || die "SCENES=$SCENES: must be a whole number from 1"
-  run ofa-mi data scenes --out "$OUT/data/scenes" --train-scenes "$SCENES" --side 128 --smallest-side 26 --workers 2
+  run ofa-mi data scenes --out "$OUT/data/scenes" --train-scenes "$SCENES" --train-per-task "$SCENES" --side 128 --smallest-side 26 --workers 2
 fi
 if [[ ":$DATA:" == *":$OUT/data/easy_vqa:"* ]]; then
   run ofa-mi data easy-vqa --out "$OUT/data/easy_vqa"
