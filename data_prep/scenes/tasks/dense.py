@@ -97,11 +97,9 @@ def dense_caption_matching(scene: Scene, rng: random.Random) -> Draft | None:
 def dense_object_matching(scene: Scene, rng: random.Random) -> Draft | None:
     """The boxes of all things in random order → whether each but the first has the form of the first: *no, yes*."""
     first, *others = _shuffled(scene, rng)
-    return (
-        Draft(regions=_boxes([first, *others]), target=_verdicts(other.shape == first.shape for other in others))
-        if others
-        else None
-    )
+    if not others:
+        return None
+    return Draft(regions=_boxes([first, *others]), target=_verdicts(other.shape == first.shape for other in others))
 
 
 @builds()
