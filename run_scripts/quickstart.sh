@@ -42,8 +42,7 @@ if [[ "$FROM_SCRATCH" == 1 ]]; then
   run ofa-mi data scenes --out "$OUT/data/pretraining" --train-scenes "$PRETRAIN_SCENES" --valid-scenes 300 --test-scenes 1 --train-per-task 80000 \
     --side 128 --smallest-side 26 --workers 2 --seed 7 --tasks group:pretraining image_captioning grounded_captioning visual_grounding \
     grounded_object_identification object_grounding open_domain_vqa compositional_vqa object_detection counting
-  stage() { LR=1.2e-3 MAX_TGT_LENGTH=96 MAX_UPDATE=$(((PRETRAIN_UPDATES + 2) / 3)) \
-    tune "$1" "$2" "$OUT/data/pretraining:$OUT/data/easy_vqa" "${@:3}"; }
+  stage() { LR=1.2e-3 MAX_TGT_LENGTH=96 tune "$1" "$2" "$OUT/data/pretraining:$OUT/data/easy_vqa" "${@:3}"; }
   made() { printf '%s' "$OUT/$1/checkpoint_last.pt"; }
   curriculum
   BPE=()

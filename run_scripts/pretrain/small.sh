@@ -6,8 +6,8 @@
 #   PROFILE=cpu bash run_scripts/pretrain/small.sh      # then CHECKPOINT=OUT/checkpoints/pretrained/seed1/checkpoint_last.pt
 #   PROFILE=cpu SCENES=60000 bash run_scripts/data/prepare.sh && PROFILE=cpu PRETRAIN_UPDATES=10500 bash run_scripts/pretrain/small.sh
 #
-# The three stages of curriculum.sh take a third of the updates each. All strategies and seeds start from this one model, as the
-# paper's start from one OFA.
+# The three stages of curriculum.sh take a quarter, a quarter and a half of the updates. All strategies and seeds start from this
+# one model, as the paper's start from one OFA.
 source "$(dirname "${BASH_SOURCE[0]}")/../experiment.sh"
 if [[ "${PROFILE:-paper}" == cpu && -z "${GLOBAL_BATCH:-}" ]]; then # one training, on all cores
   : "${JOBS:=1}" "${CPU_PROCESSES:=2}" "${BATCH_SIZE:=64}" "${LR:=1.2e-3}" "${WARMUP_RATIO:=0.03}" "${LABEL_SMOOTHING:=0}"
@@ -34,5 +34,4 @@ fi
 source "$ROOT/run_scripts/pretrain/curriculum.sh"
 stage() { train 1 "$1" "$2" "$DATA" "${@:3}" --adam-betas '(0.9,0.98)'; }
 made() { checkpoint_of "$1" 1; }
-MAX_UPDATE=$(((PRETRAIN_UPDATES + 2) / 3))
 curriculum
