@@ -23,11 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from ofa_mi.data.files import atomic_write, copy_atomic
 from ofa_mi.data.images import UnusableImageError, exif_orientation, open_image, turned
 from ofa_mi.data.instance import Instance
-from ofa_mi.data.json_files import Count
-from ofa_mi.data.sidecar import ordered_map
 from ofa_mi.data_prep.output import SPLITS, Finished, OutputDirectory, instance_line
 from ofa_mi.data_prep.raw import RawFolder
 from ofa_mi.data_prep.selection import select
@@ -37,7 +34,10 @@ from ofa_mi.data_prep.sources import all_sources
 from ofa_mi.errors import ConfigError, DataError, shown
 from ofa_mi.instructions.registry import Registry, default_registry
 from ofa_mi.instructions.rendering import render, render_target
-from ofa_mi.progress import progress_bar
+from ofa_mi.utils.files import atomic_write, copy_atomic
+from ofa_mi.utils.json_files import Count
+from ofa_mi.utils.parallel import ordered_map
+from ofa_mi.utils.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 

@@ -17,10 +17,10 @@ from typing import Any, BinaryIO, TypedDict
 
 import msgspec
 
-from ofa_mi.data.files import atomic_write, open_atomic, remove_abandoned
 from ofa_mi.data.instance import Instance
-from ofa_mi.data.json_files import AnyObject, Count, Name, check, one_line, read_json
 from ofa_mi.errors import DataError, shown
+from ofa_mi.utils.files import atomic_write, open_atomic, remove_abandoned
+from ofa_mi.utils.json_files import AnyObject, Count, Name, check, one_line, read_json
 
 SPLITS = ("train", "valid", "test")
 MANIFEST = "manifest.json"

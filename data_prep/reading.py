@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from ofa_mi.data.instance import is_blank
-from ofa_mi.data.json_files import one_line
 from ofa_mi.errors import DataError, shown
 from ofa_mi.instructions.prompt import OPTION_SEPARATOR
+from ofa_mi.utils.json_files import one_line
 
 T = TypeVar("T")
 

@@ -40,11 +40,12 @@ from ofa_mi.data_prep.output import OutputDirectory
 from ofa_mi.data_prep.photos import coco_path, names_of
 from ofa_mi.data_prep.raw import RawFile, RawFolder
 from ofa_mi.data_prep.reading import decode, tidy
-from ofa_mi.data_prep.source import Candidate, ImageFile, Source, hash64
+from ofa_mi.data_prep.source import Candidate, ImageFile, Source
 from ofa_mi.data_prep.sources.vg_images import coco_ids, vg_image
 from ofa_mi.data_prep.sources.visdial import asked
 from ofa_mi.errors import DataError, shown
 from ofa_mi.instructions.registry import Registry, TaskSpec, default_registry
+from ofa_mi.utils.hashing import hash64
 
 logger = logging.getLogger(__name__)
 

@@ -13,17 +13,19 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from ofa_mi.data.files import atomic_write, open_atomic
 from ofa_mi.data.instance import Instance
-from ofa_mi.data.json_files import LARGEST, AnyObject, Count, decode, read_json
-from ofa_mi.data.sidecar import CHECKSUM, checksum, map_array, ordered_map, signature
+from ofa_mi.data.sidecar import CHECKSUM, checksum, map_array, signature
 from ofa_mi.data_prep.output import SPLITS
 from ofa_mi.data_prep.photos import COCO_ID, names_of
 from ofa_mi.data_prep.selection import CANDIDATE
-from ofa_mi.data_prep.source import Candidate, Source, hash64, held_out
+from ofa_mi.data_prep.source import Candidate, Source, held_out
 from ofa_mi.errors import DataError
 from ofa_mi.instructions.registry import Registry
-from ofa_mi.progress import progress_bar
+from ofa_mi.utils.files import atomic_write, open_atomic
+from ofa_mi.utils.hashing import hash64
+from ofa_mi.utils.json_files import LARGEST, AnyObject, Count, decode, read_json
+from ofa_mi.utils.parallel import ordered_map
+from ofa_mi.utils.progress import progress_bar
 
 CHUNK = 256  # units per shard
 # A candidate in a shard: where its line lies, the hash of its photo (0 for none), and what select() reads; `group` is

@@ -6,7 +6,6 @@ processes that inherit what was loaded. A unit is usually one image with everyth
 
 from __future__ import annotations
 
-import hashlib
 import random
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -17,6 +16,7 @@ from typing import Any, ClassVar
 from ofa_mi.data_prep.draft import Draft
 from ofa_mi.data_prep.raw import RawFile, RawFolder
 from ofa_mi.errors import DataError, shown
+from ofa_mi.utils.hashing import hash64
 
 VALID_SHARE = 0.02  # of the training images
 NO_IMAGE = "it has no image, or its image is missing"  # a reason for drop()
@@ -157,12 +157,6 @@ class Source(ABC):
     def rng(self, task: str, key: object) -> random.Random:
         """A generator that depends on the seed, the source, the task and the key only."""
         return random.Random(f"{self.seed}/{self.name}/{task}/{key}")
-
-
-def hash64(*parts: object) -> int:
-    """64 bits that depend on the parts only, the same on every machine."""
-    text = "\0".join(map(str, parts))
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
 def held_out(photo: str) -> bool:

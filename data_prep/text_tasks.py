@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ofa_mi.data.files import atomic_write
 from ofa_mi.errors import ConfigError
-from ofa_mi.progress import progress_bar
+from ofa_mi.utils.files import atomic_write
+from ofa_mi.utils.progress import progress_bar
 
 ANIMALS = [
     "cat", "dog", "horse", "cow", "sheep", "bird", "duck",

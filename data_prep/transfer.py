@@ -22,10 +22,10 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from ofa_mi import __version__
-from ofa_mi.data.files import lock
-from ofa_mi.data.json_files import Count, one_line, read_json
 from ofa_mi.errors import DataError
-from ofa_mi.progress import progress_bar
+from ofa_mi.utils.files import lock
+from ofa_mi.utils.json_files import Count, one_line, read_json
+from ofa_mi.utils.progress import progress_bar
 
 CHUNK = 1 << 20  # bytes
 TIMEOUT = 60  # seconds without a byte

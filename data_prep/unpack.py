@@ -25,10 +25,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
-from ofa_mi.data.json_files import one_line
 from ofa_mi.data_prep.transfer import check_room
 from ofa_mi.errors import DataError, shown
-from ofa_mi.progress import progress_bar
+from ofa_mi.utils.json_files import one_line
+from ofa_mi.utils.progress import progress_bar
 
 CHUNK = 1 << 20  # bytes
 LARGEST_RATIO = 200  # of the unpacked size to the archive's; JSON compresses to a thirtieth, a zip bomb to a millionth

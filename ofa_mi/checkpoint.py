@@ -29,9 +29,9 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from ofa_mi.data.files import replacing
 from ofa_mi.data.vocabulary import MOST_SPECIALS, Vocabulary
 from ofa_mi.errors import CheckpointError, ConfigError, DataError, shown
+from ofa_mi.utils.files import replacing
 
 if TYPE_CHECKING:
     from ofa_mi.models import OFAModel
@@ -539,7 +539,7 @@ def halved(model: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @contextmanager
 def writing(path: str | Path) -> Iterator[BinaryIO]:
-    """A temporary file that becomes `path` when the block ends without an error (:func:`~ofa_mi.data.files.replacing`).
+    """A temporary file that becomes `path` if the block ends without an error (:func:`~ofa_mi.utils.files.replacing`).
 
     Raises:
         CheckpointError: The system refuses to write, because the disk is full for instance.

@@ -18,7 +18,7 @@ from types import ModuleType
 
 from ofa_mi import __version__
 from ofa_mi.errors import OfaMiError, root_error
-from ofa_mi.output import escape_what_cannot_be_written
+from ofa_mi.utils.output import escape_what_cannot_be_written
 
 COMMANDS = (
     "data",

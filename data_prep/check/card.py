@@ -11,8 +11,6 @@ from typing import Any
 
 import msgspec
 
-from ofa_mi.data.files import atomic_write
-from ofa_mi.data.json_files import FilePath, read_json
 from ofa_mi.data_prep.check.counts import MAX_ANSWERS, TaskCounts
 from ofa_mi.data_prep.check.document import (
     Block,
@@ -34,6 +32,8 @@ from ofa_mi.data_prep.check.guess import GUESSABLE, NEAR_CHANCE, TOLERANCE
 from ofa_mi.data_prep.check.scan import Scan, directory_names
 from ofa_mi.errors import DataError
 from ofa_mi.instructions.registry import Registry
+from ofa_mi.utils.files import atomic_write
+from ofa_mi.utils.json_files import FilePath, read_json
 
 PICTURES = "pictures"  # folder of the pictures beside card.md
 SOURCE_LIMIT, TARGET_LIMIT = 1024, 512  # tokens of the paper's set-up

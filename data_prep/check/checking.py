@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from ofa_mi.data.sidecar import ordered_map
 from ofa_mi.data_prep.check.card import build_record, open_card, write_card
 from ofa_mi.data_prep.check.examples import choose_examples
 from ofa_mi.data_prep.check.findings import TRAINING_SPLIT, Findings
@@ -20,7 +19,8 @@ from ofa_mi.data_prep.output import MANIFEST, read_manifest
 from ofa_mi.errors import DataError
 from ofa_mi.evaluation.doubts import doubts
 from ofa_mi.instructions.registry import Registry
-from ofa_mi.progress import progress_bar
+from ofa_mi.utils.parallel import ordered_map
+from ofa_mi.utils.progress import progress_bar
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,12 +19,12 @@ from scipy.sparse.csgraph import connected_components
 
 from ofa_mi.data.images import UnusableImageError, decoding, exif_orientation, open_image, wrong_size
 from ofa_mi.data.instance import Instance
-from ofa_mi.data.sidecar import ordered_map
 from ofa_mi.data_prep.check.findings import TRAINING_SPLIT
 from ofa_mi.data_prep.check.scan import DataFile, Scan, path_hash
 from ofa_mi.errors import DataError, shown
 from ofa_mi.instructions.registry import Registry
-from ofa_mi.progress import progress_bar
+from ofa_mi.utils.parallel import ordered_map
+from ofa_mi.utils.progress import progress_bar
 
 PROBE = 1 << 14  # bytes read at the start, the middle and the end of a file to recognise it
 BATCH = 128  # images opened by one worker at a time

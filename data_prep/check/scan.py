@@ -5,7 +5,6 @@ What is kept of a line is a few numbers in arrays (about 50 bytes), so that file
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 from ofa_mi.data.instance import Instance
-from ofa_mi.data.sidecar import ordered_map
 from ofa_mi.data.store import content_end, count_tokens, path_inside, read_line, seek_line
 from ofa_mi.data.tsv import TsvReader, find_tsv, tsv_splits
 from ofa_mi.data.vocabulary import Vocabulary
@@ -25,7 +23,9 @@ from ofa_mi.data_prep.output import SPLITS
 from ofa_mi.data_prep.photos import names_of
 from ofa_mi.errors import DataError, shown
 from ofa_mi.instructions.registry import Registry
-from ofa_mi.progress import progress_bar
+from ofa_mi.utils.hashing import hash64
+from ofa_mi.utils.parallel import ordered_map
+from ofa_mi.utils.progress import progress_bar
 
 CHUNK_BYTES = 1 << 22  # of a file, read by one worker at a time
 
@@ -217,11 +217,6 @@ def scan(files: Sequence[DataFile], registry: Registry, *, keep: int, workers: i
     found.rows, found.uses = np.concatenate(rows), np.concatenate(uses)
     _check_ids(found)
     return found
-
-
-def hash64(text: str) -> int:
-    """64 bits that tell strings apart."""
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
 def path_hash(directory: Path, image_path: str) -> int:

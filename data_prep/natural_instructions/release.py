@@ -12,9 +12,9 @@ from types import SimpleNamespace
 
 import msgspec
 
-from ofa_mi.data.json_files import one_line
 from ofa_mi.data_prep.raw import RawFile, RawFolder
 from ofa_mi.errors import DataError, shown
+from ofa_mi.utils.json_files import one_line
 
 NAME = "natural-instructions"
 TITLE = "Natural Instructions v2"

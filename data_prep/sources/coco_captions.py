@@ -24,7 +24,7 @@ import msgspec
 from ofa_mi.data_prep.draft import Draft, choice, text, yes_no
 from ofa_mi.data_prep.raw import RawFile
 from ofa_mi.data_prep.reading import read_json, tidy
-from ofa_mi.data_prep.source import Candidate, ImageFile, Source, hash64, held_out
+from ofa_mi.data_prep.source import Candidate, ImageFile, Source, held_out
 from ofa_mi.data_prep.sources.coco_images import (
     ANNOTATIONS_LICENCE,
     LICENCE,
@@ -36,6 +36,7 @@ from ofa_mi.data_prep.sources.coco_images import (
 from ofa_mi.data_prep.sources.coco_objects import ImageInfo, LeftOut, ObjectTable, disjoint_groups
 from ofa_mi.data_prep.sources.coco_words import CategoryWords
 from ofa_mi.errors import DataError
+from ofa_mi.utils.hashing import hash64
 
 GROUP_SIZES = {"image_text_matching": 2, "image_text_selection": 4}
 MOST_COMMON_WORDS = 0.5  # of a wrong caption's content words, in captions of the image

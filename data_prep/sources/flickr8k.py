@@ -13,10 +13,11 @@ from collections.abc import Iterator, Sequence
 from ofa_mi.data_prep.draft import Draft, text, yes_no
 from ofa_mi.data_prep.raw import RawFile
 from ofa_mi.data_prep.reading import read_lines, tidy
-from ofa_mi.data_prep.source import Candidate, Source, hash64
+from ofa_mi.data_prep.source import Candidate, Source
 from ofa_mi.data_prep.sources.coco_captions import content_words
 from ofa_mi.data_prep.sources.flickr_images import flickr_image
 from ofa_mi.errors import DataError, shown
+from ofa_mi.utils.hashing import hash64
 
 PAGE = "https://hockenmaier.cs.illinois.edu/Framing_Image_Description/KCCA.html"
 RELEASE = "https://github.com/jbrownlee/Datasets/releases/download/Flickr8k"

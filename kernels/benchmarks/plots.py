@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ofa_mi.data.files import atomic_write
+from ofa_mi.utils.files import atomic_write
 
 from .run import WRONG
 from .table import Table

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from ofa_mi.data.files import atomic_write
 from ofa_mi.errors import DataError
+from ofa_mi.utils.files import atomic_write
 
 RESULTS = ("ms", "tflops", "gbps", "fraction", "peak_mib", "error", "note")
 ENVIRONMENT = ("device", "torch", "triton", "code")  # measurements of another one are not taken over

@@ -262,8 +262,8 @@ def report(prediction, prompt: str, instance: Instance, args: argparse.Namespace
 
 def draw_answer(image, instance: Instance, prediction, path: Path) -> None:
     """Write the image with the boxes of question and answer, in the format that the file's name says."""
-    from ofa_mi.data.files import atomic_write
     from ofa_mi.decoding.draw import draw_boxes
+    from ofa_mi.utils.files import atomic_write
 
     buffer = io.BytesIO()
     draw_boxes(image, {"region": instance.regions, "predicted": prediction.boxes}).save(

@@ -15,7 +15,7 @@ from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.instructions.prompt import TextSegment
 from ofa_mi.instructions.registry import Registry, TaskSpec, load_registry, split_template
 from ofa_mi.instructions.rendering import render, render_target, render_task_name, task_name_text
-from ofa_mi.progress import progress_bar
+from ofa_mi.utils.progress import progress_bar
 
 HELP = "build a compact vocabulary from data directories, for training a small model from scratch"
 

@@ -23,12 +23,12 @@ from ofa_mi.data.encoding import PromptEncoder
 from ofa_mi.data.images import ImageTransform
 from ofa_mi.data.instance import Instance
 from ofa_mi.data.mixture import Mixture
-from ofa_mi.data.seeding import draw
 from ofa_mi.data.store import LineStore
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.instructions.prompt import Prompt
 from ofa_mi.instructions.registry import Registry, TaskSpec
 from ofa_mi.instructions.rendering import render, render_target, render_task_name, task_name_text
+from ofa_mi.utils.seeding import draw
 
 logger = logging.getLogger(__name__)
 

@@ -19,6 +19,7 @@ from typing import Any, AnyStr
 import regex
 
 from ofa_mi.errors import ConfigError, DataError, shown
+from ofa_mi.utils.json_files import is_deeper
 
 Box = tuple[float, float, float, float]
 Text = tuple["str | Box", ...]
@@ -295,16 +296,6 @@ def _is_box(value: Any) -> bool:
     return isinstance(value, list | tuple) and len(value) == 4 and all(map(_is_number, value))
 
 
-def _is_deeper(value: Any, most: int) -> bool:
-    """Whether lists and objects are nested in each other more than ``most`` levels deep."""
-    level = [value]
-    for _ in range(most + 1):
-        items = (item for parent in level for item in (parent.values() if isinstance(parent, dict) else parent or ()))
-        if not (level := [item for item in items if isinstance(item, dict | list)]):
-            return False
-    return True
-
-
 class _Parser:
     """Reads the fields of one record; every failure names the place, the instance and the field."""
 
@@ -386,7 +377,7 @@ class _Parser:
         value = self.record.get("meta_data")
         if value is not None and not isinstance(value, dict):
             self.fail(f"meta_data must be an object, found {shown(value)}")
-        if _is_deeper(value, MAX_DEPTH):
+        if is_deeper(value, MAX_DEPTH):
             self.fail(f"meta_data must be nested at most {MAX_DEPTH} levels deep, found {shown(value)}")
         meta_data = dict(value or {})
         confidence = meta_data.get("confidence", 1)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ofa_mi.data.seeding import generator
 from ofa_mi.errors import ConfigError
+from ofa_mi.utils.seeding import generator
 
 _CAP, _SHARE, _TASK, _ORDER = range(1, 5)  # streams of random numbers
 

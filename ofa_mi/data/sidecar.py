@@ -13,22 +13,18 @@ import contextlib
 import hashlib
 import json
 import math
-import multiprocessing
 import os
 import re
-import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
 import msgspec
 import numpy as np
 
-from ofa_mi.data.files import lock, open_atomic
-from ofa_mi.errors import DataError, WorkerError
+from ofa_mi.errors import DataError
+from ofa_mi.utils.files import lock, open_atomic
 
 FOLDER = ".ofa_mi"
 PROBE = 1 << 16  # bytes read at the start, the middle and the end of a data file to recognise it
@@ -37,8 +33,6 @@ LARGEST_RECORD = 1 << 28  # bytes of the JSON object
 LARGE_FILE = 1 << 26  # bytes from which worker processes and a progress bar pay where lines are read
 
 Content = dict[str, Any]  # a JSON object
-Item, Result = TypeVar("Item"), TypeVar("Result")
-_function: Callable[[Any], Any]  # what a worker process does
 
 
 def signature(path: Path) -> list[int | str]:
@@ -178,45 +172,3 @@ def map_array(file: BinaryIO, dtype: np.dtype) -> np.ndarray:
 def checksum(array: np.ndarray, record: bytes) -> bytes:
     """CRC-32 of an array and a record, as :data:`CHECKSUM` hexadecimal digits."""
     return b"%08x" % zlib.crc32(record, zlib.crc32(np.ascontiguousarray(array)))
-
-
-def choose_workers(workers: int, *, pays: bool) -> int:
-    """Processes to use: ``workers``, or if that is 0 as many as there are cores where it pays, else 1."""
-    if multiprocessing.current_process().daemon:  # such a process, as a data loader's, cannot have its own
-        return 1
-    return workers or (len(os.sched_getaffinity(0)) if pays else 1)
-
-
-def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """``map`` over worker processes, results in order; ``function`` itself is inherited, never pickled.
-
-    Raises:
-        WorkerError: A worker process was killed.
-    """
-    if workers == 1:
-        yield from map(function, items)
-        return
-    context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(function,)) as pool:
-        try:
-            yield from pool.map(_call, items)
-        except BrokenProcessPool:
-            raise WorkerError("a worker process was killed, perhaps for want of memory; try fewer workers") from None
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _start_worker(function: Callable) -> None:
-    global _function
-    _function = function
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """End this process when the one that made it is no more: a pool would wait for its next item for ever."""
-    multiprocessing.parent_process().join()
-    os._exit(1)
-
-
-def _call(item: Any) -> Any:
-    return _function(item)

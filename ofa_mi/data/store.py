@@ -23,11 +23,13 @@ from PIL import Image
 
 from ofa_mi.data.images import load_image
 from ofa_mi.data.instance import BYTE_ORDER_MARK, Box, Instance, Text, max_pixels
-from ofa_mi.data.sidecar import LARGE_FILE, Sidecar, choose_workers, ordered_map
+from ofa_mi.data.sidecar import LARGE_FILE, Sidecar
 from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.errors import DataError, shown
 from ofa_mi.instructions.prompt import OPTION_SEPARATOR, OPTIONS_MARKER
-from ofa_mi.progress import progress_bar
+from ofa_mi.utils.hashing import hash64
+from ofa_mi.utils.parallel import choose_workers, ordered_map
+from ofa_mi.utils.progress import progress_bar
 
 INDEX_VERSION = 3  # raised when the index changes, or when what counts as a good line does
 CHUNK_BYTES = 1 << 24  # of the file, read by one worker at a time
@@ -251,7 +253,7 @@ class LineStore(ABC):
                 task = result.tasks.setdefault(instance.task_name, len(result.tasks))
                 size = instance.image_size if instance.image_path is not None else (0, 0)
                 result.rows.append((offset, len(line), result.lines, task, *size))
-                result.ids.append(_hash(instance.unique_id))
+                result.ids.append(hash64(instance.unique_id))
         result.rows, result.digest = np.array(result.rows, dtype=ROW), digest.digest()
         return result
 
@@ -481,8 +483,3 @@ def path_inside(root: str, image_path: str) -> Path | None:
     except ValueError:  # a null byte in the name
         return None
     return path if path.is_relative_to(os.path.realpath(root)) else None
-
-
-def _hash(unique_id: str) -> int:
-    """64 bits that tell ids apart; equal ones are compared in full later."""
-    return int.from_bytes(hashlib.blake2b(unique_id.encode("utf-8", "replace"), digest_size=8).digest(), "little")

@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any
 
 import regex
 
-from ofa_mi.data.files import atomic_write, read_at_most
 from ofa_mi.errors import DataError, shown
+from ofa_mi.utils.files import atomic_write, read_at_most
 
 if TYPE_CHECKING:
     from fairseq.data import Dictionary

@@ -30,8 +30,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ofa_mi.data.files import atomic_write
-from ofa_mi.data.json_files import one_line
 from ofa_mi.decoding.predictor import Predictor, Query
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation.attention_plots import HeatMaps, Shares, heat_map_figure, layers_shown, share_figure
@@ -40,7 +38,9 @@ from ofa_mi.evaluation.runner import EvaluationOptions, Plan, Question, file_has
 from ofa_mi.instructions.prompt import RegionSegment
 from ofa_mi.instructions.registry import Registry, default_registry
 from ofa_mi.kernels import position_bias
-from ofa_mi.progress import progress_bar
+from ofa_mi.utils.files import atomic_write
+from ofa_mi.utils.json_files import one_line
+from ofa_mi.utils.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 

@@ -18,11 +18,11 @@ import numpy as np
 from PIL import Image
 
 from ofa_mi.data.instance import Instance
-from ofa_mi.data.seeding import generator
 from ofa_mi.errors import ConfigError, shown
 from ofa_mi.instructions.registry import Registry
 from ofa_mi.instructions.rendering import inputs_template, task_name_template
 from ofa_mi.instructions.spec import REWORDED, TaskSpec, join_template, split_template
+from ofa_mi.utils.seeding import generator
 
 PROMPT_STYLES = ("instruction", "task-name", "options-only")
 PERTURBATIONS = ("none", "option-order", "typos", "upper-case", "paraphrase", "other-task")

@@ -12,11 +12,11 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import msgspec
 
-from ofa_mi.data.json_files import AnyObject, Count, FilePath, Name, Real, check, one_line, read_json
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation.conditions import IMAGES, PERTURBATIONS, PROMPT_STYLES, Conditions
 from ofa_mi.evaluation.metrics import METRICS
 from ofa_mi.instructions.spec import SPLITS
+from ofa_mi.utils.json_files import AnyObject, Count, FilePath, Name, Real, check, one_line, read_json
 
 Interval = Annotated[list[Real], msgspec.Meta(min_length=2, max_length=2)]
 Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]

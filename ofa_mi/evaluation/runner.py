@@ -24,10 +24,7 @@ from PIL import Image
 
 import ofa_mi
 from ofa_mi.data.encoding import Answer
-from ofa_mi.data.files import atomic_write
 from ofa_mi.data.instance import Box, Instance
-from ofa_mi.data.json_files import one_line
-from ofa_mi.data.seeding import generator
 from ofa_mi.data.store import LineStore, open_store
 from ofa_mi.data_prep.photos import names_of
 from ofa_mi.decoding.modes import MODES
@@ -41,7 +38,10 @@ from ofa_mi.evaluation.scoring import PREDICTIONS, RUN_JSON, count_answers, read
 from ofa_mi.instructions.prompt import OptionsSegment, Prompt, RegionSegment
 from ofa_mi.instructions.registry import Registry, TaskSpec, default_registry
 from ofa_mi.instructions.rendering import render, render_target
-from ofa_mi.progress import progress_bar
+from ofa_mi.utils.files import atomic_write
+from ofa_mi.utils.json_files import one_line
+from ofa_mi.utils.progress import progress_bar
+from ofa_mi.utils.seeding import generator
 
 logger = logging.getLogger(__name__)
 

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 
 from ofa_mi.data.encoding import Answer
-from ofa_mi.data.files import atomic_write, open_atomic
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation.answers import normalise
 from ofa_mi.evaluation.baselines import baseline_test, correct_tests
@@ -42,6 +41,7 @@ from ofa_mi.evaluation.resampling import (
 )
 from ofa_mi.evaluation.rouge import has_no_token
 from ofa_mi.instructions.registry import GROUPS_APART
+from ofa_mi.utils.files import atomic_write, open_atomic
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from ofa_mi.data.files import atomic_write
 from ofa_mi.errors import ConfigError
+from ofa_mi.utils.files import atomic_write
 
 SETTINGS = "settings"
 LOCK = "lock"

@@ -80,7 +80,7 @@ import torch
 from ofa_mi.fairseq_compat import errors, launching, loading, saving, starting, training
 from ofa_mi.fairseq_compat.errors import SILENCED
 from ofa_mi.fairseq_compat.loading import ALLOWED_TYPES
-from ofa_mi.output import escape_what_cannot_be_written
+from ofa_mi.utils.output import escape_what_cannot_be_written
 
 __all__ = ["ALLOWED_TYPES", "SILENCED", "apply", "importing_fairseq"]
 

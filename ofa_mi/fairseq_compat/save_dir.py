@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from ofa_mi import checkpoint
-from ofa_mi.data.files import remove_abandoned
 from ofa_mi.errors import CheckpointError, ConfigError
+from ofa_mi.utils.files import remove_abandoned
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def owned(cfg: Any, last: str) -> Iterator[None]:
 def _lock(folder: Path) -> IO[str]:
     """The locked file, which is in its place. Processes that this one forks have no part in the lock.
 
-    That is why it is none of :func:`ofa_mi.data.files.lock`: data-loader workers outlive a killed run by seconds, in
+    That is why it is none of :func:`ofa_mi.utils.files.lock`: data-loader workers outlive a killed run by seconds, in
     which it could not be started again.
     """
     path = folder / LOCK

@@ -18,7 +18,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 
-from ofa_mi.subsequences import CommonSubsequences
+from ofa_mi.utils.subsequences import CommonSubsequences
 
 Pair = tuple[int, int]  # numbers of two instructions, the lower one first
 _ROUNDING = 1e-9  # of a share of all words; a candidate too many does no harm

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import yaml
 
-from ofa_mi.data.files import read_at_most
 from ofa_mi.data.instance import MOST_PIXELS, Instance
 from ofa_mi.errors import ConfigError, DataError, shown
 from ofa_mi.instructions.spec import (
@@ -28,6 +27,7 @@ from ofa_mi.instructions.spec import (
     split_template,
     suggestion,
 )
+from ofa_mi.utils.files import read_at_most
 
 Report = Callable[[ConfigError], None]
 EXAMPLE_ID, EXAMPLE_IMAGE = "example", "example.jpg"

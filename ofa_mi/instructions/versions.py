@@ -14,10 +14,10 @@ from typing import Annotated, TypedDict
 
 import msgspec
 
-from ofa_mi.data.files import atomic_write
-from ofa_mi.data.json_files import read_json
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.instructions.spec import ENGLISH, LAST_VERSION, TaskSpec
+from ofa_mi.utils.files import atomic_write
+from ofa_mi.utils.json_files import read_json
 
 VERSIONS_FILE = "versions.json"
 HASH_LENGTH = 16

@@ -294,7 +294,7 @@ def test_empty_parts_of_a_context_are_none(folder):
 
 
 def test_equal_hashes_are_not_equal_ids(folder, monkeypatch):
-    monkeypatch.setattr(store, "_hash", lambda unique_id: 7)
+    monkeypatch.setattr(store, "hash64", lambda unique_id: 7)
     assert len(InstanceStore(write(folder, [record(i) for i in range(20)]))) == 20
     with pytest.raises(DataError, match=r"train\.jsonl:3: .*line 2 has the same"):
         InstanceStore(write(folder, [record(0), record(1), record(1)]))

@@ -116,7 +116,7 @@ def test_other_files_are_refused(tmp_path, read, content):
 
 
 def test_a_file_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("ofa_mi.data.json_files.LARGEST", 1000)
+    monkeypatch.setattr("ofa_mi.utils.json_files.LARGEST", 1000)
     (tmp_path / "file.json").write_text("[" + " " * 2000)
     with pytest.raises(DataError, match=r"file\.json: must be a file that .*\(larger than 1,000 bytes\)"):
         read_comparison(tmp_path / "file.json")

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ofa_mi import progress
 from ofa_mi.data.dataset import DatasetOptions, MultiInstructDataset
 from ofa_mi.data.encoding import Answer, PromptEncoder
 from ofa_mi.data.images import ImageTransform
@@ -27,6 +26,7 @@ from ofa_mi.evaluation.predictions import read_predictions
 from ofa_mi.evaluation.runner import EvaluationOptions, evaluate
 from ofa_mi.evaluation.scoring import chance_level, majority_level, read_scores, score_run
 from ofa_mi.instructions.registry import default_registry
+from ofa_mi.utils import progress
 from tests.data.test_tsv import ROWS, write
 from tests.evaluation.fake import FakePredictor, make_data
 from tests.evaluation.test_predictions import RECORD

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from ofa_mi.data.dataset import MultiInstructDataset
-from ofa_mi.data.files import lock
 from ofa_mi.fairseq_compat.save_dir import LOCK, complete_last
+from ofa_mi.utils.files import lock
 
 SHORT = ("--disable-validation", "--max-epoch", "2")
 OWNER = """

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ofa_mi.data.files import atomic_write
 from ofa_mi.errors import ConfigError
 from ofa_mi.evaluation.formats import read_comparison
 from ofa_mi.evaluation.page import page
@@ -25,6 +24,7 @@ from ofa_mi.evaluation.report.csv_file import comma_separated
 from ofa_mi.evaluation.report.examples import RULE, choose_examples, examples_html, examples_markdown
 from ofa_mi.evaluation.report.study import Strategy, read_curves, read_strategies
 from ofa_mi.evaluation.report.style import SCRIPT, STYLE
+from ofa_mi.utils.files import atomic_write
 
 HTML, MARKDOWN, CSV = "index.html", "report.md", "report.csv"
 

@@ -14,7 +14,6 @@ from PIL import Image
 
 from ofa_mi.data.images import load_image
 from ofa_mi.data.instance import Box, Text, plain
-from ofa_mi.data.seeding import generator
 from ofa_mi.data.store import path_inside
 from ofa_mi.errors import DataError
 from ofa_mi.evaluation.boxes import box_iou
@@ -25,6 +24,7 @@ from ofa_mi.evaluation.report.charts import COLOURS, shortened
 from ofa_mi.evaluation.report.study import TASK_NAME, Run, Strategy
 from ofa_mi.evaluation.scoring import PREDICTIONS
 from ofa_mi.evaluation.tables import task_label
+from ofa_mi.utils.seeding import generator
 
 RIGHT_FROM = 50.0  # an answer counts as right from this score
 MAX_SIDE = 480  # pixels of an image in the report

@@ -61,7 +61,7 @@ def decode(content: bytes, decoder: msgspec.json.Decoder, where: str) -> Any:
     except msgspec.DecodeError as error:
         reason = str(error)
     else:
-        if not _is_deeper(value, DEEPEST):
+        if not is_deeper(value, DEEPEST):
             return value
         reason = f"it is nested more than {DEEPEST} levels deep"
     raise DataError(f"{where} ({one_line(reason)})")
@@ -82,8 +82,8 @@ def one_line(text: str) -> str:
     return text if len(text) <= 2 * SHOWN else f"{text[:SHOWN]} … {text[-SHOWN:]}"
 
 
-def _is_deeper(value: Any, most: int) -> bool:
-    """Whether lists and objects are nested more than ``most`` levels deep in a value."""
+def is_deeper(value: Any, most: int) -> bool:
+    """Whether lists and objects are nested in each other more than ``most`` levels deep in a JSON value."""
     level = [value]
     for _ in range(most + 1):
         level = [

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ofa_mi.data.seeding import draw, generator
+from ofa_mi.utils.seeding import draw, generator
 
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
 

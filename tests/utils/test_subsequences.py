@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ofa_mi import subsequences
-from ofa_mi.subsequences import CommonSubsequences
+from ofa_mi.utils import subsequences
+from ofa_mi.utils.subsequences import CommonSubsequences
 
 SEQUENCES = st.integers(1, 12).flatmap(lambda kinds: st.lists(st.integers(1, kinds), max_size=150))
 

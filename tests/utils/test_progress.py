@@ -8,8 +8,8 @@ from fairseq.dataclass.configs import CommonConfig
 from fairseq.logging import progress_bar as fairseq_progress
 from tqdm import tqdm
 
-from ofa_mi import progress
-from ofa_mi.progress import INTERVAL, progress_bar
+from ofa_mi.utils import progress
+from ofa_mi.utils.progress import INTERVAL, progress_bar
 from tests.conftest import REPOSITORY
 
 
@@ -99,4 +99,4 @@ def test_all_progress_of_the_project_goes_this_way():
         for path in (REPOSITORY / folder).rglob("*.py")
         if "tqdm" in path.read_text(encoding="utf-8")
     ]
-    assert users == [REPOSITORY / "ofa_mi" / "progress.py"]
+    assert users == [REPOSITORY / "ofa_mi" / "utils" / "progress.py"]

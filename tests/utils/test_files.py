@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from ofa_mi.data import files
-from ofa_mi.data.files import atomic_write, copy_atomic, lock, open_atomic, remove_abandoned
-from ofa_mi.data.sidecar import ordered_map
 from ofa_mi.errors import DataError, WorkerError, root_error
+from ofa_mi.utils import files
+from ofa_mi.utils.files import atomic_write, copy_atomic, lock, open_atomic, remove_abandoned
+from ofa_mi.utils.parallel import ordered_map
 from tests.conftest import REPOSITORY, full_disk
 
 
@@ -49,7 +49,7 @@ def test_the_next_write_removes_what_a_killed_process_left(tmp_path):
     code = f"""
 import os, signal
 from pathlib import Path
-from ofa_mi.data.files import open_atomic
+from ofa_mi.utils.files import open_atomic
 with open_atomic(Path({str(tmp_path)!r}, "a[1].json")) as file:
     file.write(b"half")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -127,7 +127,7 @@ def test_worker_processes_end_with_the_one_that_started_them(tmp_path):
     code = f"""
 import os, signal, time
 from pathlib import Path
-from ofa_mi.data.sidecar import ordered_map
+from ofa_mi.utils.parallel import ordered_map
 def work(number):
     Path({str(tmp_path)!r}, str(os.getpid())).touch()
     return number
