@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ofa_mi.data.instance import Box, Text
+from ofa_mi.data.instance import Text
+from ofa_mi.geometry import Box
 
 YES_NO = ("yes", "no")
 

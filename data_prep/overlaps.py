@@ -14,8 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ofa_mi.data.instance import Box
-from ofa_mi.data_prep.geometry import area, intersection, iou
+from ofa_mi.geometry import Box, area, intersection, iou
 
 CLEAR_OVERLAP = 0.15  # least share of the smaller box
 CLEAR_GAP = 2  # pixels

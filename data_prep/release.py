@@ -32,10 +32,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from ofa_mi.data.instance import Box, Text
+from ofa_mi.data.instance import Text
 from ofa_mi.data_prep.build import BuildOptions, Details, convert
 from ofa_mi.data_prep.draft import Draft, text
-from ofa_mi.data_prep.geometry import clip
 from ofa_mi.data_prep.output import OutputDirectory
 from ofa_mi.data_prep.photos import coco_path, names_of
 from ofa_mi.data_prep.raw import RawFile, RawFolder
@@ -44,6 +43,7 @@ from ofa_mi.data_prep.source import Candidate, ImageFile, Source
 from ofa_mi.data_prep.sources.vg_images import coco_ids, vg_image
 from ofa_mi.data_prep.sources.visdial import asked
 from ofa_mi.errors import DataError, shown
+from ofa_mi.geometry import Box, clip
 from ofa_mi.instructions.registry import Registry, TaskSpec, default_registry
 from ofa_mi.utils.hashing import hash64
 

@@ -17,8 +17,8 @@ from functools import lru_cache
 import numpy as np
 from scipy import sparse
 
-from ofa_mi.data.instance import Box, Text
-from ofa_mi.evaluation.boxes import box_iou
+from ofa_mi.data.instance import Text
+from ofa_mi.geometry import Box, iou
 
 BUCKETS = 1 << 20  # of the hashed features
 TEXT_WORDS = 40  # of the texts of an instance, the first ones and the last ones
@@ -143,12 +143,12 @@ class _Described:
             "y": [y for _, y in centres],
             "distance to the middle": [math.dist(centre, (0.5, 0.5)) for centre in centres],
             "distance to the edge": [min(x0, y0, 1 - x1, 1 - y1) for x0, y0, x1, y1 in boxes],
-            "overlap with other options": _mean_of_others(boxes, box_iou),
+            "overlap with other options": _mean_of_others(boxes, iou),
         }
         if self.regions:
             middles = [((x0 + x1) / 2, (y0 + y1) / 2) for x0, y0, x1, y1 in self.regions]
             self.quantities |= {
-                "overlap with a region": [max(box_iou(box, region) for region in self.regions) for box in boxes],
+                "overlap with a region": [max(iou(box, region) for region in self.regions) for box in boxes],
                 "distance to a region": [min(math.dist(centre, middle) for middle in middles) for centre in centres],
             }
 
@@ -271,7 +271,7 @@ def _region_bins(regions: Sequence[Box]) -> list[str]:
         shapes = [math.log2(max(x1 - x0, 1e-6) / max(y1 - y0, 1e-6)) for x0, y0, x1, y1 in regions]
         apart = math.dist(*(((x0 + x1) / 2, (y0 + y1) / 2) for x0, y0, x1, y1 in regions))
         bins += [
-            f"iou {math.ceil(box_iou(first, second) * 10)}",
+            f"iou {math.ceil(iou(first, second) * 10)}",
             f"ratio {ratio // 0.5}",
             f"shapes {abs(shapes[0] - shapes[1]) // 0.25}",
             f"apart {apart * 10 // 1}",

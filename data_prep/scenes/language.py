@@ -15,6 +15,7 @@ from functools import lru_cache
 
 from ofa_mi.data_prep.scenes.draw import SHAPES
 from ofa_mi.data_prep.scenes.world import COLORS, SIZES, PixelBox, Thing
+from ofa_mi.geometry import intersection
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
 
@@ -182,12 +183,6 @@ def pick_expression(things: Sequence[Thing], thing: Thing, rng: random.Random) -
 def union_box(boxes: Iterable[PixelBox]) -> PixelBox:
     x0, y0, x1, y1 = zip(*boxes, strict=True)
     return min(x0), min(y0), max(x1), max(y1)
-
-
-def intersection(p: PixelBox, q: PixelBox) -> int:
-    """Area shared by two boxes, square pixels."""
-    width, height = min(p[2], q[2]) - max(p[0], q[0]), min(p[3], q[3]) - max(p[1], q[1])
-    return max(width, 0) * max(height, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ofa_mi.data.instance import Box
 from ofa_mi.data_prep.draft import Draft, choice, text, yes_no
-from ofa_mi.data_prep.geometry import area
 from ofa_mi.data_prep.source import Candidate, Source, held_out
 from ofa_mi.data_prep.sources.coco_images import (
     ANNOTATIONS_LICENCE,
@@ -37,6 +35,7 @@ from ofa_mi.data_prep.sources.coco_objects import (
     recognizable,
     shows_none,
 )
+from ofa_mi.geometry import Box, area
 
 LEAST_SIDE = 16  # pixels, of a region whose object is asked for: smaller ones cannot be made out
 MOST_BOXES = 8  # of an answer that lists all objects of a kind

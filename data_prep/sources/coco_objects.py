@@ -17,10 +17,9 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
-from ofa_mi.data.instance import Box
-from ofa_mi.data_prep.geometry import area, box_of, intersection, iou
 from ofa_mi.data_prep.reading import read_json
 from ofa_mi.errors import DataError
+from ofa_mi.geometry import Box, area, box_of, intersection, iou
 
 MOST_SHARED = 0.1  # of the smaller box, of two regions that count as apart
 SAME_PLACE = 0.5  # IoU above which two objects are in one place

@@ -22,15 +22,14 @@ from pathlib import Path
 
 import msgspec
 
-from ofa_mi.data.instance import Box
 from ofa_mi.data_prep.draft import choice, labelled, text, yes_no
-from ofa_mi.data_prep.geometry import box_of
 from ofa_mi.data_prep.raw import RawFile
 from ofa_mi.data_prep.reading import read_json, tidy
 from ofa_mi.data_prep.source import Candidate, ImageFile, Source, held_out
 from ofa_mi.data_prep.sources.coco_images import LICENCE, TRAIN_IMAGES, coco_image
 from ofa_mi.data_prep.sources.coco_objects import LeftOut, apart
 from ofa_mi.errors import DataError
+from ofa_mi.geometry import Box, box_of
 from ofa_mi.utils.hashing import hash64
 
 PAGE = "https://bgshih.github.io/cocotext/"

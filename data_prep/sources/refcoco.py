@@ -24,9 +24,7 @@ from pathlib import Path
 
 import msgspec
 
-from ofa_mi.data.instance import Box
 from ofa_mi.data_prep.draft import Draft, choice, text
-from ofa_mi.data_prep.geometry import area, iou
 from ofa_mi.data_prep.raw import RawFile
 from ofa_mi.data_prep.reading import tidy
 from ofa_mi.data_prep.source import Candidate, Source
@@ -34,6 +32,7 @@ from ofa_mi.data_prep.sources.coco_images import LICENCE, TRAIN_IMAGES, coco_ima
 from ofa_mi.data_prep.sources.coco_objects import SAME_PLACE, ImageInfo, LeftOut, ObjectTable, Thing
 from ofa_mi.data_prep.sources.plain_pickle import read_plain_pickle
 from ofa_mi.errors import DataError
+from ofa_mi.geometry import Box, area, iou
 
 PAGE = "https://github.com/lichengunc/refer"
 ARCHIVE = "https://web.archive.org/web/{}id_/https://bvisionweb1.cs.unc.edu/licheng/referit/data/{}.zip"

@@ -11,13 +11,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ofa_mi.data.instance import Box
 from ofa_mi.data_prep.draft import Draft, choice, text
-from ofa_mi.data_prep.geometry import clip
 from ofa_mi.data_prep.raw import RawFile
 from ofa_mi.data_prep.reading import read_lines, tidy
 from ofa_mi.data_prep.source import Candidate, ImageFile, Source
 from ofa_mi.errors import DataError, shown
+from ofa_mi.geometry import Box, clip
 
 PAGE = "https://rrc.cvc.uab.es/?ch=13&com=downloads"
 NOTE = "behind a registration; put the .jpg and .txt files of task 1, training set, into sroie/train/"

@@ -18,14 +18,13 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from ofa_mi.data.instance import Box
 from ofa_mi.data_prep.draft import Draft
-from ofa_mi.data_prep.geometry import area, box_of
 from ofa_mi.data_prep.raw import RawFile
 from ofa_mi.data_prep.reading import decode, read_json
 from ofa_mi.data_prep.source import Candidate, Source
 from ofa_mi.data_prep.sources.vg_images import IMAGE_DATA, IMAGES, LICENCE, PAGE, Photo, vg_image, vg_photos
 from ofa_mi.errors import DataError
+from ofa_mi.geometry import Box, area, box_of
 
 # Most instances of a task that an image gives, for tasks that can make many from one image: there are 108,077 images.
 PER_IMAGE = 2

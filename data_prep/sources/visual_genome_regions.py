@@ -31,9 +31,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from ofa_mi.data.instance import Box
 from ofa_mi.data_prep.draft import Draft, choice_of, coin, text, yes_no
-from ofa_mi.data_prep.geometry import area
 from ofa_mi.data_prep.overlaps import Overlaps
 from ofa_mi.data_prep.reading import tidy
 from ofa_mi.data_prep.source import Candidate
@@ -48,6 +46,7 @@ from ofa_mi.data_prep.sources.visual_genome import (
     annotation_file,
     visible_box,
 )
+from ofa_mi.geometry import Box, area
 
 ONE_PLACE = 0.5  # IoU from which on two regions may show the same thing
 SLIGHT = 0.1  # share of the smaller region

@@ -28,9 +28,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from ofa_mi.data.instance import Box
 from ofa_mi.data_prep.draft import Draft, text
-from ofa_mi.data_prep.geometry import intersection, iou
 from ofa_mi.data_prep.reading import tidy
 from ofa_mi.data_prep.source import Candidate
 from ofa_mi.data_prep.sources.visual_genome import (
@@ -42,6 +40,7 @@ from ofa_mi.data_prep.sources.visual_genome import (
     annotation_file,
     visible_box,
 )
+from ofa_mi.geometry import Box, intersection, iou
 
 RELATION = "object_relationship"
 SAME_THING = 0.7

@@ -22,8 +22,9 @@ from ofa_mi.commands.model_options import (
     add_precision_option,
     add_weights_option,
 )
-from ofa_mi.data.instance import Instance, Text, check_box, is_blank, plain, text_from_json
+from ofa_mi.data.instance import Instance, Text, is_blank, plain, text_from_json
 from ofa_mi.errors import ConfigError, DataError, shown
+from ofa_mi.geometry import check_box
 from ofa_mi.instructions.registry import OUTPUTS, TaskSpec, split_template
 from ofa_mi.instructions.rendering import render
 

@@ -3,14 +3,13 @@
 A text value may mention regions of the image, so every text field is *rich text*: in JSON a
 string, a box ``[x0, y0, x1, y1]``, or a list that mixes the two, e.g.
 ``["why is ", [10, 20, 60, 90], " smiling?"]``. In Python it is always a tuple of pieces, each
-a ``str`` or a :data:`Box`. Boxes are absolute pixels of the original image, with
+a ``str`` or a :data:`~ofa_mi.geometry.Box`. Boxes are absolute pixels of the original image, with
 ``0 <= x0 < x1 <= width`` and ``0 <= y0 < y1 <= height``, at least a pixel wide and high.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 from dataclasses import dataclass, field
@@ -19,11 +18,10 @@ from typing import Any, AnyStr
 import regex
 
 from ofa_mi.errors import ConfigError, DataError, shown
+from ofa_mi.geometry import Box, check_box
 from ofa_mi.utils.json_files import is_deeper
 
-Box = tuple[float, float, float, float]
 Text = tuple["str | Box", ...]
-LEAST_SIDE = 1.0  # pixels of a box
 
 MAX_CONFIDENCE = 3.4e38  # what float32 holds
 MAX_PIXELS = 1 << 27  # 134 million of an image; a file may claim a size that no memory can hold
@@ -223,26 +221,6 @@ def max_pixels() -> int:
     if not re.fullmatch("[0-9]{1,10}", value) or not 1 <= int(value) <= MOST_PIXELS:
         raise ConfigError(f"{PIXELS_OPTION}: must be a number of pixels from 1 to {MOST_PIXELS}, found {shown(value)}")
     return int(value)
-
-
-def check_box(box: Box, image_size: tuple[int, int], name: str) -> None:
-    """Raise :class:`DataError` naming ``name`` unless ``box`` is at least a pixel wide and high and inside the image.
-
-    Args:
-        box: ``(x0, y0, x1, y1)`` in pixels.
-        image_size: ``(width, height)`` in pixels.
-    """
-    x0, y0, x1, y1 = box
-    width, height = image_size
-    if not all(map(math.isfinite, box)):
-        raise DataError(f"{name}: box {list(box)} has a coordinate that is not finite")
-    if x1 <= x0 or y1 <= y0:
-        raise DataError(f"{name}: box {list(box)} is empty or reversed; it must have x0 < x1 and y0 < y1")
-    if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
-        raise DataError(f"{name}: box {list(box)} reaches outside the {width}x{height} image")
-    if x1 - x0 < LEAST_SIDE or y1 - y0 < LEAST_SIDE:
-        hint = "; boxes are in pixels, not in shares of the image" if max(box) <= 1 else ""
-        raise DataError(f"{name}: box {list(box)} is less than a pixel wide or high{hint}")
 
 
 def is_blank(text: str | Text) -> bool:

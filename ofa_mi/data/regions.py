@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ofa_mi.data.instance import Box, check_box
 from ofa_mi.errors import ConfigError
+from ofa_mi.geometry import Box, check_box, mirror
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +81,3 @@ class RegionCodec:
         """
         resized = coordinate * self.patch_image_size / side
         return round(resized / self.max_image_size * (self.num_bins - 1))
-
-
-def mirror(box: Box, width: float) -> Box:
-    """``box`` in an image of this width mirrored left to right."""
-    x0, y0, x1, y1 = box
-    return width - x1, y0, width - x0, y1

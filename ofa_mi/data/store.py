@@ -22,10 +22,11 @@ import numpy as np
 from PIL import Image
 
 from ofa_mi.data.images import load_image
-from ofa_mi.data.instance import BYTE_ORDER_MARK, Box, Instance, Text, max_pixels
+from ofa_mi.data.instance import BYTE_ORDER_MARK, Instance, Text, max_pixels
 from ofa_mi.data.sidecar import LARGE_FILE, Sidecar
 from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.errors import DataError, shown
+from ofa_mi.geometry import Box
 from ofa_mi.instructions.prompt import OPTION_SEPARATOR, OPTIONS_MARKER
 from ofa_mi.utils.hashing import hash64
 from ofa_mi.utils.parallel import choose_workers, ordered_map

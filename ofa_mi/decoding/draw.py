@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ofa_mi.data.instance import Box
+from ofa_mi.geometry import Box, area
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def draw_boxes(image: Image.Image, boxes: Mapping[str, Sequence[Box]], *, min_si
     others = iter(OTHER_STYLES * len(boxes))
     styles = {label: STYLES[label] if label in STYLES else next(others) for label in boxes}
     placed = [(label, _on_canvas(box, scale, size)) for label, group in boxes.items() for box in group]
-    placed.sort(key=lambda item: -_area(item[1]))
+    placed.sort(key=lambda item: -area(item[1]))
     for label, box in placed:
         _outline(pen, box, styles[label], width)
     taken: list[Box] = []
@@ -73,10 +73,6 @@ def _on_canvas(box: Box, scale: float, size: tuple[int, int]) -> Box:
     """``box`` in pixels of the canvas, its corners in order and inside."""
     xs, ys = (sorted(min(max(c * scale, 0), side - 1) for c in box[i::2]) for i, side in enumerate(size))
     return xs[0], ys[0], xs[1], ys[1]
-
-
-def _area(box: Box) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def _outline(pen: ImageDraw.ImageDraw, box: Box, style: Style, width: int) -> None:

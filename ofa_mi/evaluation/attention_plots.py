@@ -16,9 +16,9 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ofa_mi.data.instance import Box
 from ofa_mi.decoding.draw import draw_boxes
 from ofa_mi.errors import ConfigError
+from ofa_mi.geometry import Box
 
 # After Okabe and Ito (2008), told apart with any colour blindness; grey first, for what is not tuned.
 COLOURS = ("#6b7480", "#0072b2", "#c85300", "#00805c", "#b0478a", "#9a6b00", "#2a86bd", "#5b4fc4")

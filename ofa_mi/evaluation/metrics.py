@@ -14,12 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ofa_mi.data.encoding import Answer
-from ofa_mi.data.instance import Box, Instance, Text
+from ofa_mi.data.instance import Instance, Text
 from ofa_mi.errors import ConfigError, DataError, shown
 from ofa_mi.evaluation.answers import canonical, normalise, says_something
-from ofa_mi.evaluation.boxes import box_iou, closest, count_matches
 from ofa_mi.evaluation.rouge import rouge_l_f
 from ofa_mi.evaluation.vqa import AGREEMENT, agreement
+from ofa_mi.geometry import Box, closest, count_matches
+from ofa_mi.geometry import iou as box_iou
 from ofa_mi.instructions.prompt import OPTION_SEPARATOR
 from ofa_mi.instructions.registry import TaskSpec
 from ofa_mi.instructions.rendering import EMPTY_SET

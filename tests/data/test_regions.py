@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ofa_mi.data.regions import RegionCodec, mirror
+from ofa_mi.data.regions import RegionCodec
 from ofa_mi.errors import ConfigError, DataError
 
 SIZES = st.tuples(st.integers(1, 4000), st.integers(1, 4000))
@@ -47,10 +47,6 @@ def test_a_flip_swaps_and_mirrors_the_horizontal_bins(sized_box, patch_image_siz
     assert (flipped[1], flipped[3]) == (y0, y1)
     edge = 999 * patch_image_size / 512  # where the right edge of the image lies, in bins
     assert abs(flipped[0] - (edge - x1)) <= 1 and abs(flipped[2] - (edge - x0)) <= 1
-
-
-def test_mirroring_twice_changes_nothing():
-    assert mirror(mirror((1, 2, 3, 4), 10), 10) == (1, 2, 3, 4) and mirror((1, 2, 3, 4), 10) == (7, 2, 9, 4)
 
 
 def test_numbers_of_the_specification():

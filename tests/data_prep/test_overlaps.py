@@ -6,8 +6,8 @@ import random
 import numpy as np
 import pytest
 
-from ofa_mi.data_prep.geometry import area, intersection, iou
 from ofa_mi.data_prep.overlaps import Overlaps, apart, exceeds, overlaps
+from ofa_mi.geometry import area, intersection, iou
 
 SQUARE = (100, 100, 200, 200)
 

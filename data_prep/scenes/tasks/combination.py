@@ -14,21 +14,11 @@ from itertools import combinations
 
 from ofa_mi.data_prep.draft import Draft, choice_of, coin, labelled, text, yes_no
 from ofa_mi.data_prep.scenes.draw import SHAPES
-from ofa_mi.data_prep.scenes.language import (
-    ABOVE,
-    BELOW,
-    LEFT,
-    RELATIONS,
-    RIGHT,
-    Phrase,
-    Relation,
-    intersection,
-    name,
-    plural,
-)
+from ofa_mi.data_prep.scenes.language import ABOVE, BELOW, LEFT, RELATIONS, RIGHT, Phrase, Relation, name, plural
 from ofa_mi.data_prep.scenes.tasks.builder import builds
 from ofa_mi.data_prep.scenes.tasks.matching import choose_box
 from ofa_mi.data_prep.scenes.world import COLORS, GAP, SIZES, PixelBox, Scene, Thing
+from ofa_mi.geometry import intersection
 
 ATTRIBUTES = {"color": tuple(COLORS), "shape": SHAPES}
 MOST_OF_TWO = 2  # things with two attributes; more large ones are rare

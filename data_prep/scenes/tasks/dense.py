@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ofa_mi.data_prep.draft import Draft, coin, text
-from ofa_mi.data_prep.geometry import area, intersection
 from ofa_mi.data_prep.scenes.draw import SHAPES
 from ofa_mi.data_prep.scenes.language import (
     Phrase,
@@ -33,6 +32,7 @@ from ofa_mi.data_prep.scenes.tasks.regions import window
 from ofa_mi.data_prep.scenes.tasks.relationship import facts
 from ofa_mi.data_prep.scenes.tasks.understanding import OPEN_QUESTIONS
 from ofa_mi.data_prep.scenes.world import COLORS, Scene, Thing
+from ofa_mi.geometry import area, intersection
 
 QUESTIONS, CAPTIONS, FACTS, WINDOWS, EXPRESSIONS, KINDS, ABSENT = 6, 3, 4, 6, 5, 3, 3  # in an instance, at most
 # What a phrase tells of a thing whose region it is compared with.

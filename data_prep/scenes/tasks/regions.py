@@ -10,10 +10,10 @@ import random
 from collections.abc import Callable
 
 from ofa_mi.data_prep.draft import Draft, choice, choice_of, coin, text, yes_no
-from ofa_mi.data_prep.geometry import area, intersection, iou
 from ofa_mi.data_prep.overlaps import apart, exceeds, overlaps
 from ofa_mi.data_prep.scenes.tasks.builder import builds
 from ofa_mi.data_prep.scenes.world import PixelBox, Scene
+from ofa_mi.geometry import area, intersection, iou
 
 OPTIONS = 4
 TRIES = 40

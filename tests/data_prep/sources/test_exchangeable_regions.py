@@ -5,9 +5,9 @@ from collections import Counter
 
 import pytest
 
-from ofa_mi.data_prep.geometry import area, intersection
 from ofa_mi.data_prep.overlaps import Overlaps, apart, exceeds, overlaps
 from ofa_mi.data_prep.sources.exchangeable_regions import RULES, choices
+from ofa_mi.geometry import area, intersection
 from tests.data_prep.sources.region_examples import random_boxes
 
 IMAGES = 150

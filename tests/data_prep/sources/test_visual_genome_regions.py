@@ -6,11 +6,11 @@ from collections import Counter
 
 import pytest
 
-from ofa_mi.data_prep.geometry import area, intersection, iou
 from ofa_mi.data_prep.overlaps import apart, overlaps
 from ofa_mi.data_prep.sources import all_sources
 from ofa_mi.data_prep.sources.content_words import content_words
 from ofa_mi.errors import DataError
+from ofa_mi.geometry import area, intersection, iou
 from tests.data_prep.sources.raw_tree import Picture, build_instances, of_task, read_instances, write_raw
 from tests.data_prep.sources.region_examples import SIZE, random_boxes
 
