@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from ofa_mi.data_prep.scenes.draw import SHAPES
+from ofa_mi.data_prep.scenes.shapes import SHAPES
 from ofa_mi.data_prep.scenes.world import COLORS, SIZES, PixelBox, Thing
 from ofa_mi.geometry import intersection
 

@@ -13,7 +13,7 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-from ofa_mi.data_prep.scenes.draw import SHAPES, shape_mask, sign_size
+from ofa_mi.data_prep.scenes.shapes import SHAPES, shape_mask, sign_size
 from ofa_mi.errors import ConfigError
 
 Rgb = tuple[int, int, int]

@@ -13,8 +13,8 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import combinations
 
 from ofa_mi.data_prep.draft import Draft, choice_of, coin, labelled, text, yes_no
-from ofa_mi.data_prep.scenes.draw import SHAPES
 from ofa_mi.data_prep.scenes.language import ABOVE, BELOW, LEFT, RELATIONS, RIGHT, Phrase, Relation, name, plural
+from ofa_mi.data_prep.scenes.shapes import SHAPES
 from ofa_mi.data_prep.scenes.tasks.builder import builds
 from ofa_mi.data_prep.scenes.tasks.matching import choose_box
 from ofa_mi.data_prep.scenes.world import COLORS, GAP, SIZES, PixelBox, Scene, Thing

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ofa_mi.data_prep.draft import Draft, coin, text
-from ofa_mi.data_prep.scenes.draw import SHAPES
 from ofa_mi.data_prep.scenes.language import (
     Phrase,
     absent_phrase,
@@ -25,6 +24,7 @@ from ofa_mi.data_prep.scenes.language import (
     pick_expression,
     plural,
 )
+from ofa_mi.data_prep.scenes.shapes import SHAPES
 from ofa_mi.data_prep.scenes.tasks.builder import builds
 from ofa_mi.data_prep.scenes.tasks.grounding import MAX_CAPTION_THINGS
 from ofa_mi.data_prep.scenes.tasks.matching import alter

@@ -6,7 +6,6 @@ import random
 from itertools import pairwise
 
 from ofa_mi.data_prep.draft import YES_NO, Balance, Draft, choice_of, coin, labelled, text, yes_no
-from ofa_mi.data_prep.scenes.draw import luma
 from ofa_mi.data_prep.scenes.language import (
     ABOVE,
     BELOW,
@@ -23,6 +22,7 @@ from ofa_mi.data_prep.scenes.language import (
     plural,
     unique_phrases,
 )
+from ofa_mi.data_prep.scenes.shapes import luma
 from ofa_mi.data_prep.scenes.tasks.builder import builds
 from ofa_mi.data_prep.scenes.world import COLORS, SIZES, Scene, Thing
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 from ofa_mi.data_prep.draft import Balance, Draft, choice_of, coin, text, yes_no
-from ofa_mi.data_prep.scenes.draw import SHAPES
 from ofa_mi.data_prep.scenes.language import (
     OPPOSITE,
     Pair,
@@ -21,6 +20,7 @@ from ofa_mi.data_prep.scenes.language import (
     pick_expression,
     unique_phrases,
 )
+from ofa_mi.data_prep.scenes.shapes import SHAPES
 from ofa_mi.data_prep.scenes.tasks.builder import builds
 from ofa_mi.data_prep.scenes.tasks.grounding import MAX_CAPTION_THINGS, pick_region, unique_pairs
 from ofa_mi.data_prep.scenes.world import COLORS, SIZES, PixelBox, Scene, Thing

@@ -11,7 +11,6 @@ import random
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from ofa_mi.data.instance import Text
 from ofa_mi.data_prep.draft import Draft, choice_of, text
 from ofa_mi.data_prep.scenes.language import (
     OPPOSITE,
@@ -24,6 +23,7 @@ from ofa_mi.data_prep.scenes.language import (
 )
 from ofa_mi.data_prep.scenes.tasks.builder import builds
 from ofa_mi.data_prep.scenes.world import COLORS, SIZES, PixelBox, Scene, Thing
+from ofa_mi.instances.instance import Text
 
 
 @builds()

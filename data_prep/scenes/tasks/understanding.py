@@ -6,7 +6,6 @@ import random
 from collections.abc import Callable, Sequence
 
 from ofa_mi.data_prep.draft import YES_NO, Balance, Draft, choice_of, coin, labelled, text, yes_no
-from ofa_mi.data_prep.scenes.draw import SHAPES
 from ofa_mi.data_prep.scenes.language import (
     RELATIONS,
     Phrase,
@@ -19,6 +18,7 @@ from ofa_mi.data_prep.scenes.language import (
     referring_expressions,
     unique_phrases,
 )
+from ofa_mi.data_prep.scenes.shapes import SHAPES
 from ofa_mi.data_prep.scenes.tasks.builder import builds
 from ofa_mi.data_prep.scenes.world import COLORS, DEGRADED_LOOKS, SIZES, Scene, Thing
 
