@@ -23,8 +23,6 @@ from typing import Any
 
 import numpy as np
 
-from ofa_mi.data.images import UnusableImageError, exif_orientation, open_image, turned
-from ofa_mi.data.instance import Instance
 from ofa_mi.data_prep.output import SPLITS, Finished, OutputDirectory, instance_line
 from ofa_mi.data_prep.raw import RawFolder
 from ofa_mi.data_prep.selection import select
@@ -32,6 +30,8 @@ from ofa_mi.data_prep.shards import Shards, join
 from ofa_mi.data_prep.source import NO_IMAGE, Source
 from ofa_mi.data_prep.sources import all_sources
 from ofa_mi.errors import ConfigError, DataError, shown
+from ofa_mi.instances.images import UnusableImageError, exif_orientation, open_image, turned
+from ofa_mi.instances.instance import Instance
 from ofa_mi.instructions.registry import Registry, default_registry
 from ofa_mi.instructions.rendering import render, render_target
 from ofa_mi.utils.files import atomic_write, copy_atomic

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ofa_mi.data.instance import Text
 from ofa_mi.geometry import Box
+from ofa_mi.instances.instance import Text
 
 YES_NO = ("yes", "no")
 
@@ -33,7 +33,7 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An instance without its image; fields as in :class:`ofa_mi.data.instance.Instance`."""
+    """An instance without its image; fields as in :class:`ofa_mi.instances.instance.Instance`."""
 
     target: Text = ()
     regions: tuple[Box, ...] = ()

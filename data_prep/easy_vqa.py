@@ -16,10 +16,10 @@ from typing import Any
 
 import msgspec
 
-from ofa_mi.data.images import open_image
-from ofa_mi.data.instance import Instance
 from ofa_mi.data_prep.output import OutputDirectory
 from ofa_mi.errors import DataError
+from ofa_mi.instances.images import open_image
+from ofa_mi.instances.instance import Instance
 from ofa_mi.utils.files import atomic_write
 from ofa_mi.utils.json_files import read_json
 from ofa_mi.utils.progress import progress_bar

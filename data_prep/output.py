@@ -17,8 +17,8 @@ from typing import Any, BinaryIO, TypedDict
 
 import msgspec
 
-from ofa_mi.data.instance import Instance
 from ofa_mi.errors import DataError, shown
+from ofa_mi.instances.instance import Instance
 from ofa_mi.utils.files import atomic_write, open_atomic, remove_abandoned
 from ofa_mi.utils.json_files import AnyObject, Count, Name, check, one_line, read_json
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ofa_mi.data.images import UnusableImageError, open_image
 from ofa_mi.errors import DataError
+from ofa_mi.instances.images import UnusableImageError, open_image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

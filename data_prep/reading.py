@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from ofa_mi.data.instance import is_blank
 from ofa_mi.errors import DataError, shown
+from ofa_mi.instances.instance import is_blank
 from ofa_mi.instructions.prompt import OPTION_SEPARATOR
 from ofa_mi.utils.json_files import one_line
 

@@ -32,11 +32,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from ofa_mi.data.instance import Text
 from ofa_mi.data_prep.build import BuildOptions, Details, convert
 from ofa_mi.data_prep.draft import Draft, text
 from ofa_mi.data_prep.output import OutputDirectory
-from ofa_mi.data_prep.photos import coco_path, names_of
 from ofa_mi.data_prep.raw import RawFile, RawFolder
 from ofa_mi.data_prep.reading import decode, tidy
 from ofa_mi.data_prep.source import Candidate, ImageFile, Source
@@ -44,6 +42,8 @@ from ofa_mi.data_prep.sources.vg_images import coco_ids, vg_image
 from ofa_mi.data_prep.sources.visdial import asked
 from ofa_mi.errors import DataError, shown
 from ofa_mi.geometry import Box, clip
+from ofa_mi.instances.instance import Text
+from ofa_mi.instances.photos import coco_path, names_of
 from ofa_mi.instructions.registry import Registry, TaskSpec, default_registry
 from ofa_mi.utils.hashing import hash64
 

@@ -13,13 +13,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from ofa_mi.data.instance import Instance
-from ofa_mi.data.sidecar import CHECKSUM, checksum, map_array, signature
 from ofa_mi.data_prep.output import SPLITS
-from ofa_mi.data_prep.photos import COCO_ID, names_of
 from ofa_mi.data_prep.selection import CANDIDATE
 from ofa_mi.data_prep.source import Candidate, Source, held_out
 from ofa_mi.errors import DataError
+from ofa_mi.instances.instance import Instance
+from ofa_mi.instances.photos import COCO_ID, names_of
+from ofa_mi.instances.sidecar import CHECKSUM, checksum, map_array, signature
 from ofa_mi.instructions.registry import Registry
 from ofa_mi.utils.files import atomic_write, open_atomic
 from ofa_mi.utils.hashing import hash64

@@ -45,7 +45,7 @@ class ImageFile:
 
     @property
     def photo(self) -> str:
-        """What tells its photo from others, whatever the data set; see :mod:`ofa_mi.data_prep.photos`."""
+        """What tells its photo from others, whatever the data set; see :mod:`ofa_mi.instances.photos`."""
         return self.same_as or self.path
 
     def __post_init__(self) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ofa_mi.errors import ConfigError
 
@@ -30,6 +31,18 @@ def check_precision(precision: str, device: torch.device, option: str) -> None:
         raise ConfigError(f"{option} needs a GPU; on a CPU take bf16, where the processor has it, or fp32")
     if device.type == "cpu" and precision == "bf16" and not cpu_has_bf16():
         raise ConfigError(f"{option}: this processor does not compute in bf16 (AVX-512 BF16, AMX or SVE); take fp32")
+
+
+def on_cpu(settings: Any) -> bool:
+    """Whether a run computes on the CPU: as told, or for want of a GPU.
+
+    Args:
+        settings: fairseq's common ones, or the task's, which repeat some of them.
+    """
+    import torch
+
+    tpu = getattr(settings, "tpu", False)  # fairseq turns --tpu on with --bf16; the task's settings do not repeat it
+    return not (tpu and importlib.util.find_spec("torch_xla")) and (settings.cpu or not torch.cuda.is_available())
 
 
 def cpu_has_bf16() -> bool:

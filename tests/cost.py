@@ -24,12 +24,13 @@ from unittest import mock
 from rouge_score.rouge_scorer import RougeScorer
 
 from ofa_mi.data.encoding import Answer
-from ofa_mi.data.store import InstanceStore
+from ofa_mi.data.lengths import count_all
 from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.evaluation import metrics
 from ofa_mi.evaluation.metrics import Truth, score_answer
 from ofa_mi.evaluation.rouge import rouge_l_f, tokenize
 from ofa_mi.evaluation.scoring import majority_level
+from ofa_mi.instances.store import InstanceStore
 from ofa_mi.instructions import lint as linter
 from ofa_mi.instructions.likeness import words
 from ofa_mi.instructions.lint import lint
@@ -142,7 +143,7 @@ def measure_lengths(folder: Path) -> Iterator[Row]:
 
     def lengths(workers: int) -> list[list[int]]:
         store = InstanceStore(path, workers=workers)
-        return store._count_tokens(vocabulary, "lower").tolist()
+        return count_all(store, vocabulary).tolist()
 
     InstanceStore(path)  # makes the index, once
     name = "token lengths of 100,000 instances, 1 worker and 2, processor time of one"

@@ -19,10 +19,10 @@ from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
 from ofa_mi import checkpoint
-from ofa_mi.checkpoint import fit_state_dict
 from ofa_mi.commands.checkpoint import convert
 from ofa_mi.data.vocabulary import Vocabulary, build_compact
 from ofa_mi.errors import CheckpointError
+from ofa_mi.state_dict import fit_state_dict
 
 EMBEDDINGS = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "decoder.output_projection.weight")
 

@@ -118,7 +118,7 @@ def test_an_error_of_a_launched_process_is_its_one_line():
         "occurred:\n\nTraceback (most recent call last):\n  File y\nException: Cannot load model parameters\n"
     )
     assert str(root_error(Exception(text))) == "a.pt: refused"
-    image = text.replace("ofa_mi.errors.CheckpointError", "ofa_mi.data.store.MissingImageError")
+    image = text.replace("ofa_mi.errors.CheckpointError", "ofa_mi.instances.store.MissingImageError")
     assert str(root_error(RuntimeError(image))) == "a.pt: refused"
     assert root_error(Exception(text.replace("ofa_mi.errors.Check", "their.Check"))) is None
 

@@ -22,11 +22,11 @@ from safetensors.torch import save_file
 
 from ofa_mi import checkpoint
 from ofa_mi.commands.checkpoint import describe
-from ofa_mi.data.images import load_image
-from ofa_mi.data.instance import PIXELS_OPTION
-from ofa_mi.data.store import InstanceStore
-from ofa_mi.data.tsv import KINDS, TsvStore
 from ofa_mi.data.vocabulary import DICT, ENCODER, MERGES, SIZES, Vocabulary, build_compact
+from ofa_mi.instances.images import load_image
+from ofa_mi.instances.instance import PIXELS_OPTION
+from ofa_mi.instances.store import InstanceStore
+from ofa_mi.instances.tsv import KINDS, TsvStore
 from ofa_mi.instructions.registry import TASK_DIR, default_registry
 from ofa_mi.instructions.schema import TaskFile
 from ofa_mi.instructions.versions import compare, read_versions

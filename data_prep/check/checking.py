@@ -17,7 +17,7 @@ from ofa_mi.data_prep.check.images import Images, check_images, sharing
 from ofa_mi.data_prep.check.scan import Scan, data_files, directory_names, scan
 from ofa_mi.data_prep.output import MANIFEST, read_manifest
 from ofa_mi.errors import DataError
-from ofa_mi.evaluation.doubts import doubts
+from ofa_mi.instances.doubts import doubts
 from ofa_mi.instructions.registry import Registry
 from ofa_mi.utils.parallel import ordered_map
 from ofa_mi.utils.progress import progress_bar

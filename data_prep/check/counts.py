@@ -10,9 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ofa_mi.data.instance import Instance, Text, plain
-from ofa_mi.evaluation.doubts import repeats
-from ofa_mi.evaluation.metrics import text_of
+from ofa_mi.instances.doubts import repeats
+from ofa_mi.instances.instance import Instance, Text, plain, text_of
 from ofa_mi.instructions.registry import TaskSpec
 
 MAX_ANSWERS = 1000  # different answers of a task that are told apart

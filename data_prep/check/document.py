@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ofa_mi.evaluation.page import page
+from ofa_mi.document.page import page
 
 # What the style of reports lacks: bars of shares, lists of findings, verdicts, and tables with more text than numbers.
 STYLE = """

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ofa_mi.data.images import load_image
-from ofa_mi.data.instance import Instance, plain
 from ofa_mi.data_prep.check.scan import DataFile, Scan
-from ofa_mi.decoding.draw import draw_boxes
+from ofa_mi.document.drawing import draw_boxes
 from ofa_mi.errors import DataError
 from ofa_mi.geometry import Box
+from ofa_mi.instances.images import load_image
+from ofa_mi.instances.instance import Instance, plain
 from ofa_mi.instructions.prompt import OPTION_SEPARATOR, OPTIONS_MARKER, OptionsSegment, Prompt, RegionSegment
 from ofa_mi.instructions.registry import Registry, TaskSpec
 from ofa_mi.instructions.rendering import render, render_target, render_task_name

@@ -17,8 +17,8 @@ from functools import lru_cache
 import numpy as np
 from scipy import sparse
 
-from ofa_mi.data.instance import Text
 from ofa_mi.geometry import Box, iou
+from ofa_mi.instances.instance import Text
 
 BUCKETS = 1 << 20  # of the hashed features
 TEXT_WORDS = 40  # of the texts of an instance, the first ones and the last ones

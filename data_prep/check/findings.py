@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from ofa_mi.data.instance import Instance, Text, is_blank
 from ofa_mi.errors import DataError, shown
-from ofa_mi.evaluation.answers import normalise
+from ofa_mi.instances.answers import normalise
+from ofa_mi.instances.instance import Instance, Text, is_blank
 from ofa_mi.instructions.prompt import OPTION_SEPARATOR, OPTIONS_MARKER
 from ofa_mi.instructions.registry import TaskSpec
 from ofa_mi.instructions.rendering import render, render_target, render_task_name

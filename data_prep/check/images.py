@@ -1,7 +1,7 @@
 """The images of a data directory: each is opened once, and recognised wherever it lies.
 
 It is recognised by its content, and as a photo of MSCOCO or Visual Genome by its number there
-(:mod:`ofa_mi.data_prep.photos`): the two hold copies of many photos in different sizes.
+(:mod:`ofa_mi.instances.photos`): the two hold copies of many photos in different sizes.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from ofa_mi.data.images import UnusableImageError, decoding, exif_orientation, open_image, wrong_size
-from ofa_mi.data.instance import Instance
 from ofa_mi.data_prep.check.findings import TRAINING_SPLIT
 from ofa_mi.data_prep.check.scan import DataFile, Scan, path_hash
 from ofa_mi.errors import DataError, shown
+from ofa_mi.instances.images import UnusableImageError, decoding, exif_orientation, open_image, wrong_size
+from ofa_mi.instances.instance import Instance
 from ofa_mi.instructions.registry import Registry
 from ofa_mi.utils.parallel import ordered_map
 from ofa_mi.utils.progress import progress_bar

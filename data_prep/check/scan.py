@@ -13,16 +13,18 @@ from pathlib import Path
 
 import numpy as np
 
-from ofa_mi.data.instance import Instance
-from ofa_mi.data.store import content_end, count_tokens, path_inside, read_line, seek_line
-from ofa_mi.data.tsv import TsvReader, find_tsv, tsv_splits
+from ofa_mi.data.lengths import count_tokens
 from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.data_prep.check.counts import TaskCounts
 from ofa_mi.data_prep.check.findings import Findings, check_instance, parse
 from ofa_mi.data_prep.output import SPLITS
-from ofa_mi.data_prep.photos import names_of
 from ofa_mi.errors import DataError, shown
+from ofa_mi.instances.instance import Instance
+from ofa_mi.instances.lines import content_end, read_line, seek_line
+from ofa_mi.instances.photos import names_of
+from ofa_mi.instances.tsv import TsvReader, find_tsv, tsv_splits
 from ofa_mi.instructions.registry import Registry
+from ofa_mi.utils.files import path_inside
 from ofa_mi.utils.hashing import hash64
 from ofa_mi.utils.parallel import ordered_map
 from ofa_mi.utils.progress import progress_bar
@@ -143,7 +145,7 @@ class _Part:
 def data_files(directories: Sequence[Path]) -> list[DataFile]:
     """The instance files of some data directories: train, valid, test, and then the others by name.
 
-    They are those that :func:`ofa_mi.data.store.open_store` opens: JSON lines, or OFA's own TSV files.
+    They are those that :func:`ofa_mi.instances.open.open_store` opens: JSON lines, or OFA's own TSV files.
 
     Raises:
         DataError: A directory does not exist, or holds none, or several files for one split.

@@ -17,7 +17,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict
 
-from ofa_mi.data.instance import Instance, is_blank
 from ofa_mi.data_prep.natural_instructions.release import (
     NAME,
     OFFICIAL,
@@ -30,6 +29,7 @@ from ofa_mi.data_prep.natural_instructions.release import (
 )
 from ofa_mi.data_prep.output import SPLITS, Finished, OutputDirectory, instance_line
 from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.instances.instance import Instance, is_blank
 from ofa_mi.utils.files import open_atomic
 from ofa_mi.utils.json_files import Count
 from ofa_mi.utils.parallel import ordered_map

@@ -6,9 +6,9 @@ training photos of 2014 are all among those of 2017, the validation photos of 20
 
 from __future__ import annotations
 
-from ofa_mi.data_prep.photos import coco_path
 from ofa_mi.data_prep.raw import RawFile
 from ofa_mi.data_prep.source import ImageFile
+from ofa_mi.instances.photos import coco_path
 
 PAGE = "https://cocodataset.org/#download"
 LICENCE = "each photo has its own licence on Flickr; COCO's terms of use apply"

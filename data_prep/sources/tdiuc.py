@@ -4,7 +4,7 @@ Official files: ``Questions/OpenEnded_mscoco_train2014_questions.json`` and
 ``Annotations/mscoco_train2014_annotations.json`` in VQA's format; an annotation has ``question_type``, one answer in
 ``answers`` and ``ans_source``. Of the types, ``absurd`` (questions that do not fit the photo) makes no task.
 ``image_id`` is the photo's number in MSCOCO, or 90,000,000 plus its number in Visual Genome
-(:func:`ofa_mi.data_prep.photos.of_mixed_number`). The archive's ``setup.py`` puts all of them into
+(:func:`ofa_mi.instances.photos.of_mixed_number`). The archive's ``setup.py`` puts all of them into
 ``Images/train2014/COCO_train2014_<12 digits>.jpg``, where they are looked for first, then where MSCOCO or Visual Genome
 has them. Questions whose photo is in none of these places are left out and counted, so that Visual Genome's photos are
 not strictly needed; its ``image_data.json``, which says which of them are MSCOCO's, too, is.
@@ -34,7 +34,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ofa_mi.data_prep.draft import Draft, choice, text, yes_no
-from ofa_mi.data_prep.photos import of_mixed_number
 from ofa_mi.data_prep.raw import RawFile
 from ofa_mi.data_prep.reading import tidy
 from ofa_mi.data_prep.source import Candidate, ImageFile, Source
@@ -44,6 +43,7 @@ from ofa_mi.data_prep.sources.coco_images import LICENCE, TRAIN_IMAGES, coco_ima
 from ofa_mi.data_prep.sources.vg_images import IMAGE_DATA, coco_ids, vg_image
 from ofa_mi.data_prep.sources.vg_images import IMAGES as VG_IMAGES
 from ofa_mi.data_prep.sources.vqa_format import Annotation, Answer, Question, by_image, read_annotated
+from ofa_mi.instances.photos import of_mixed_number
 
 PAGE = "https://kushalkafle.com/projects/tdiuc.html"
 ARCHIVE = {"page": PAGE, "url": "https://kushalkafle.com/data/TDIUC.zip", "unpack": "tdiuc"}

@@ -21,13 +21,13 @@ from typing import Annotated
 
 import msgspec
 
-from ofa_mi.data.instance import Text
 from ofa_mi.data_prep.draft import Draft
 from ofa_mi.data_prep.raw import RawFile
 from ofa_mi.data_prep.reading import decode, read_json_lines, tidy
 from ofa_mi.data_prep.source import Candidate, ImageFile, Source
 from ofa_mi.errors import DataError
 from ofa_mi.geometry import Box, clip
+from ofa_mi.instances.instance import Text
 
 PAGE = "https://visualcommonsense.com/download/"
 NOTE = "its licence must be accepted there"

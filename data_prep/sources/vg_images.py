@@ -11,11 +11,11 @@ from pathlib import Path
 
 import msgspec
 
-from ofa_mi.data_prep.photos import coco_path, known_coco_id
 from ofa_mi.data_prep.raw import RawFile
 from ofa_mi.data_prep.reading import read_json
 from ofa_mi.data_prep.source import ImageFile
 from ofa_mi.errors import DataError
+from ofa_mi.instances.photos import coco_path, known_coco_id
 
 PAGE = "https://homes.cs.washington.edu/~ranjay/visualgenome/api.html"
 LICENCE = "CC BY 4.0 (annotations); the photos' own licences on Flickr"

@@ -22,9 +22,9 @@ from ofa_mi.commands.model_options import (
     add_precision_option,
     add_weights_option,
 )
-from ofa_mi.data.instance import Instance, Text, is_blank, plain, text_from_json
 from ofa_mi.errors import ConfigError, DataError, shown
 from ofa_mi.geometry import check_box
+from ofa_mi.instances.instance import Instance, Text, is_blank, plain, text_from_json
 from ofa_mi.instructions.registry import OUTPUTS, TaskSpec, split_template
 from ofa_mi.instructions.rendering import render
 
@@ -85,9 +85,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Answer, print and draw; the exit status."""
     check_arguments(args)
-    from ofa_mi.data.images import load_image
     from ofa_mi.decoding.beam import GenerationConfig
     from ofa_mi.decoding.predictor import Predictor, Query
+    from ofa_mi.instances.images import load_image
 
     generation = GenerationConfig(beam=args.beam, max_len=args.max_len)
     image = load_image(Path(args.image), name="--image", upright=True) if args.image else None
@@ -263,7 +263,7 @@ def report(prediction, prompt: str, instance: Instance, args: argparse.Namespace
 
 def draw_answer(image, instance: Instance, prediction, path: Path) -> None:
     """Write the image with the boxes of question and answer, in the format that the file's name says."""
-    from ofa_mi.decoding.draw import draw_boxes
+    from ofa_mi.document.drawing import draw_boxes
     from ofa_mi.utils.files import atomic_write
 
     buffer = io.BytesIO()

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ofa_mi.data.encoding import PromptEncoder
-from ofa_mi.data.instance import Instance
 from ofa_mi.data.regions import RegionCodec
-from ofa_mi.data.store import LineStore, open_store
 from ofa_mi.data.vocabulary import NUM_BINS, NUM_CODES, Vocabulary, build_compact
 from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.instances.instance import Instance
+from ofa_mi.instances.open import open_store
+from ofa_mi.instances.store import LineStore
 from ofa_mi.instructions.prompt import TextSegment
 from ofa_mi.instructions.registry import Registry, TaskSpec, load_registry, split_template
 from ofa_mi.instructions.rendering import render, render_target, render_task_name, task_name_text

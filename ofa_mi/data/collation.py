@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ofa_mi.data.instance import Instance
+from ofa_mi.instances.instance import Instance
 
 BOS, PAD = 0, 1
 

@@ -20,11 +20,12 @@ from PIL import Image
 
 from ofa_mi.data.collation import Example, collate
 from ofa_mi.data.encoding import PromptEncoder
-from ofa_mi.data.images import ImageTransform
-from ofa_mi.data.instance import Instance
+from ofa_mi.data.lengths import token_lengths
 from ofa_mi.data.mixture import Mixture
-from ofa_mi.data.store import LineStore
+from ofa_mi.data.transform import ImageTransform
 from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.instances.instance import Instance
+from ofa_mi.instances.store import LineStore
 from ofa_mi.instructions.prompt import Prompt
 from ofa_mi.instructions.registry import Registry, TaskSpec
 from ofa_mi.instructions.rendering import render, render_target, render_task_name, task_name_text
@@ -267,7 +268,7 @@ class MultiInstructDataset(FairseqDataset):
         return np.minimum(own + longest[self.task_ids], self.encoder.max_src_length)
 
     def _token_lengths(self, store: LineStore) -> tuple[np.ndarray, np.ndarray]:
-        return store.token_lengths(self.encoder.vocabulary, text_case=self.encoder.text_case)
+        return token_lengths(store, self.encoder.vocabulary, text_case=self.encoder.text_case)
 
     @cached_property
     def token_counts(self) -> np.ndarray:

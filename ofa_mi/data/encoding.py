@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ofa_mi.data.instance import Text
 from ofa_mi.data.regions import RegionCodec
 from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.errors import ConfigError, DataError, shown
 from ofa_mi.geometry import Box
+from ofa_mi.instances.instance import Text
 from ofa_mi.instructions.prompt import (
     OPTION_SEPARATOR,
     OPTIONS_MARKER,

@@ -21,9 +21,8 @@ from torch import Tensor
 from ofa_mi import checkpoint
 from ofa_mi.data.collation import pad_right
 from ofa_mi.data.encoding import REGION_TOKENS, PromptEncoder
-from ofa_mi.data.images import ImageTransform
-from ofa_mi.data.instance import Text
 from ofa_mi.data.regions import RegionCodec
+from ofa_mi.data.transform import ImageTransform
 from ofa_mi.decoding.beam import GenerationConfig
 from ofa_mi.decoding.kinds import generate_answers
 from ofa_mi.decoding.modes import MODES
@@ -31,6 +30,7 @@ from ofa_mi.decoding.ranking import rank_options
 from ofa_mi.decoding.trie import Automaton, OptionSetGrammar, RegionGrammar, Trie
 from ofa_mi.errors import CheckpointError, ConfigError, shown
 from ofa_mi.geometry import Box
+from ofa_mi.instances.instance import Text
 from ofa_mi.instructions.prompt import OPTION_SEPARATOR, Prompt, TextSegment, text_segments
 from ofa_mi.instructions.rendering import EMPTY_SET
 from ofa_mi.precision import autocast, check_precision

@@ -16,7 +16,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ofa_mi.decoding.draw import draw_boxes
+from ofa_mi.document.drawing import draw_boxes
 from ofa_mi.errors import ConfigError
 from ofa_mi.geometry import Box
 

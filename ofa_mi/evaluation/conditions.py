@@ -17,8 +17,8 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
-from ofa_mi.data.instance import Instance
 from ofa_mi.errors import ConfigError, shown
+from ofa_mi.instances.instance import Instance
 from ofa_mi.instructions.registry import Registry
 from ofa_mi.instructions.rendering import inputs_template, task_name_template
 from ofa_mi.instructions.spec import REWORDED, TaskSpec, join_template, split_template

@@ -14,13 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ofa_mi.data.encoding import Answer
-from ofa_mi.data.instance import Instance, Text
 from ofa_mi.errors import ConfigError, DataError, shown
-from ofa_mi.evaluation.answers import canonical, normalise, says_something
 from ofa_mi.evaluation.rouge import rouge_l_f
 from ofa_mi.evaluation.vqa import AGREEMENT, agreement
 from ofa_mi.geometry import Box, closest, count_matches
 from ofa_mi.geometry import iou as box_iou
+from ofa_mi.instances.answers import canonical, normalise, says_something
+from ofa_mi.instances.instance import Instance, Text, boxes_of, text_of
 from ofa_mi.instructions.prompt import OPTION_SEPARATOR
 from ofa_mi.instructions.registry import TaskSpec
 from ofa_mi.instructions.rendering import EMPTY_SET
@@ -144,16 +144,6 @@ def check_metric(metric_name: str, spec: TaskSpec) -> None:
         raise ConfigError(
             f"task {spec.name}: metric {metric_name} scores tasks with output {' or '.join(outputs)}, not {spec.output}"
         )
-
-
-def text_of(text: Text) -> str:
-    """Text of a rich text without its boxes, white space collapsed."""
-    return " ".join("".join(piece if isinstance(piece, str) else " " for piece in text).split())
-
-
-def boxes_of(text: Text) -> tuple[Box, ...]:
-    """Boxes of a rich text, in order."""
-    return tuple(piece for piece in text if not isinstance(piece, str))
 
 
 # -- text

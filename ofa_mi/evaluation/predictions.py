@@ -18,12 +18,12 @@ from typing import Annotated, Literal
 import msgspec
 
 from ofa_mi.data.encoding import Answer
-from ofa_mi.data.instance import MAX_PIXELS, Text, text_from_json, text_to_json
 from ofa_mi.decoding.modes import MODES
 from ofa_mi.errors import ConfigError, DataError, shown
 from ofa_mi.evaluation.conditions import IMAGES, PERTURBATIONS, PROMPT_STYLES, Conditions
 from ofa_mi.evaluation.metrics import Truth
 from ofa_mi.geometry import Box
+from ofa_mi.instances.instance import MAX_PIXELS, Text, text_from_json, text_to_json
 from ofa_mi.instructions.spec import ENGLISH, REWORDED, SPLITS
 from ofa_mi.utils.files import lock, open_atomic
 from ofa_mi.utils.json_files import Label, Name, Real, decode

@@ -15,7 +15,7 @@ import functools
 
 import regex
 
-from ofa_mi.evaluation.answers import canonical, normalise, says_something
+from ofa_mi.instances.answers import canonical, normalise, says_something
 from ofa_mi.utils.subsequences import CommonSubsequences
 
 # Scripts without spaces between words; the syllables of Tibetan end in a mark, and are words as they are.

@@ -24,18 +24,19 @@ from PIL import Image
 
 import ofa_mi
 from ofa_mi.data.encoding import Answer
-from ofa_mi.data.instance import Instance
-from ofa_mi.data.store import LineStore, open_store
-from ofa_mi.data_prep.photos import names_of
 from ofa_mi.decoding.modes import MODES
 from ofa_mi.decoding.predictor import Prediction, Predictor, Query
 from ofa_mi.errors import ConfigError, DataError, shown
 from ofa_mi.evaluation.conditions import Conditions, exchange, gray_image, perturbed, reworded, templates
-from ofa_mi.evaluation.doubts import doubts
-from ofa_mi.evaluation.metrics import Truth, boxes_of, check_metric, score_answer
+from ofa_mi.evaluation.metrics import Truth, check_metric, score_answer
 from ofa_mi.evaluation.predictions import PredictionWriter, Record, count_complete_lines, write_sorted
 from ofa_mi.evaluation.scoring import PREDICTIONS, RUN_JSON, count_answers, read_run, score_run
 from ofa_mi.geometry import Box
+from ofa_mi.instances.doubts import doubts
+from ofa_mi.instances.instance import Instance, boxes_of
+from ofa_mi.instances.open import open_store
+from ofa_mi.instances.photos import names_of
+from ofa_mi.instances.store import LineStore
 from ofa_mi.instructions.prompt import OptionsSegment, Prompt, RegionSegment
 from ofa_mi.instructions.registry import Registry, TaskSpec, default_registry
 from ofa_mi.instructions.rendering import render, render_target

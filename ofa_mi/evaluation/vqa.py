@@ -21,7 +21,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ofa_mi.evaluation.answers import canonical, says_something
+from ofa_mi.instances.answers import canonical, says_something
 
 AGREEMENT = 3  # of the other annotators must have given an answer that is fully right
 

@@ -4,7 +4,7 @@ import torch
 from fairseq.models.ema import EMA
 from torch import Tensor
 
-from ofa_mi import checkpoint
+from ofa_mi.state_dict import fit_state_dict, tied_names
 
 
 class Average(EMA):
@@ -24,9 +24,9 @@ class Average(EMA):
         own = self.model.state_dict()
         if state_dict is not None:
             state_dict = dict(state_dict)
-            checkpoint.fit_state_dict(state_dict, self.model)
+            fit_state_dict(state_dict, self.model)
         super().build_fp32_params(state_dict)
-        for first, *others in checkpoint.tied_names(own):
+        for first, *others in tied_names(own):
             self.fp32_params.update(dict.fromkeys(others, self.fp32_params[first]))
 
     def step(self, new_model, updates: int | None = None) -> None:
@@ -39,7 +39,7 @@ class Average(EMA):
     def _step_internal(self, new_model, updates: int | None = None) -> None:
         own = self.model.state_dict()
         averages = self.fp32_params if self.config.ema_fp32 else own
-        further = {name for _, *others in checkpoint.tied_names(own) for name in others}
+        further = {name for _, *others in tied_names(own) for name in others}
         for name, new in new_model.state_dict().items():
             if name in further:
                 continue

@@ -2,7 +2,6 @@
 
 import functools
 import importlib
-import importlib.util
 import logging
 import os
 from collections.abc import Iterator
@@ -13,11 +12,12 @@ from typing import Any
 import torch
 
 from ofa_mi import precision
-from ofa_mi.data.store import has_split
 from ofa_mi.errors import ConfigError
 from ofa_mi.fairseq_compat import save_dir
 from ofa_mi.fairseq_compat.save_dir import LAST
+from ofa_mi.instances.open import has_split
 from ofa_mi.packaged import checkpoint_path
+from ofa_mi.precision import on_cpu
 
 logger = logging.getLogger(__name__)
 
@@ -163,16 +163,6 @@ def _flag(name: str) -> str:
 
 
 # -- what can be computed
-
-
-def on_cpu(settings: Any) -> bool:
-    """Whether a run computes on the CPU: as told, or for want of a GPU.
-
-    Args:
-        settings: fairseq's common ones, or the task's, which repeat some of them.
-    """
-    tpu = getattr(settings, "tpu", False)  # fairseq turns --tpu on with --bf16; the task's settings do not repeat it
-    return not (tpu and importlib.util.find_spec("torch_xla")) and (settings.cpu or not torch.cuda.is_available())
 
 
 def check_precision(common: Any) -> None:

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from ofa_mi.data.instance import Instance, Text, plain
 from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.instances.instance import Instance, Text, plain
 from ofa_mi.instructions.likeness import (
     order,
     order_allowed,

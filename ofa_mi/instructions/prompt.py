@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ofa_mi.data.instance import Text, plain
 from ofa_mi.geometry import Box
+from ofa_mi.instances.instance import Text, plain
 
 OPTIONS_MARKER = "[Options]:"
 OPTION_SEPARATOR = "||||"

@@ -7,8 +7,8 @@ searched, so braces, markers or anything else in it stay what they are.
 
 from __future__ import annotations
 
-from ofa_mi.data.instance import Instance, Text
 from ofa_mi.errors import DataError
+from ofa_mi.instances.instance import Instance, Text
 from ofa_mi.instructions.prompt import (
     OPTION_SEPARATOR,
     OptionsSegment,

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 import yaml
 
-from ofa_mi.data.instance import MOST_PIXELS, Instance
 from ofa_mi.errors import ConfigError, DataError, shown
+from ofa_mi.instances.instance import MOST_PIXELS, Instance
 from ofa_mi.instructions.spec import (
     ENGLISH,
     EVERYTHING,

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from ofa_mi.data.instance import Instance
 from ofa_mi.errors import SHOWN, ConfigError, shown
+from ofa_mi.instances.instance import Instance
 
 PLACEHOLDERS = ("context", "question", "text", "region", "region_1", "region_2", "regions", "options")
 # A task names its input regions in one of these ways, by how many it has: one, two, or any number.

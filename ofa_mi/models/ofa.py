@@ -13,6 +13,7 @@ from ofa_mi.models.decoder import Decoder
 from ofa_mi.models.encoder import Encoder
 from ofa_mi.models.image_tower import TOWERS
 from ofa_mi.models.sizes import ALWAYS_ON, SIZES, Config, complete
+from ofa_mi.state_dict import fit_state_dict
 
 
 @register_model("ofa")
@@ -111,10 +112,8 @@ class OFAModel(FairseqEncoderDecoderModel):
     def load_state_dict(self, state_dict: dict, strict: bool = True, model_cfg=None, args=None):
         """Load a checkpoint of this or a smaller vocabulary or position table, and log every entry that does not fit.
 
-        See :func:`ofa_mi.checkpoint.fit_state_dict`. The caller's dictionary stays as it is.
+        See :func:`ofa_mi.state_dict.fit_state_dict`. The caller's dictionary stays as it is.
         """
-        from ofa_mi.checkpoint import fit_state_dict  # not above: that module needs this one
-
         state_dict = dict(state_dict)
         fit_state_dict(state_dict, self)
         return super().load_state_dict(state_dict, strict, model_cfg, args)

@@ -21,18 +21,18 @@ import ofa_mi.data.batches
 import ofa_mi.data.dataset  # no names of it: it may itself be what starts the registration (`plugin`)
 from ofa_mi import checkpoint
 from ofa_mi.data.encoding import PromptEncoder
-from ofa_mi.data.images import PATCH, ImageTransform
 from ofa_mi.data.regions import RegionCodec
-from ofa_mi.data.store import LineStore, open_store
+from ofa_mi.data.transform import PATCH, ImageTransform
 from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.decoding.beam import GenerationConfig
 from ofa_mi.decoding.kinds import generate_answers
 from ofa_mi.errors import ConfigError
 from ofa_mi.evaluation.metrics import check_metric, score_prediction
-from ofa_mi.fairseq_compat.starting import on_cpu
+from ofa_mi.instances.open import open_store
+from ofa_mi.instances.store import LineStore
 from ofa_mi.instructions.registry import Registry, load_registry
 from ofa_mi.packaged import checkpoint_path
-from ofa_mi.precision import autocast
+from ofa_mi.precision import autocast, on_cpu
 
 logger = logging.getLogger(__name__)
 

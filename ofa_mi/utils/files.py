@@ -14,10 +14,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, BinaryIO
 
 from ofa_mi.errors import DataError, shown
+
+TEMPORARY = ".tmp"  # how the names of temporary files end
 
 
 def read_at_most(path: Path, most: int) -> bytes:
@@ -34,7 +37,14 @@ def read_at_most(path: Path, most: int) -> bytes:
     return content
 
 
-TEMPORARY = ".tmp"  # how the names of temporary files end
+@lru_cache(1 << 16)
+def path_inside(root: str, name: str) -> Path | None:
+    """Real path of a file, all links resolved; None if it is not inside the real folder ``root``."""
+    try:
+        path = Path(os.path.realpath(os.path.join(root, name)))
+    except ValueError:  # a null byte in the name
+        return None
+    return path if path.is_relative_to(os.path.realpath(root)) else None
 
 
 # -- locks

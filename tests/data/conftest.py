@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ofa_mi.data.vocabulary import Vocabulary, build_compact
+from tests.instances.conftest import folder, photo  # noqa: F401
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +17,6 @@ def gpt2() -> Vocabulary:
 @pytest.fixture(scope="session")
 def bytes_only(tmp_path_factory) -> Path:
     """Folder of a vocabulary of the 256 bytes without any merge."""
-    folder = tmp_path_factory.mktemp("bytes")
-    build_compact(["x"], folder, min_count=2)
-    return folder
+    path = tmp_path_factory.mktemp("bytes")
+    build_compact(["x"], path, min_count=2)
+    return path

@@ -9,11 +9,11 @@ from PIL import Image
 
 from ofa_mi.data.dataset import LENGTH_BUCKET, DatasetOptions, MultiInstructDataset
 from ofa_mi.data.encoding import PromptEncoder
-from ofa_mi.data.images import ImageTransform
 from ofa_mi.data.regions import RegionCodec
-from ofa_mi.data.store import open_store
+from ofa_mi.data.transform import ImageTransform
 from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.instances.open import open_store
 from ofa_mi.instructions.registry import default_registry
 
 SIDE = 32

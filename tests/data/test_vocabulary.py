@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ofa_mi.data import vocabulary as vocabulary_module
 from ofa_mi.data.vocabulary import DICT, ENCODER, MERGES, SIZES, Vocabulary, build_compact, merge
 from ofa_mi.errors import DataError
-from tests.data.processes import received
+from tests.processes import received
 
 TEXTS = [
     " a man's dog isn't 12 years old, they'll say; they've SAID'S",

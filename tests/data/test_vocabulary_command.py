@@ -9,9 +9,9 @@ from PIL import Image
 from ofa_mi.commands import vocabulary as command
 from ofa_mi.data.encoding import PromptEncoder
 from ofa_mi.data.regions import RegionCodec
-from ofa_mi.data.store import InstanceStore
 from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.instances.store import InstanceStore
 from ofa_mi.instructions.registry import default_registry
 from ofa_mi.instructions.rendering import render, render_target
 

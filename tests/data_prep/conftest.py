@@ -4,8 +4,8 @@ from collections import defaultdict
 
 import pytest
 
-from ofa_mi.data.instance import Instance
 from ofa_mi.data_prep.scenes import generate
+from ofa_mi.instances.instance import Instance
 
 SETTINGS = {"train_scenes": 500, "valid_scenes": 60, "test_scenes": 500, "valid_per_task": 20, "seed": 5}
 

@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from ofa_mi import cli
-from ofa_mi.data.instance import PIXELS_OPTION
 from ofa_mi.data_prep import build as build_module
 from ofa_mi.data_prep import shards
 from ofa_mi.data_prep.build import BuildOptions, build
@@ -17,6 +16,7 @@ from ofa_mi.data_prep.raw import RawFile, RawFolder
 from ofa_mi.data_prep.reading import read_json, tidy
 from ofa_mi.data_prep.source import Candidate, ImageFile, Source, held_out
 from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.instances.instance import PIXELS_OPTION
 from ofa_mi.instructions.registry import default_registry
 from tests.data_prep.sources.raw_tree import Picture, of_task, read_instances, write_raw
 from tests.fuzzing import fuzz, mutate_bytes

@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from ofa_mi.data.instance import Instance
 from ofa_mi.data_prep import easy_vqa
 from ofa_mi.errors import DataError
+from ofa_mi.instances.instance import Instance
 
 needs_package = pytest.mark.skipif(
     importlib.util.find_spec("easy_vqa") is None, reason="the package easy-vqa is not installed"

@@ -10,16 +10,16 @@ from PIL import Image
 from ofa_mi import cli
 from ofa_mi.data.dataset import DatasetOptions, MultiInstructDataset
 from ofa_mi.data.encoding import PromptEncoder
-from ofa_mi.data.images import ImageTransform
-from ofa_mi.data.instance import Instance
 from ofa_mi.data.regions import RegionCodec
-from ofa_mi.data.store import open_store
+from ofa_mi.data.transform import ImageTransform
 from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.data_prep import natural_instructions
 from ofa_mi.data_prep.natural_instructions import PAPER_TASKS, ImportOptions
 from ofa_mi.data_prep.natural_instructions.convert import sample
 from ofa_mi.data_prep.natural_instructions.release import read_task
 from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.instances.instance import Instance
+from ofa_mi.instances.open import open_store
 from ofa_mi.instructions.prompt import TextSegment
 from ofa_mi.instructions.registry import default_registry
 from ofa_mi.instructions.rendering import render

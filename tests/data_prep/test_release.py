@@ -6,9 +6,9 @@ import shutil
 import pytest
 
 from ofa_mi import cli
-from ofa_mi.data.instance import plain
 from ofa_mi.data_prep.release import import_release
 from ofa_mi.errors import DataError
+from ofa_mi.instances.instance import plain
 from ofa_mi.instructions.registry import default_registry
 from tests.data_prep.sources.raw_tree import Lines, Picture, read_instances, write_raw
 

@@ -5,10 +5,10 @@ from collections import Counter
 
 import pytest
 
-from ofa_mi.data.instance import Instance
 from ofa_mi.data_prep.check.guess import GUESSABLE, guess, questions_of
 from ofa_mi.data_prep.scenes.tasks import BUILDERS
 from ofa_mi.data_prep.scenes.world import sample_scene
+from ofa_mi.instances.instance import Instance
 from ofa_mi.instructions.registry import default_registry
 
 REGISTRY = default_registry()

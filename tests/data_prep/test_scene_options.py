@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 
 from ofa_mi import cli
-from ofa_mi.data.instance import Instance
 from ofa_mi.data_prep.scenes import generate
 from ofa_mi.data_prep.scenes.generate import choose_tasks
 from ofa_mi.data_prep.scenes.tasks import BUILDERS
 from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.instances.instance import Instance
 from ofa_mi.instructions.registry import default_registry
 from tests.data_prep.test_scenes import contents
 

@@ -8,12 +8,12 @@ import torch
 from PIL import ImageOps
 
 from ofa_mi.checkpoint import save
-from ofa_mi.data.instance import Instance
 from ofa_mi.data.regions import RegionCodec
 from ofa_mi.decoding.beam import GenerationConfig
 from ofa_mi.decoding.predictor import Predictor, Query
 from ofa_mi.decoding.ranking import rank_options
 from ofa_mi.errors import ConfigError
+from ofa_mi.instances.instance import Instance
 from ofa_mi.instructions.prompt import OptionsSegment, RegionSegment, TextSegment
 from ofa_mi.instructions.registry import default_registry
 from ofa_mi.instructions.rendering import render_target

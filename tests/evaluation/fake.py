@@ -6,9 +6,9 @@ import zlib
 
 from PIL import Image, ImageDraw
 
-from ofa_mi.data.instance import plain
 from ofa_mi.decoding.beam import GenerationConfig
 from ofa_mi.decoding.predictor import Prediction
+from ofa_mi.instances.instance import plain
 from ofa_mi.instructions.prompt import OptionsSegment, RegionSegment
 
 COLOURS = ("red", "green", "blue", "orange")

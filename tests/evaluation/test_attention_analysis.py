@@ -14,8 +14,8 @@ from PIL import Image
 from ofa_mi import cli
 from ofa_mi.commands.attention import named_checkpoints
 from ofa_mi.data.encoding import PromptEncoder
-from ofa_mi.data.images import ImageTransform
 from ofa_mi.data.regions import RegionCodec
+from ofa_mi.data.transform import ImageTransform
 from ofa_mi.data.vocabulary import Vocabulary, build_compact
 from ofa_mi.decoding.predictor import Predictor
 from ofa_mi.errors import ConfigError, DataError

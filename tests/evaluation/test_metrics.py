@@ -4,12 +4,12 @@ import pytest
 import sacrebleu
 from rouge_score.rouge_scorer import RougeScorer
 
-from ofa_mi.data.instance import Instance
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation.metrics import METRICS, Answer, Truth, score_answer, score_prediction
+from ofa_mi.instances.instance import Instance
 from ofa_mi.instructions import registry
 from ofa_mi.instructions.registry import TaskSpec
-from tests.evaluation.test_answers import SAME
+from tests.instances.test_answers import SAME
 
 
 def spec(output, *metrics):

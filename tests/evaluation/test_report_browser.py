@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ofa_mi.evaluation.page import page as html_page
+from ofa_mi.document.page import page as html_page
 from ofa_mi.evaluation.report import ReportOptions, build_report, sections
 from ofa_mi.evaluation.report.blocks import to_html
 from ofa_mi.evaluation.report.charts import STYLE, Bar, bar_chart

@@ -14,9 +14,8 @@ from PIL import Image
 
 from ofa_mi.data.dataset import DatasetOptions, MultiInstructDataset
 from ofa_mi.data.encoding import Answer, PromptEncoder
-from ofa_mi.data.images import ImageTransform
 from ofa_mi.data.regions import RegionCodec
-from ofa_mi.data.store import open_store
+from ofa_mi.data.transform import ImageTransform
 from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.data_prep.check.checking import check
 from ofa_mi.errors import ConfigError, DataError
@@ -25,11 +24,12 @@ from ofa_mi.evaluation.metrics import Truth
 from ofa_mi.evaluation.predictions import read_predictions
 from ofa_mi.evaluation.runner import EvaluationOptions, evaluate
 from ofa_mi.evaluation.scoring import chance_level, majority_level, read_scores, score_run
+from ofa_mi.instances.open import open_store
 from ofa_mi.instructions.registry import default_registry
 from ofa_mi.utils import progress
-from tests.data.test_tsv import ROWS, write
 from tests.evaluation.fake import FakePredictor, make_data
 from tests.evaluation.test_predictions import RECORD
+from tests.instances.test_tsv import ROWS, write
 
 ROOT = Path(__file__).parents[2]
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from ofa_mi.data.encoding import PromptEncoder
-from ofa_mi.data.images import ImageTransform
 from ofa_mi.data.regions import RegionCodec
+from ofa_mi.data.transform import ImageTransform
 from ofa_mi.data.vocabulary import Vocabulary, build_compact
 from ofa_mi.decoding.beam import GenerationConfig
 from ofa_mi.decoding.predictor import Predictor

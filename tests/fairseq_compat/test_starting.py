@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 
 from ofa_mi import checkpoint, cli, precision
 from ofa_mi.errors import ConfigError
-from ofa_mi.fairseq_compat.starting import check_run, on_cpu
+from ofa_mi.fairseq_compat.starting import check_run
+from ofa_mi.precision import on_cpu
 from ofa_mi.tasks.multiinstruct import MultiInstructTask
 from tests.fairseq_compat.conftest import write_data
 

@@ -1,6 +1,6 @@
 """An example instance for every task, and prompts as people read them."""
 
-from ofa_mi.data.instance import Instance, plain
+from ofa_mi.instances.instance import Instance, plain
 from ofa_mi.instructions.prompt import OPTION_SEPARATOR, OPTIONS_MARKER, OptionsSegment, Prompt, RegionSegment
 from ofa_mi.instructions.registry import TaskSpec
 

@@ -10,8 +10,8 @@ import yaml
 
 from ofa_mi import cli
 from ofa_mi.commands import tasks as command
-from ofa_mi.data.instance import Instance
 from ofa_mi.errors import ConfigError
+from ofa_mi.instances.instance import Instance
 from ofa_mi.instructions.lint import lint
 from ofa_mi.instructions.prompt import describe
 from ofa_mi.instructions.registry import LANGUAGE_DIR, TASK_DIR, default_registry, load_registry

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ofa_mi.document.page import page
 from ofa_mi.errors import ConfigError
 from ofa_mi.evaluation.formats import read_comparison
-from ofa_mi.evaluation.page import page
 from ofa_mi.evaluation.report import analysis, sections
 from ofa_mi.evaluation.report.attention import attention, read_attention
 from ofa_mi.evaluation.report.blocks import PLOTS, Block, Heading, Items, Paragraph, Raw, figures, to_html, to_markdown

@@ -11,13 +11,13 @@ from typing import Any
 
 from PIL import Image
 
-from ofa_mi.data.images import load_image
-from ofa_mi.data.store import path_inside
 from ofa_mi.errors import DataError
 from ofa_mi.evaluation.formats import read_attention_file
 from ofa_mi.evaluation.report.blocks import Block, Cell, Figure, Grid, Heading, Paragraph, Raw, Row, Side, escape
 from ofa_mi.evaluation.report.charts import Series, line_chart
 from ofa_mi.evaluation.tables import MISSING, task_label
+from ofa_mi.instances.images import load_image
+from ofa_mi.utils.files import path_inside
 
 HEAT_MAPS = 6  # shown of each file
 WIDTH, MAX_BYTES = 1100, 120_000  # of a heat map in the report

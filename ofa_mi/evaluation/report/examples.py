@@ -12,11 +12,7 @@ from statistics import fmean
 
 from PIL import Image
 
-from ofa_mi.data.images import load_image
-from ofa_mi.data.instance import Text, plain
-from ofa_mi.data.store import path_inside
 from ofa_mi.errors import DataError
-from ofa_mi.evaluation.metrics import boxes_of
 from ofa_mi.evaluation.predictions import Key, Record, read_predictions
 from ofa_mi.evaluation.report.blocks import escape
 from ofa_mi.evaluation.report.charts import COLOURS, shortened
@@ -25,6 +21,9 @@ from ofa_mi.evaluation.scoring import PREDICTIONS
 from ofa_mi.evaluation.tables import task_label
 from ofa_mi.geometry import Box
 from ofa_mi.geometry import iou as box_iou
+from ofa_mi.instances.images import load_image
+from ofa_mi.instances.instance import Text, boxes_of, plain
+from ofa_mi.utils.files import path_inside
 from ofa_mi.utils.seeding import generator
 
 RIGHT_FROM = 50.0  # an answer counts as right from this score

@@ -1,4 +1,4 @@
-"""Style sheet and script of the report's page, beside those of every page (:mod:`ofa_mi.evaluation.page`)."""
+"""Style sheet and script of the report's page, beside those of every page (:mod:`ofa_mi.document.page`)."""
 
 from ofa_mi.evaluation.report.charts import COLOURS
 from ofa_mi.evaluation.report.charts import STYLE as CHART_STYLE

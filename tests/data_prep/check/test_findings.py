@@ -6,14 +6,15 @@ import pytest
 from PIL import Image
 
 from ofa_mi.commands.data.check import summary
-from ofa_mi.data.store import InstanceStore, open_store
 from ofa_mi.data_prep.check.checking import check
 from ofa_mi.data_prep.check.findings import KINDS, Findings
 from ofa_mi.data_prep.check.images import check_images
 from ofa_mi.data_prep.check.scan import data_files, scan
 from ofa_mi.errors import DataError
+from ofa_mi.instances.open import open_store
+from ofa_mi.instances.store import InstanceStore
 from ofa_mi.instructions.registry import default_registry
-from tests.data.test_tsv import IMAGES, ROWS, write
+from tests.instances.test_tsv import IMAGES, ROWS, write
 
 from .conftest import write_image
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from ofa_mi.data.instance import Instance
 from ofa_mi.data_prep.check import guess as module
 from ofa_mi.data_prep.check.features import Question
 from ofa_mi.data_prep.check.guess import (
@@ -19,6 +18,7 @@ from ofa_mi.data_prep.check.guess import (
     origin,
     questions_of,
 )
+from ofa_mi.instances.instance import Instance
 from ofa_mi.instructions.registry import default_registry
 
 SPEC = default_registry()["image_text_selection"]

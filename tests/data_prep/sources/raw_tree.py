@@ -10,8 +10,8 @@ from typing import Any
 
 from PIL import Image
 
-from ofa_mi.data.instance import Instance
 from ofa_mi.data_prep.build import BuildOptions, build
+from ofa_mi.instances.instance import Instance
 
 
 class Picture:

@@ -5,7 +5,8 @@ import pytest
 from ofa_mi.data_prep.build import BuildOptions, build
 from ofa_mi.data_prep.sources.vcr import numbered, sentence
 from ofa_mi.errors import DataError
-from ofa_mi.evaluation.metrics import Truth, text_of
+from ofa_mi.evaluation.metrics import Truth
+from ofa_mi.instances.instance import text_of
 from tests.data_prep.sources.raw_tree import Lines, Picture, build_instances, write_raw
 
 FOLDER = "lsmdc_1054_A_Film"

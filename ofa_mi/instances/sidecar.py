@@ -30,7 +30,6 @@ FOLDER = ".ofa_mi"
 PROBE = 1 << 16  # bytes read at the start, the middle and the end of a data file to recognise it
 CHECKSUM = 8  # hexadecimal digits of the checksum
 LARGEST_RECORD = 1 << 28  # bytes of the JSON object
-LARGE_FILE = 1 << 26  # bytes from which worker processes and a progress bar pay where lines are read
 
 Content = dict[str, Any]  # a JSON object
 

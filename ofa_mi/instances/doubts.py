@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from ofa_mi.errors import shown
-from ofa_mi.evaluation.answers import normalise
+from ofa_mi.instances.answers import normalise
 
 LEAST = 20  # instances of a task, below which chance may have made it
 

@@ -4,8 +4,8 @@ import pytest
 
 from ofa_mi.data_prep.build import BuildOptions, build
 from ofa_mi.data_prep.check.checking import check
-from ofa_mi.data_prep.photos import Names, known_coco_id, names_of, of_mixed_number
 from ofa_mi.data_prep.source import held_out
+from ofa_mi.instances.photos import Names, known_coco_id, names_of, of_mixed_number
 from ofa_mi.instructions.registry import default_registry
 from tests.data_prep.sources.raw_tree import Lines, Picture, read_instances, write_raw
 from tests.data_prep.sources.test_tdiuc import ANNOTATIONS, QUESTIONS, Rows

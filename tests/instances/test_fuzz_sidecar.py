@@ -5,9 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from ofa_mi.data import sidecar
-from ofa_mi.data.store import InstanceStore
-from ofa_mi.data.vocabulary import Vocabulary
+from ofa_mi.instances import sidecar
+from ofa_mi.instances.store import InstanceStore
 from tests.fuzzing import fuzz, mutate_bytes, mutate_json
 
 
@@ -59,15 +58,3 @@ def test_fuzz_index_with_a_checksum_that_fits(store):
         list(found)
 
     fuzz("index with a fitting checksum", [index.read_bytes()], [mutate_signed], read)
-
-
-def test_fuzz_token_lengths(store):
-    vocabulary = Vocabulary.load()
-    expected = [part.tolist() for part in store.token_lengths(vocabulary)]
-    (lengths,) = (store.root / sidecar.FOLDER).glob("*.lengths-*.npy")
-
-    def read(content):
-        lengths.write_bytes(content)
-        assert [part.tolist() for part in store.token_lengths(vocabulary)] == expected
-
-    fuzz("token lengths", [lengths.read_bytes()], [mutate_bytes], read)

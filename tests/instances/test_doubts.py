@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 
 from ofa_mi.data.encoding import Answer
-from ofa_mi.evaluation.doubts import LEAST, doubts
 from ofa_mi.evaluation.runner import EvaluationOptions, evaluate
 from ofa_mi.evaluation.scoring import score_run
 from ofa_mi.evaluation.tables import format_table
-from tests.data.test_tsv import IMAGES, write
+from ofa_mi.instances.doubts import LEAST, doubts
 from tests.evaluation.fake import FakePredictor
 from tests.evaluation.test_predictions import RECORD
+from tests.instances.test_tsv import IMAGES, write
 
 DUMMIES = "look like dummies, as they stand in OFA's vqa_test.tsv"
 TEXT = replace(RECORD, task="text_vqa", perturb="none", options=None, target_boxes=(), target_set=None, answers=())

@@ -12,47 +12,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ofa_mi.data import sidecar, store
-from ofa_mi.data.encoding import PromptEncoder
-from ofa_mi.data.images import ImageTransform
-from ofa_mi.data.instance import PIXELS_OPTION, Instance, is_blank
-from ofa_mi.data.regions import RegionCodec
-from ofa_mi.data.store import InstanceStore, count_tokens, open_store
-from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.errors import DataError
-from ofa_mi.instructions.prompt import text_segments
-from tests.data.processes import received
-
-
-def record(number, **fields):
-    return {
-        "unique_id": f"id{number}",
-        "task_name": f"task{number % 3}",
-        "target_txt": "yes",
-        "text": "é" * number,
-    } | fields
-
-
-def write(folder, records, name="train.jsonl"):
-    """Write records, or lines as they are given in bytes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = [r if isinstance(r, bytes) else json.dumps(r, ensure_ascii=False).encode() + b"\n" for r in records]
-    (folder / name).write_bytes(b"".join(lines))
-    return folder / name
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A data directory; the user's cache is elsewhere."""
-    monkeypatch.setenv("OFA_MI_CACHE", str(tmp_path / "cache"))
-    directory = tmp_path / "data"
-    directory.mkdir()
-    Image.new("RGB", (40, 30)).save(directory / "image.png")
-    return directory
-
-
-def with_image(number, **fields):
-    return record(number, image_path="image.png", image_size=[40, 30], region=[[1, 2, 3, 4]], **fields)
+from ofa_mi.instances import sidecar, store
+from ofa_mi.instances.instance import PIXELS_OPTION, Instance, is_blank
+from ofa_mi.instances.open import open_store
+from ofa_mi.instances.store import InstanceStore
+from tests.instances.records import record, rewritten, with_image, write
+from tests.processes import received
 
 
 def no_building(*args):
@@ -77,7 +43,6 @@ def test_last_line_needs_no_newline_and_a_file_may_be_empty(folder):
     assert len(InstanceStore(write(folder, [record(0), json.dumps(record(1)).encode()]))) == 2
     empty = InstanceStore(write(folder, [], "valid.jsonl"))
     assert len(empty) == 0 and empty.task_names == () and empty.has_image.tolist() == []
-    assert [part.tolist() for part in empty.token_lengths(Vocabulary.load())] == [[], []]
 
 
 @settings(max_examples=25, deadline=None)
@@ -194,9 +159,9 @@ def test_another_limit_of_pixels_makes_the_index_again(folder, monkeypatch):
 def test_a_line_without_end_is_one_bad_line(folder, monkeypatch, workers):
     """It is never read as a whole, whatever the part of the file in which it begins."""
     monkeypatch.setattr(store, "CHUNK_BYTES", 5000)
-    monkeypatch.setattr(store, "MAX_LINE_READ", 3000)
-    monkeypatch.setattr(store, "SKIP_BYTES", 700)
-    monkeypatch.setattr("ofa_mi.data.instance.MAX_LINE", 2000)
+    monkeypatch.setattr("ofa_mi.instances.lines.MAX_LINE_READ", 3000)
+    monkeypatch.setattr("ofa_mi.instances.lines.SKIP_BYTES", 700)
+    monkeypatch.setattr("ofa_mi.instances.instance.MAX_LINE", 2000)
     lines = [record(0), record(1, text="x" * 2500), record(2), record(3, text="x" * 40_000), record(4)]
     instances = InstanceStore(write(folder, lines), skip_bad=True, workers=workers)
     assert [i.unique_id for i in instances] == ["id0", "id2", "id4"]
@@ -369,19 +334,6 @@ def test_a_damaged_index_is_built_again(folder, damage):
     assert len(InstanceStore(path)) == 5
 
 
-def rewritten(index, rows=None, **content):
-    """Write an index again with other rows and content, and the checksum that belongs to them."""
-    with index.open("rb") as file:
-        array = np.load(file)
-        record = json.loads(file.read()[: -sidecar.CHECKSUM])
-    record["content"] |= content
-    with index.open("wb") as file:
-        rows = array if rows is None else rows(array)
-        np.save(file, rows)
-        text = json.dumps(record).encode()
-        file.write(text + sidecar.checksum(rows, text))
-
-
 def changed(**values):
     def change(rows):
         for name, value in values.items():
@@ -428,15 +380,6 @@ def test_a_flipped_bit_anywhere_in_an_index_is_noticed(folder):
         index.write_bytes(good[:place] + bytes([good[place] ^ 4]) + good[place + 1 :])
         assert [instance.unique_id for instance in InstanceStore(path)] == ["id0", "id1", "id2"]
         assert index.read_bytes() == good, f"byte {place}"
-
-
-@pytest.mark.parametrize("change", [lambda n: n[:1], lambda n: n[0], lambda n: n.astype(np.int64), lambda n: n[:, :2]])
-def test_damaged_token_lengths_are_counted_again(folder, change):
-    instances, vocabulary = InstanceStore(write(folder, [record(i) for i in range(5)])), Vocabulary.load()
-    expected = [part.tolist() for part in instances.token_lengths(vocabulary)]
-    (lengths,) = (folder / sidecar.FOLDER).glob("*.lengths-*.npy")
-    rewritten(lengths, lambda numbers: np.ascontiguousarray(change(numbers)))
-    assert [part.tolist() for part in instances.token_lengths(vocabulary)] == expected
 
 
 def test_an_index_never_holds_python_objects(folder):
@@ -528,60 +471,6 @@ def test_processes_that_open_a_new_file_at_once_agree(folder):
         process.join()
 
 
-# -- lengths
-
-
-def test_token_lengths_are_counted_once_for_each_vocabulary(folder, gpt2, bytes_only, monkeypatch):
-    path = write(folder, [with_image(i, options=["a", [1, 2, 3, 4]], question="What is it?") for i in range(20)])
-    instances = InstanceStore(path)
-    source, target = instances.token_lengths(gpt2)
-    assert source.dtype == target.dtype == np.int32 and source.shape == target.shape == (20,)
-    assert list(zip(source, target, strict=True)) == [count_tokens(instance, gpt2) for instance in instances]
-    other = Vocabulary.load(bytes_only)
-    assert instances.token_lengths(other)[0].sum() > source.sum()
-    monkeypatch.setattr(InstanceStore, "_count_tokens", no_building)
-    assert InstanceStore(path).token_lengths(gpt2)[0].tolist() == source.tolist()
-
-
-@pytest.mark.parametrize("workers", [1, 2, 5])
-def test_tokens_are_counted_alike_by_any_number_of_workers(folder, gpt2, monkeypatch, workers):
-    monkeypatch.setattr(store, "CHUNK_ROWS", 7)  # 20 instances: a last part that is not full, more workers than parts
-    lines = [with_image(i, text="so " * i, options=["a", "b " * (i % 3 + 1)], target_txt="a") for i in range(20)]
-    instances = InstanceStore(write(folder, lines), workers=workers)
-    source, target = instances.token_lengths(gpt2)
-    assert list(zip(source, target, strict=True)) == [count_tokens(instance, gpt2) for instance in instances]
-
-
-def test_the_tokens_of_many_instances_are_counted_in_processes_however_small_their_file(folder, gpt2, monkeypatch):
-    monkeypatch.setattr(store, "CHUNK_ROWS", 4)
-    monkeypatch.setattr(store, "MANY_ROWS", 10)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
-    asked = []
-
-    def in_processes(function, items, workers):
-        asked.append(workers)
-        return map(function, items)
-
-    few = InstanceStore(write(folder, [record(i) for i in range(9)]))
-    many = InstanceStore(write(folder, [record(i) for i in range(10)], "valid.jsonl"))
-    monkeypatch.setattr(store, "ordered_map", in_processes)
-    assert [len(instances.token_lengths(gpt2)[0]) for instances in (few, many)] == [9, 10]
-    assert asked == [1, 2]
-
-
-def test_what_counts_as_tokens(gpt2):
-    def count(**fields):
-        return count_tokens(Instance.from_record(with_image(0, **fields), ""), gpt2)
-
-    region = 4  # of with_image
-    assert count() == (region, 2)
-    assert count(question="What is it?") == (region + 4, 2)
-    assert count(text=["a", [1, 2, 3, 4]], context=["b", "c"]) == (region + 1 + 4 + 2, 2)
-    marker, separator = len(gpt2.encode(" [Options]:")), len(gpt2.encode("||||"))
-    assert count(options=["yes", [1, 2, 3, 4]]) == (region + marker + separator + 5, 2)
-    assert count(target_txt="", target_set=["yes", "no"]) == (region, 2 + separator + 1)
-
-
 def test_opening_a_split(folder):
     assert open_store(folder, "train") is None
     write(folder, [record(0)])
@@ -623,28 +512,3 @@ def test_any_record_is_an_instance_or_a_data_error(fields):
 @pytest.mark.parametrize("context", ["two words", ["two words"]])
 def test_a_context_of_one_text_may_be_written_without_a_list(context):
     assert Instance.from_record(record(1, context=context), "").context == (("two words",),)
-
-
-def test_real_photos_and_boxes_go_all_the_way(shared_data, folder, gpt2):
-    """COCO's objects: stored, read, encoded, decoded to boxes within half a bin, and their pixels."""
-    coco = json.loads((shared_data / "coco/annotations/instances.json").read_text())
-    names = {category["id"]: category["name"] for category in coco["categories"]}
-    photos = {photo["id"]: photo for photo in sorted(coco["images"], key=lambda photo: photo["id"])[:4]}
-    records = []
-    for thing in coco["annotations"]:
-        if (photo := photos.get(thing["image_id"])) is not None:
-            x, y, width, height = thing["bbox"]
-            image = {"image_path": photo["file_name"], "image_size": [photo["width"], photo["height"]]}
-            box = [x, y, min(x + width, photo["width"]), min(y + height, photo["height"])]
-            records.append(record(thing["id"], text=names[thing["category_id"]], target_txt=box, **image))
-    for photo in photos.values():
-        shutil.copy(shared_data / "coco/images" / photo["file_name"], folder)
-    instances = InstanceStore(write(folder, records))
-    encoder = PromptEncoder(gpt2, RegionCodec(patch_image_size=480))
-    assert len(instances) == len(records) > 10
-    for instance in instances:
-        target = encoder.target(text_segments(instance.target, truncatable=False), instance.image_size)
-        (box,) = encoder.decode(target, instance.image_size).boxes
-        assert box == pytest.approx(instance.target[0], abs=0.5 / 937 * max(instance.image_size) + 1e-3)
-    pixels = ImageTransform(96)(instances.load_image(instances[0]))
-    assert pixels.shape == (3, 96, 96) and pixels.std() > 0.1

@@ -1,7 +1,6 @@
-"""Reading images and the model's pixels."""
+"""Reading images: every mode and orientation, and what is refused."""
 
 import io
-import itertools
 import os
 import struct
 import subprocess
@@ -9,24 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from ofa_mi.data import images
-from ofa_mi.data.images import ImageTransform, exif_orientation, load_image, open_image
-from ofa_mi.data.instance import PIXELS_OPTION, max_pixels
 from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.instances import images
+from ofa_mi.instances.images import exif_orientation, load_image, open_image
+from ofa_mi.instances.instance import PIXELS_OPTION, max_pixels
 
 NAME = "train.jsonl:3: instance 'a'"
-
-
-@pytest.fixture(scope="module")
-def photo():
-    """A smooth picture with some noise, 70x50."""
-    rng = np.random.default_rng(0)
-    x, y = np.meshgrid(np.linspace(0, 255, 70), np.linspace(0, 255, 50))
-    pixels = np.stack([x, y, 255 - x], axis=-1) + rng.normal(0, 20, (50, 70, 3))
-    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
 def saved(image, path, **options):
@@ -426,19 +415,6 @@ def test_a_tiff_tile_larger_than_the_image_is_refused(tmp_path):
         load_image(io.BytesIO(file), name=NAME)
 
 
-def test_a_tall_image_is_resized_without_all_its_rows_at_the_new_width(monkeypatch):
-    tall = Image.fromarray(np.linspace(0, 255, 4000).astype(np.uint8).reshape(-1, 1).repeat(3, 1)).convert("RGB")
-    expected = ImageTransform(32)(tall)
-    sizes = []
-    resize = Image.Image.resize
-    monkeypatch.setattr(images, "HIGHEST", 1000)
-    monkeypatch.setattr(
-        Image.Image, "resize", lambda self, size, *rest: sizes.append(size) or resize(self, size, *rest)
-    )
-    assert torch.allclose(ImageTransform(32)(tall), expected, atol=2 / 127)
-    assert sizes == [(3, 32), (32, 32)]
-
-
 @pytest.mark.parametrize("value", ["0", "-1", "1e6", "", "\u0663", "3000000000", "9" * 5000])
 def test_the_limit_of_pixels_must_be_a_number(monkeypatch, value):
     monkeypatch.setenv(PIXELS_OPTION, value)
@@ -451,39 +427,3 @@ def test_the_limit_of_pixels_must_be_a_number(monkeypatch, value):
 def test_what_the_system_refuses_is_not_called_corrupt(tmp_path):
     with pytest.raises(DataError, match=r"cannot be read \(Is a directory\)"):
         load_image(tmp_path, name=NAME)
-
-
-@pytest.mark.parametrize("side", [16, 48, 96])
-def test_pixels_equal_torchvisions(photo, side):
-    transforms = pytest.importorskip("torchvision.transforms")
-    reference = transforms.Compose(
-        [
-            transforms.Resize((side, side), interpolation=transforms.InterpolationMode.BICUBIC),
-            transforms.ToTensor(),
-            transforms.Normalize([0.5] * 3, [0.5] * 3),
-        ]
-    )
-    pixels = ImageTransform(side)(photo)
-    assert pixels.shape == (3, side, side) and pixels.dtype == torch.float32 and pixels.is_contiguous()
-    assert torch.equal(pixels, reference(photo))
-    assert pixels.min() >= -1 and pixels.max() <= 1
-
-
-def test_flip_mirrors_left_and_right(photo):
-    transform = ImageTransform(32)
-    assert torch.equal(transform(photo, flip=True), transform(photo).flip(-1))
-
-
-def test_number_of_patches():
-    assert ImageTransform(480).num_patches == 900
-    for side in (0, -16, 40):
-        with pytest.raises(ConfigError, match="multiple of 16"):
-            ImageTransform(side)
-
-
-def test_real_photos_equal_torchvisions(shared_data):
-    transforms = pytest.importorskip("torchvision.transforms.functional")
-    for path in itertools.islice(sorted((shared_data / "coco/images").iterdir()), 0, 50, 10):
-        image = load_image(path, name=NAME)
-        resized = transforms.resize(image, [224, 224], interpolation=transforms.InterpolationMode.BICUBIC)
-        assert torch.equal(ImageTransform(224)(image), (transforms.to_tensor(resized) - 0.5) / 0.5)

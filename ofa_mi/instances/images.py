@@ -1,4 +1,4 @@
-"""Reading images, and turning them into the model's pixels."""
+"""Reading images: what may be read, and what is refused and why."""
 
 from __future__ import annotations
 
@@ -8,18 +8,14 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from ofa_mi.data.instance import max_pixels
-from ofa_mi.errors import ConfigError, DataError, shown
+from ofa_mi.errors import DataError, shown
+from ofa_mi.instances.instance import max_pixels
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-PATCH = 16  # stride of the image tower
 GREY_16_FORMATS = ("PNG", "PPM")  # whose grey levels have 16 bits even where Pillow gives them 32 (mode I)
 BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # tags of TIFF
 WHITE_IS_ZERO = 0
@@ -46,8 +42,6 @@ DECODER_COST = {"BMP": 8, "GIF": 8, "PNG": 8, "PPM": 12, "TIFF": 16, "WEBP": 20}
 MAX_SCANS = 100  # of a JPEG, which has about ten; each passes over the whole picture, whatever its size in the file
 TILE_WIDTH, TILE_LENGTH = 322, 323  # tags of TIFF
 BLOCK = 1 << 20  # bytes of a file that are searched at once
-# Rows from which columns are resized first: Pillow resizes rows first, and would hold all of them at the new width.
-HIGHEST = 1 << 17
 CELL = 1 << 9  # side in pixels of what is converted at once
 
 
@@ -93,7 +87,7 @@ def open_image(file: str | Path | BinaryIO) -> Image.Image:
 
     Raises:
         UnusableImageError: It is missing, is none of :data:`FORMATS`, claims more pixels than
-            :func:`~ofa_mi.data.instance.max_pixels` or its format allows, or its grey levels have no meaning as
+            :func:`~ofa_mi.instances.instance.max_pixels` or its format allows, or its grey levels have no meaning as
             colours.
     """
     with decoding():
@@ -239,39 +233,3 @@ def _from_16_bits(image: Image.Image) -> Image.Image:
         levels = (np.asarray(cell).astype(np.int32) >> (bits - 8)).clip(0, 255).astype(np.uint8)
         grey.paste(Image.fromarray(255 - levels if inverted else levels), (left, top))
     return grey
-
-
-class ImageTransform:
-    """Resizes to a square, bicubic, aspect ratio not kept, and normalises with mean = std = 0.5, as OFA does.
-
-    The whole image is decoded first. Decoding a JPEG at reduced size (``Image.draft``) would be faster,
-    but it averages pixels before the bicubic filter sees them, and the released weights expect the other.
-
-    Args:
-        patch_image_size: Side S of the square in pixels.
-
-    Attributes:
-        num_patches: Patches of an image.
-
-    Raises:
-        ConfigError: S is not a multiple of the patch size.
-    """
-
-    def __init__(self, patch_image_size: int) -> None:
-        if patch_image_size <= 0 or patch_image_size % PATCH:
-            raise ConfigError(f"patch image size must be a positive multiple of {PATCH}, found {patch_image_size}")
-        self.patch_image_size = patch_image_size
-        self.num_patches = (patch_image_size // PATCH) ** 2
-
-    def __call__(self, image: Image.Image, flip: bool = False) -> Tensor:
-        """Pixels of an RGB image, float32 ``(3, S, S)`` in [-1, 1]; mirrored left to right with ``flip``."""
-        import torch  # here, because reading images takes no PyTorch
-
-        side = self.patch_image_size
-        if image.height > HIGHEST:
-            image = image.resize((image.width, side), Image.Resampling.BICUBIC)
-        image = image.resize((side, side), Image.Resampling.BICUBIC)
-        if flip:
-            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)  # S, S, 3 -> 3, S, S
-        return pixels.contiguous().float().div_(255).sub_(0.5).div_(0.5)

@@ -264,6 +264,16 @@ def plain(text: Text) -> str:
     return "".join(p if isinstance(p, str) else "[" + ", ".join(f"{c:.0f}" for c in p) + "]" for p in text)
 
 
+def text_of(text: Text) -> str:
+    """Text of a rich text without its boxes, white space collapsed."""
+    return " ".join("".join(piece if isinstance(piece, str) else " " for piece in text).split())
+
+
+def boxes_of(text: Text) -> tuple[Box, ...]:
+    """Boxes of a rich text, in order."""
+    return tuple(piece for piece in text if not isinstance(piece, str))
+
+
 def _is_number(value: Any) -> bool:
     if isinstance(value, int):
         return not isinstance(value, bool) and abs(value) < 2**53  # beyond that a float cannot hold it

@@ -19,10 +19,11 @@ from typing import Any
 
 from PIL import Image
 
-from ofa_mi.data.images import UnusableImageError, load_image, open_image
-from ofa_mi.data.instance import MAX_CONFIDENCE, Instance, is_blank, line_content
-from ofa_mi.data.store import MAX_LINE_READ, LineStore
 from ofa_mi.errors import ConfigError, DataError, shown
+from ofa_mi.instances.images import UnusableImageError, load_image, open_image
+from ofa_mi.instances.instance import MAX_CONFIDENCE, Instance, is_blank, line_content
+from ofa_mi.instances.lines import MAX_LINE_READ
+from ofa_mi.instances.store import LineStore
 
 SEPARATOR = "&&"  # between several captions or answers
 CONFIDENCE_SEPARATOR = "|!+"  # between the confidence of an answer and the answer
@@ -114,7 +115,7 @@ class TsvStore(LineStore):
         path: The file.
         kind: A key of :data:`KINDS`.
         columns: Numbers of columns that are elsewhere than in OFA's files, by name.
-        skip_bad, workers: As in :class:`~ofa_mi.data.store.LineStore`.
+        skip_bad, workers: As in :class:`~ofa_mi.instances.store.LineStore`.
 
     Raises:
         ConfigError: The kind or a column name is unknown.

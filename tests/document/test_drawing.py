@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image, ImageColor
 
-from ofa_mi.decoding.draw import STYLES, draw_boxes
+from ofa_mi.document.drawing import STYLES, draw_boxes
 
 
 def colors(image):

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ofa_mi.data_prep.check.findings import option_key
-from ofa_mi.evaluation.answers import canonical, normalise, says_something
+from ofa_mi.instances.answers import canonical, normalise, says_something
 
 SAME = [
     ("café", "cafe\u0301"),

@@ -8,38 +8,31 @@ a bad line cannot turn up in the middle of a training run.
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 from PIL import Image
 
-from ofa_mi.data.images import load_image
-from ofa_mi.data.instance import BYTE_ORDER_MARK, Instance, Text, max_pixels
-from ofa_mi.data.sidecar import LARGE_FILE, Sidecar
-from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.errors import DataError, shown
-from ofa_mi.geometry import Box
-from ofa_mi.instructions.prompt import OPTION_SEPARATOR, OPTIONS_MARKER
+from ofa_mi.instances.images import load_image
+from ofa_mi.instances.instance import Instance, max_pixels
+from ofa_mi.instances.lines import LARGE_FILE, content_end, read_line, seek_line
+from ofa_mi.instances.sidecar import Sidecar
+from ofa_mi.utils.files import path_inside
 from ofa_mi.utils.hashing import hash64
 from ofa_mi.utils.parallel import choose_workers, ordered_map
 from ofa_mi.utils.progress import progress_bar
 
 INDEX_VERSION = 3  # raised when the index changes, or when what counts as a good line does
 CHUNK_BYTES = 1 << 24  # of the file, read by one worker at a time
-MAX_LINE_READ = 1 << 28  # bytes of a line that are read: more than any may have, one of TSV with its image included
-SKIP_BYTES = 1 << 20  # of a line that is too long, read at once to find its end
 MOST_SKIPPED = 100_000  # bad lines that can be left out; a file of more is no file of instances
-TAIL_BYTES = 1 << 12  # of the file, read at once to find the end of its last line
-CHUNK_ROWS = 1 << 11  # instances whose tokens are counted by one worker at a time
-MANY_ROWS = 1 << 14  # instances from which worker processes and a progress bar pay for that
 
 # One instance: where its line lies, its number (from 1), its task (a number in task_names) and the
 # size of its image in pixels, 0 for text only.
@@ -77,13 +70,14 @@ class LineStore(ABC):
     Args:
         path: The file.
         skip_bad: Leave out bad lines and list them in :attr:`skipped`, instead of raising an error.
-        workers: Processes that read a file, or count its tokens, for the first time; 0 for all cores where it pays.
+        workers: Processes that read a file for the first time; 0 for all cores where it pays.
 
     Attributes:
         path: The file.
         root: Its folder, which image paths are relative to.
         task_names: Names of the tasks that occur, in order of appearance.
         skipped: ``file:line: reason`` of each line left out.
+        workers: As given.
         digest: What tells these instances, in this order, from any others, wherever the file lies.
 
     Raises:
@@ -93,10 +87,10 @@ class LineStore(ABC):
     def __init__(self, path: str | Path, *, skip_bad: bool = False, workers: int = 0) -> None:
         self.path = Path(path)
         self.root = self.path.parent
-        self._workers = workers
+        self.workers = workers
         self._file: int | None = None
         key = [INDEX_VERSION, type(self).__name__, self._format(), max_pixels()]
-        self._sidecar = Sidecar(self.path, "index", dtype=ROW, content=_Content, key=key)
+        self._index = Sidecar(self.path, "index", dtype=ROW, content=_Content, key=key)
         self._open_index(skip_bad)
 
     # -- what a subclass provides
@@ -153,24 +147,10 @@ class LineStore(ABC):
         """True for instances with an image, bool ``(len,)``."""
         return self._rows["width"] > 0
 
-    def token_lengths(self, vocabulary: Vocabulary, *, text_case: str = "lower") -> tuple[np.ndarray, np.ndarray]:
-        """Tokens of each instance's source fields and of its target with ``</s>``, int32 ``(len,)`` each.
-
-        All fields that an instruction can mention are counted, without the instruction itself.
-        Computed once for each vocabulary and case.
-
-        Args:
-            vocabulary: Token ids.
-            text_case: ``lower`` to count the text in lower case, or ``keep``.
-        """
+    def sidecar(self, suffix: str, *, dtype: np.dtype, key: Any) -> Sidecar:
+        """Where an array is kept that is computed once from these instances; it counts for just these and this key."""
         skipped = hashlib.sha256("\n".join(self.skipped).encode()).hexdigest()
-        suffix = f"lengths-{vocabulary.key[:16]}" + ("" if text_case == "lower" else f"-{text_case}")
-        key = [self._sidecar.key, vocabulary.key, skipped]
-        sidecar = Sidecar(self.path, suffix, dtype=np.int32, content=dict, key=key)
-        (source, target), _ = sidecar.read_or_make(
-            lambda: (self._count_tokens(vocabulary, text_case), {}), lambda counts, _: counts.shape == (2, len(self))
-        )
-        return source, target
+        return Sidecar(self.path, suffix, dtype=dtype, content=dict, key=[self._index.key, key, skipped])
 
     # -- files
 
@@ -190,7 +170,7 @@ class LineStore(ABC):
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
-        if (stored := self._sidecar.read(self._fits)) is None:
+        if (stored := self._index.read(self._fits)) is None:
             raise DataError(f"{self.path}: changed while it was in use; start again")
         self._rows = stored[0]
 
@@ -202,7 +182,7 @@ class LineStore(ABC):
             appeared = any(os.path.exists(self.root / image) for image in content["missing_images"])
             return not appeared and (skip_bad or not content["skipped"]) and self._fits(rows, content)
 
-        self._rows, content = self._sidecar.read_or_make(lambda: self._build_index(skip_bad), counts)
+        self._rows, content = self._index.read_or_make(lambda: self._build_index(skip_bad), counts)
         self.task_names, self.skipped = tuple(content["task_names"]), tuple(content["skipped"])
         self.digest: str = content["digest"]
 
@@ -221,7 +201,7 @@ class LineStore(ABC):
         found = _Found(self, skip_bad)
         size = content_end(self.path)
         chunks = [(start, min(start + CHUNK_BYTES, size)) for start in range(0, size, CHUNK_BYTES)]
-        results = ordered_map(self._scan, chunks, choose_workers(self._workers, pays=size >= LARGE_FILE))
+        results = ordered_map(self._scan, chunks, choose_workers(self.workers, pays=size >= LARGE_FILE))
         with progress_bar(
             desc=f"index {self.path}", total=size, unit="B", unit_scale=True, show=size >= LARGE_FILE
         ) as bar:
@@ -264,23 +244,6 @@ class LineStore(ABC):
             self._check_image(instance)
         return instance
 
-    # -- lengths
-
-    def _count_tokens(self, vocabulary: Vocabulary, text_case: str) -> np.ndarray:
-        """Source and target tokens, int32 ``(2, len)``."""
-
-        def count(start: int) -> np.ndarray:
-            instances = (self[i] for i in range(start, min(start + CHUNK_ROWS, len(self))))
-            return np.array([count_tokens(instance, vocabulary, text_case) for instance in instances], dtype=np.int32)
-
-        many = len(self) >= MANY_ROWS or self.path.stat().st_size >= LARGE_FILE
-        starts = range(0, len(self), CHUNK_ROWS)
-        counts = ordered_map(count, starts, choose_workers(self._workers, pays=many))
-        parts = list(
-            progress_bar(counts, desc=f"count tokens of {self.path}", total=len(starts), unit="parts", show=many)
-        )
-        return np.concatenate([np.empty((0, 2), dtype=np.int32), *parts]).T.copy()  # len, 2 -> 2, len
-
 
 class InstanceStore(LineStore):
     """JSON lines, as :meth:`Instance.from_json` reads them, with images as files beside them."""
@@ -315,85 +278,6 @@ class InstanceStore(LineStore):
                 return hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise DataError(f"{instance.name}: image {instance.image_path} cannot be read ({error.strerror})") from None
-
-
-def open_store(directory: Path, split: str, *, skip_bad: bool = False) -> LineStore | None:
-    """The store of one split of a data directory; None if the directory does not have that split.
-
-    It is ``DIR/<split>.jsonl`` or, in a folder of OFA's own files, ``DIR/<kind>…_<split>.tsv``.
-
-    Raises:
-        DataError: There are several such files, or the file is bad.
-    """
-    from ofa_mi.data.tsv import TsvStore, find_tsv
-
-    path = Path(directory) / f"{split}.jsonl"
-    if path.exists():
-        return InstanceStore(path, skip_bad=skip_bad)
-    found = find_tsv(Path(directory), split)
-    return None if found is None else TsvStore(*found, skip_bad=skip_bad)
-
-
-def has_split(directory: Path, split: str) -> bool:
-    """Whether :func:`open_store` finds a split in a data directory."""
-    from ofa_mi.data.tsv import find_tsv
-
-    return (directory / f"{split}.jsonl").exists() or find_tsv(directory, split) is not None
-
-
-def seek_line(file: BinaryIO, start: int, end: int) -> None:
-    """Go to the first line that begins at or behind byte ``start``, or at least to ``end`` if none begins before."""
-    file.seek(max(0, start - 1))
-    if start:
-        _skip_line(file, end)  # the rest of a line that begins earlier
-
-
-def read_line(file: BinaryIO) -> bytes:
-    """The next line; of one that is too long, as much as shows that it is."""
-    line = file.readline(MAX_LINE_READ)
-    if len(line) == MAX_LINE_READ and not line.endswith(b"\n"):
-        _skip_line(file)
-    return line
-
-
-def _skip_line(file: BinaryIO, end: float = math.inf) -> None:
-    """Read on to the end of the line, or to byte ``end`` if that comes first."""
-    while (part := file.readline(SKIP_BYTES)) and not part.endswith(b"\n") and file.tell() < end:
-        pass
-
-
-def content_end(path: Path) -> int:
-    """Bytes of a file of lines up to the end of the last one that is not blank; empty lines behind it mean nothing."""
-    with path.open("rb") as file:
-        end = file.seek(0, os.SEEK_END)
-        while end:
-            start = max(0, end - TAIL_BYTES)
-            if found := os.pread(file.fileno(), end - start, start).rstrip():
-                return start + len(found) if start or found != BYTE_ORDER_MARK.encode() else 0
-            end = start
-    return 0
-
-
-def count_tokens(instance: Instance, vocabulary: Vocabulary, text_case: str = "lower") -> tuple[int, int]:
-    """Tokens of an instance's source fields, and of its target with ``</s>``."""
-
-    def tokens(texts: Iterable[Text]) -> int:
-        return sum(piece_tokens(piece) for text in texts for piece in text)
-
-    def piece_tokens(piece: str | Box) -> int:
-        if not isinstance(piece, str):
-            return 4
-        words = " ".join(piece.split())
-        return len(vocabulary.encode(" " + (words.lower() if text_case == "lower" else words)))
-
-    source = tokens([instance.question, instance.text, *instance.context, instance.regions])
-    if instance.options is not None:
-        separators = len(vocabulary.encode(OPTION_SEPARATOR)) * max(len(instance.options) - 1, 0)
-        source += len(vocabulary.encode(f" {OPTIONS_MARKER}")) + separators + tokens(instance.options)
-    if instance.target_set is None:
-        return source, tokens([instance.target]) + 1
-    separators = len(vocabulary.encode(OPTION_SEPARATOR)) * max(len(instance.target_set) - 1, 0)
-    return source, tokens(instance.target_set) + separators + 1
 
 
 @dataclass(slots=True)
@@ -474,13 +358,3 @@ class _Found:
         self.skipped[line] = str(error)
         if len(self.skipped) > MOST_SKIPPED:
             raise DataError(f"{self.store.path}: more than {MOST_SKIPPED:,} bad lines, the last of them {error}")
-
-
-@lru_cache(1 << 16)
-def path_inside(root: str, image_path: str) -> Path | None:
-    """Real path of an image; None if it is not inside the real ``root``."""
-    try:
-        path = Path(os.path.realpath(os.path.join(root, image_path)))
-    except ValueError:  # a null byte in the name
-        return None
-    return path if path.is_relative_to(os.path.realpath(root)) else None

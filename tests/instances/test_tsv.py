@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ofa_mi.data.instance import PIXELS_OPTION, plain
-from ofa_mi.data.store import open_store
-from ofa_mi.data.tsv import TsvStore, find_tsv
 from ofa_mi.errors import ConfigError, DataError
-from tests.data.processes import received
+from ofa_mi.instances.instance import PIXELS_OPTION, plain
+from ofa_mi.instances.open import open_store
+from ofa_mi.instances.tsv import TsvStore, find_tsv
+from tests.processes import received
 
 
 def image_cell(width, height, urlsafe=True):
