@@ -42,11 +42,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from ofa_mi.data_prep.build import BuildOptions, build, convert
+from ofa_mi.data_prep.building.build import BuildOptions, build, convert
+from ofa_mi.data_prep.building.output import OutputDirectory
+from ofa_mi.data_prep.building.shards import Shards
 from ofa_mi.data_prep.draft import Draft, text
-from ofa_mi.data_prep.output import OutputDirectory
 from ofa_mi.data_prep.raw import RawFolder
-from ofa_mi.data_prep.shards import Shards
 from ofa_mi.data_prep.source import Candidate, Source
 from ofa_mi.data_prep.sources import all_sources
 from ofa_mi.data_prep.sources.coco_instances import CocoInstances

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from ofa_mi.data_prep.building.output import MANIFEST, read_manifest
 from ofa_mi.data_prep.check.card import build_record, open_card, write_card
 from ofa_mi.data_prep.check.examples import choose_examples
 from ofa_mi.data_prep.check.findings import TRAINING_SPLIT, Findings
 from ofa_mi.data_prep.check.guess import guess, questions_of
 from ofa_mi.data_prep.check.images import Images, check_images, sharing
 from ofa_mi.data_prep.check.scan import Scan, data_files, directory_names, scan
-from ofa_mi.data_prep.output import MANIFEST, read_manifest
 from ofa_mi.errors import DataError
 from ofa_mi.instances.doubts import doubts
 from ofa_mi.instructions.registry import Registry

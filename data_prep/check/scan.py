@@ -15,9 +15,9 @@ import numpy as np
 
 from ofa_mi.data.lengths import count_tokens
 from ofa_mi.data.vocabulary import Vocabulary
+from ofa_mi.data_prep.building.output import SPLITS
 from ofa_mi.data_prep.check.counts import TaskCounts
 from ofa_mi.data_prep.check.findings import Findings, check_instance, parse
-from ofa_mi.data_prep.output import SPLITS
 from ofa_mi.errors import DataError, shown
 from ofa_mi.instances.instance import Instance
 from ofa_mi.instances.lines import content_end, read_line, seek_line

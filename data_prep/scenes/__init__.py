@@ -1,7 +1,7 @@
 """Scenes: drawn pictures of coloured shapes and exact instances of the benchmark's tasks.
 
-``world`` samples scenes, ``draw`` draws them, ``language`` describes them, ``tasks`` makes instances
-of them, and ``generate`` writes a data directory.
+``shapes`` says what things look like, ``world`` samples scenes of them, ``draw`` draws them, ``language`` describes
+them, ``tasks`` makes instances of them, and ``generate`` writes a data directory.
 """
 
 from ofa_mi.data_prep.scenes.generate import generate

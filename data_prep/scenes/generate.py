@@ -18,11 +18,11 @@ from typing import Any, BinaryIO
 import msgspec
 import numpy as np
 
-from ofa_mi.data_prep.output import SPLITS, OutputDirectory
+from ofa_mi.data_prep.building.output import SPLITS, OutputDirectory
+from ofa_mi.data_prep.building.selection import CANDIDATE, select
 from ofa_mi.data_prep.scenes.draw import draw_scene
 from ofa_mi.data_prep.scenes.tasks import BUILDERS, Builder, Draft
 from ofa_mi.data_prep.scenes.world import Scene, World, sample_scene
-from ofa_mi.data_prep.selection import CANDIDATE, select
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.instances.instance import Instance
 from ofa_mi.instructions.registry import default_registry

@@ -2,7 +2,7 @@
 
 Official files: ``coco/annotations/captions_train2014.json`` with ``images`` (``id, width, height, …``) and
 ``annotations`` (``id, image_id, caption``), and, to know which captions are wrong for an image, the instances of the
-same photos (:mod:`ofa_mi.data_prep.sources.coco_objects`). Only the training photos of 2014 are used.
+same photos (:mod:`ofa_mi.data_prep.formats.coco_objects`). Only the training photos of 2014 are used.
 
 A caption counts as wrong for an image if its own image has no object category in common with it (of MSCOCO's 80: those
 of all annotated objects, crowds too, and those that any of the image's captions names) and fewer than half of its
@@ -22,10 +22,9 @@ from pathlib import Path
 import msgspec
 
 from ofa_mi.data_prep.draft import Draft, choice, text, yes_no
-from ofa_mi.data_prep.raw import RawFile
-from ofa_mi.data_prep.reading import read_json, tidy
-from ofa_mi.data_prep.source import Candidate, ImageFile, Source, held_out
-from ofa_mi.data_prep.sources.coco_images import (
+from ofa_mi.data_prep.formats.coco_objects import ImageInfo, LeftOut, ObjectTable, disjoint_groups
+from ofa_mi.data_prep.formats.reading import read_json, tidy
+from ofa_mi.data_prep.images.coco_images import (
     ANNOTATIONS_LICENCE,
     LICENCE,
     PAGE,
@@ -33,8 +32,9 @@ from ofa_mi.data_prep.sources.coco_images import (
     annotation_file,
     coco_image,
 )
-from ofa_mi.data_prep.sources.coco_objects import ImageInfo, LeftOut, ObjectTable, disjoint_groups
-from ofa_mi.data_prep.sources.coco_words import CategoryWords
+from ofa_mi.data_prep.options.coco_words import CategoryWords
+from ofa_mi.data_prep.raw import RawFile
+from ofa_mi.data_prep.source import Candidate, ImageFile, Source, held_out
 from ofa_mi.errors import DataError
 from ofa_mi.utils.hashing import hash64
 

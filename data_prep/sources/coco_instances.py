@@ -1,6 +1,6 @@
 """MSCOCO instances (Lin et al., 2014): boxes of objects of 80 categories.
 
-Official file: ``coco/annotations/instances_train2014.json`` (format: :mod:`ofa_mi.data_prep.sources.coco_objects`).
+Official file: ``coco/annotations/instances_train2014.json`` (format: :mod:`ofa_mi.data_prep.formats.coco_objects`).
 Only the training photos of 2014 are used. Tasks in which an answer is chosen are made in pairs or groups that are
 mirror images of each other, so that no name and no box is right more often than wrong. Drawn from the source's
 generators: which objects of an image take part, and the order of options.
@@ -16,16 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ofa_mi.data_prep.draft import Draft, choice, text, yes_no
-from ofa_mi.data_prep.source import Candidate, Source, held_out
-from ofa_mi.data_prep.sources.coco_images import (
-    ANNOTATIONS_LICENCE,
-    LICENCE,
-    PAGE,
-    TRAIN_IMAGES,
-    annotation_file,
-    coco_image,
-)
-from ofa_mi.data_prep.sources.coco_objects import (
+from ofa_mi.data_prep.formats.coco_objects import (
     ImageInfo,
     LeftOut,
     ObjectTable,
@@ -35,6 +26,15 @@ from ofa_mi.data_prep.sources.coco_objects import (
     recognizable,
     shows_none,
 )
+from ofa_mi.data_prep.images.coco_images import (
+    ANNOTATIONS_LICENCE,
+    LICENCE,
+    PAGE,
+    TRAIN_IMAGES,
+    annotation_file,
+    coco_image,
+)
+from ofa_mi.data_prep.source import Candidate, Source, held_out
 from ofa_mi.geometry import Box, area
 
 LEAST_SIDE = 16  # pixels, of a region whose object is asked for: smaller ones cannot be made out

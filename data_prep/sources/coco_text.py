@@ -23,11 +23,11 @@ from pathlib import Path
 import msgspec
 
 from ofa_mi.data_prep.draft import choice, labelled, text, yes_no
+from ofa_mi.data_prep.formats.coco_objects import LeftOut, apart
+from ofa_mi.data_prep.formats.reading import read_json, tidy
+from ofa_mi.data_prep.images.coco_images import LICENCE, TRAIN_IMAGES, coco_image
 from ofa_mi.data_prep.raw import RawFile
-from ofa_mi.data_prep.reading import read_json, tidy
 from ofa_mi.data_prep.source import Candidate, ImageFile, Source, held_out
-from ofa_mi.data_prep.sources.coco_images import LICENCE, TRAIN_IMAGES, coco_image
-from ofa_mi.data_prep.sources.coco_objects import LeftOut, apart
 from ofa_mi.errors import DataError
 from ofa_mi.geometry import Box, box_of
 from ofa_mi.utils.hashing import hash64

@@ -11,11 +11,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from ofa_mi.data_prep.draft import Draft, text, yes_no
+from ofa_mi.data_prep.formats.reading import read_lines, tidy
+from ofa_mi.data_prep.images.flickr_images import flickr_image
 from ofa_mi.data_prep.raw import RawFile
-from ofa_mi.data_prep.reading import read_lines, tidy
 from ofa_mi.data_prep.source import Candidate, Source
 from ofa_mi.data_prep.sources.coco_captions import content_words
-from ofa_mi.data_prep.sources.flickr_images import flickr_image
 from ofa_mi.errors import DataError, shown
 from ofa_mi.utils.hashing import hash64
 

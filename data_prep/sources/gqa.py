@@ -14,10 +14,10 @@ from typing import Annotated
 import msgspec
 
 from ofa_mi.data_prep.draft import Draft, text
+from ofa_mi.data_prep.formats.reading import decode, read_json, tidy
+from ofa_mi.data_prep.images.vg_images import IMAGE_DATA, IMAGES, coco_ids, vg_image
 from ofa_mi.data_prep.raw import RawFile
-from ofa_mi.data_prep.reading import decode, read_json, tidy
 from ofa_mi.data_prep.source import Candidate, Source
-from ofa_mi.data_prep.sources.vg_images import IMAGE_DATA, IMAGES, coco_ids, vg_image
 
 PAGE = "https://cs.stanford.edu/people/dorarad/gqa/download.html"
 TASK = "compositional_vqa"

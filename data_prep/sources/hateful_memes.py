@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from ofa_mi.data_prep.draft import Draft, text
+from ofa_mi.data_prep.formats.reading import read_json_lines, tidy
 from ofa_mi.data_prep.raw import RawFile
-from ofa_mi.data_prep.reading import read_json_lines, tidy
 from ofa_mi.data_prep.source import Candidate, ImageFile, Source
 
 PAGE = "https://www.drivendata.org/competitions/64/hateful-memes/"

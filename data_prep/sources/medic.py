@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ofa_mi.data_prep.draft import one_of
+from ofa_mi.data_prep.formats.reading import read_table
 from ofa_mi.data_prep.raw import RawFile
-from ofa_mi.data_prep.reading import read_table
 from ofa_mi.data_prep.source import Candidate, ImageFile, Source
 from ofa_mi.errors import DataError, shown
 

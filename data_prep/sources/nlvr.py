@@ -15,8 +15,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from ofa_mi.data_prep.draft import one_of, text
+from ofa_mi.data_prep.formats.reading import read_json_lines, tidy
 from ofa_mi.data_prep.raw import RawFile
-from ofa_mi.data_prep.reading import read_json_lines, tidy
 from ofa_mi.data_prep.source import Candidate, ImageFile, Source
 
 PAGE = "https://github.com/lil-lab/nlvr"

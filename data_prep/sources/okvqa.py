@@ -11,18 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ofa_mi.data_prep.draft import Draft, text
+from ofa_mi.data_prep.formats.reading import tidy
+from ofa_mi.data_prep.formats.vqa_format import Annotation, Answer, Question, by_image, most_frequent, read_annotated
+from ofa_mi.data_prep.images.coco_images import LICENCE, TRAIN_IMAGES, coco_image
 from ofa_mi.data_prep.raw import RawFile
-from ofa_mi.data_prep.reading import tidy
 from ofa_mi.data_prep.source import Candidate, Source
-from ofa_mi.data_prep.sources.coco_images import LICENCE, TRAIN_IMAGES, coco_image
-from ofa_mi.data_prep.sources.vqa_format import (
-    Annotation,
-    Answer,
-    Question,
-    by_image,
-    most_frequent,
-    read_annotated,
-)
 
 PAGE = "https://okvqa.allenai.org/download.html"
 TASK = "outside_knowledge_vqa"

@@ -3,11 +3,11 @@ MSCOCO from the others.
 
 Official files: those of the ``refer`` repository, a folder for each data set below ``refcoco/``:
 
-- ``instances.json``: all objects of its photos, in MSCOCO's format (:mod:`ofa_mi.data_prep.sources.coco_objects`).
+- ``instances.json``: all objects of its photos, in MSCOCO's format (:mod:`ofa_mi.data_prep.formats.coco_objects`).
 - ``refs(unc).p``, for RefCOCOg ``refs(umd).p``: a pickle of Python 2 with a list of the objects that are referred to,
   each a dictionary with ``ref_id``, ``ann_id``, ``image_id``, ``category_id``, ``split`` and ``sentences`` (each with
   ``sent_id``, ``tokens``, ``raw``: as typed, ``sent``: cleaned). It holds plain data only, and is read as such
-  (:mod:`ofa_mi.data_prep.sources.plain_pickle`), never unpickled.
+  (:mod:`ofa_mi.data_prep.formats.plain_pickle`), never unpickled.
 
 All photos are from the training set of MSCOCO 2014, those of the validation and test splits too. Used are the
 objects of the split ``train``, as far as no object of their image is in another split; the others are counted. (The
@@ -25,12 +25,12 @@ from pathlib import Path
 import msgspec
 
 from ofa_mi.data_prep.draft import Draft, choice, text
+from ofa_mi.data_prep.formats.coco_objects import SAME_PLACE, ImageInfo, LeftOut, ObjectTable, Thing
+from ofa_mi.data_prep.formats.plain_pickle import read_plain_pickle
+from ofa_mi.data_prep.formats.reading import tidy
+from ofa_mi.data_prep.images.coco_images import LICENCE, TRAIN_IMAGES, coco_image
 from ofa_mi.data_prep.raw import RawFile
-from ofa_mi.data_prep.reading import tidy
 from ofa_mi.data_prep.source import Candidate, Source
-from ofa_mi.data_prep.sources.coco_images import LICENCE, TRAIN_IMAGES, coco_image
-from ofa_mi.data_prep.sources.coco_objects import SAME_PLACE, ImageInfo, LeftOut, ObjectTable, Thing
-from ofa_mi.data_prep.sources.plain_pickle import read_plain_pickle
 from ofa_mi.errors import DataError
 from ofa_mi.geometry import Box, area, iou
 

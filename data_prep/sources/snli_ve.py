@@ -18,10 +18,10 @@ from typing import Annotated, Literal
 import msgspec
 
 from ofa_mi.data_prep.draft import one_of, text
+from ofa_mi.data_prep.formats.reading import read_json_lines, tidy
+from ofa_mi.data_prep.images.flickr_images import FLICKR30K_IMAGES, flickr_image
 from ofa_mi.data_prep.raw import RawFile
-from ofa_mi.data_prep.reading import read_json_lines, tidy
 from ofa_mi.data_prep.source import Candidate, Source
-from ofa_mi.data_prep.sources.flickr_images import FLICKR30K_IMAGES, flickr_image
 
 PAGE = "https://github.com/necla-ml/SNLI-VE"
 TASK = "visual_entailment"

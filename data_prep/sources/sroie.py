@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ofa_mi.data_prep.draft import Draft, choice, text
+from ofa_mi.data_prep.formats.reading import read_lines, tidy
 from ofa_mi.data_prep.raw import RawFile
-from ofa_mi.data_prep.reading import read_lines, tidy
 from ofa_mi.data_prep.source import Candidate, ImageFile, Source
 from ofa_mi.errors import DataError, shown
 from ofa_mi.geometry import Box, clip

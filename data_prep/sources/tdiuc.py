@@ -15,7 +15,7 @@ Every question gets options of its answer's kind: yes and no; numbers; or other 
   one are balanced together with those that begin with the same three words.
 - Otherwise the options are answers of similar questions of the same type: of those with the same wording if it comes
   often, or of those that begin with the same three words, or of all. They are drawn such that none of them is likelier
-  than another to be the answer (:mod:`ofa_mi.data_prep.sources.answer_pools`), which leaves out many questions whose
+  than another to be the answer (:mod:`ofa_mi.data_prep.options.answer_pools`), which leaves out many questions whose
   answer is the usual one. No option is a form of another, a synonym or a more general word. Nor is it the answer to
   another question of the same type about the photo, which might be right here too (of colors and numbers: to a
   question of the same wording). This last rule makes a usual answer likelier to be right where it is an option: on
@@ -34,15 +34,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ofa_mi.data_prep.draft import Draft, choice, text, yes_no
+from ofa_mi.data_prep.formats.reading import tidy
+from ofa_mi.data_prep.formats.vqa_format import Annotation, Answer, Question, by_image, read_annotated
+from ofa_mi.data_prep.images.coco_images import LICENCE, TRAIN_IMAGES, coco_image
+from ofa_mi.data_prep.images.vg_images import IMAGE_DATA, coco_ids, vg_image
+from ofa_mi.data_prep.images.vg_images import IMAGES as VG_IMAGES
+from ofa_mi.data_prep.options.answer_pools import AnswerPool
+from ofa_mi.data_prep.options.answer_words import YES_NO, concept, kind_of
 from ofa_mi.data_prep.raw import RawFile
-from ofa_mi.data_prep.reading import tidy
 from ofa_mi.data_prep.source import Candidate, ImageFile, Source
-from ofa_mi.data_prep.sources.answer_pools import AnswerPool
-from ofa_mi.data_prep.sources.answer_words import YES_NO, concept, kind_of
-from ofa_mi.data_prep.sources.coco_images import LICENCE, TRAIN_IMAGES, coco_image
-from ofa_mi.data_prep.sources.vg_images import IMAGE_DATA, coco_ids, vg_image
-from ofa_mi.data_prep.sources.vg_images import IMAGES as VG_IMAGES
-from ofa_mi.data_prep.sources.vqa_format import Annotation, Answer, Question, by_image, read_annotated
 from ofa_mi.instances.photos import of_mixed_number
 
 PAGE = "https://kushalkafle.com/projects/tdiuc.html"

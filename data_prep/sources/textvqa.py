@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from ofa_mi.data_prep.draft import Draft, text
+from ofa_mi.data_prep.formats.reading import read_json, tidy
+from ofa_mi.data_prep.formats.vqa_format import most_frequent
 from ofa_mi.data_prep.raw import RawFile
-from ofa_mi.data_prep.reading import read_json, tidy
 from ofa_mi.data_prep.source import Candidate, ImageFile, Source
-from ofa_mi.data_prep.sources.vqa_format import most_frequent
 
 PAGE = "https://textvqa.org/dataset/"
 TASK = "text_vqa"

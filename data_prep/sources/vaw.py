@@ -18,11 +18,11 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from ofa_mi.data_prep.draft import Balance, Draft, text
+from ofa_mi.data_prep.formats.reading import read_json, tidy
+from ofa_mi.data_prep.images.vg_images import IMAGE_DATA, IMAGES, vg_image, vg_photos
+from ofa_mi.data_prep.images.visual_genome import visible_box
 from ofa_mi.data_prep.raw import RawFile
-from ofa_mi.data_prep.reading import read_json, tidy
 from ofa_mi.data_prep.source import Candidate, Source
-from ofa_mi.data_prep.sources.vg_images import IMAGE_DATA, IMAGES, vg_image, vg_photos
-from ofa_mi.data_prep.sources.visual_genome import visible_box
 from ofa_mi.errors import DataError
 
 PAGE = "https://github.com/adobe-research/vaw_dataset"

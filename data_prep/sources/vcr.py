@@ -22,8 +22,8 @@ from typing import Annotated
 import msgspec
 
 from ofa_mi.data_prep.draft import Draft
+from ofa_mi.data_prep.formats.reading import decode, read_json_lines, tidy
 from ofa_mi.data_prep.raw import RawFile
-from ofa_mi.data_prep.reading import decode, read_json_lines, tidy
 from ofa_mi.data_prep.source import Candidate, ImageFile, Source
 from ofa_mi.errors import DataError
 from ofa_mi.geometry import Box, clip

@@ -14,8 +14,8 @@ from typing import Annotated
 import msgspec
 
 from ofa_mi.data_prep.draft import Draft, text
+from ofa_mi.data_prep.formats.reading import read_json, tidy
 from ofa_mi.data_prep.raw import RawFile
-from ofa_mi.data_prep.reading import read_json, tidy
 from ofa_mi.data_prep.source import Candidate, ImageFile, Source
 from ofa_mi.errors import DataError
 

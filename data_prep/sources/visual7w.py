@@ -20,10 +20,10 @@ import msgspec
 import numpy as np
 
 from ofa_mi.data_prep.draft import Draft, text
+from ofa_mi.data_prep.formats.reading import decode, read_json, tidy
+from ofa_mi.data_prep.images.vg_images import IMAGE_DATA, coco_ids, vg_image
 from ofa_mi.data_prep.raw import RawFile
-from ofa_mi.data_prep.reading import decode, read_json, tidy
 from ofa_mi.data_prep.source import Candidate, ImageFile, Source
-from ofa_mi.data_prep.sources.vg_images import IMAGE_DATA, coco_ids, vg_image
 from ofa_mi.errors import DataError
 from ofa_mi.geometry import Box, box_of
 from ofa_mi.instances.instance import Text

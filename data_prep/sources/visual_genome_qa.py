@@ -1,7 +1,7 @@
 """Visual Genome's questions: free questions about an image, with one answer each.
 
 ``question_answers.json``: per image ``qas`` with ``qa_id``, ``question`` and ``answer`` ("Green."). The files and
-their versions are described in :mod:`ofa_mi.data_prep.sources.visual_genome`.
+their versions are described in :mod:`ofa_mi.data_prep.images.visual_genome`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import msgspec
 
 from ofa_mi.data_prep.draft import Draft, text
-from ofa_mi.data_prep.reading import tidy
+from ofa_mi.data_prep.formats.reading import tidy
+from ofa_mi.data_prep.images.visual_genome import IMAGE_DATA, IMAGES, Entry, Unit, VisualGenome, annotation_file
 from ofa_mi.data_prep.source import Candidate
-from ofa_mi.data_prep.sources.visual_genome import IMAGE_DATA, IMAGES, Entry, Unit, VisualGenome, annotation_file
 
 TASK = "open_domain_vqa"
 QUESTION_ANSWERS = annotation_file("question_answers.json", 24_776_315)

@@ -2,11 +2,11 @@
 
 ``region_descriptions.json``: per image ``regions`` with ``region_id`` (``id`` in version 1.0), ``phrase``, ``x``,
 ``y``, ``width`` and ``height``. The files and their versions are described in
-:mod:`ofa_mi.data_prep.sources.visual_genome`.
+:mod:`ofa_mi.data_prep.images.visual_genome`.
 
 An image has about 50 regions. Many are drawn again and again, lie in each other, or show things of one kind, so that a
 caption of another region is not wrong for that reason alone. Captions are compared by their content words
-(:mod:`ofa_mi.data_prep.sources.content_words`):
+(:mod:`ofa_mi.data_prep.options.content_words`):
 
 - A caption *refers* to its region if no clearly other region (IoU below :data:`ONE_PLACE`) has a caption
   that says all that it says.
@@ -16,8 +16,8 @@ caption of another region is not wrong for that reason alone. Captions are compa
   condition sizes would give answers away.
 
 Captioning and grounding use every region that suits them; of any other task an image gives a few instances
-(:data:`~ofa_mi.data_prep.sources.visual_genome.PER_IMAGE`). Tasks about overlaps know nothing of captions; their
-options are chosen in :mod:`ofa_mi.data_prep.sources.exchangeable_regions`.
+(:data:`~ofa_mi.data_prep.images.visual_genome.PER_IMAGE`). Tasks about overlaps know nothing of captions; their
+options are chosen in :mod:`ofa_mi.data_prep.options.exchangeable_regions`.
 """
 
 from __future__ import annotations
@@ -32,12 +32,8 @@ import msgspec
 import numpy as np
 
 from ofa_mi.data_prep.draft import Draft, choice_of, coin, text, yes_no
-from ofa_mi.data_prep.overlaps import Overlaps
-from ofa_mi.data_prep.reading import tidy
-from ofa_mi.data_prep.source import Candidate
-from ofa_mi.data_prep.sources.content_words import content_words
-from ofa_mi.data_prep.sources.exchangeable_regions import RULES, SAME_REGION, choices
-from ofa_mi.data_prep.sources.visual_genome import (
+from ofa_mi.data_prep.formats.reading import tidy
+from ofa_mi.data_prep.images.visual_genome import (
     IMAGE_DATA,
     IMAGES,
     Entry,
@@ -46,6 +42,10 @@ from ofa_mi.data_prep.sources.visual_genome import (
     annotation_file,
     visible_box,
 )
+from ofa_mi.data_prep.options.content_words import content_words
+from ofa_mi.data_prep.options.exchangeable_regions import RULES, SAME_REGION, choices
+from ofa_mi.data_prep.options.overlaps import Overlaps
+from ofa_mi.data_prep.source import Candidate
 from ofa_mi.geometry import Box, area
 
 ONE_PLACE = 0.5  # IoU from which on two regions may show the same thing

@@ -2,7 +2,7 @@
 
 ``relationships.json``: per image ``relationships`` with ``relationship_id``, ``predicate`` ("ON"), ``subject`` and
 ``object``; both have ``x``, ``y``, ``w``, ``h`` and ``name`` (``names``, a list, in some versions). The
-files and their versions are described in :mod:`ofa_mi.data_prep.sources.visual_genome`.
+files and their versions are described in :mod:`ofa_mi.data_prep.images.visual_genome`.
 
 One thing is often annotated several times, under one name or under several ("man", "guy"). Boxes that overlap with an
 intersection over union (IoU) of :data:`SAME_THING` or more are taken as one place, and those of the same name there as
@@ -29,9 +29,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from ofa_mi.data_prep.draft import Draft, text
-from ofa_mi.data_prep.reading import tidy
-from ofa_mi.data_prep.source import Candidate
-from ofa_mi.data_prep.sources.visual_genome import (
+from ofa_mi.data_prep.formats.reading import tidy
+from ofa_mi.data_prep.images.visual_genome import (
     IMAGE_DATA,
     IMAGES,
     Entry,
@@ -40,6 +39,7 @@ from ofa_mi.data_prep.sources.visual_genome import (
     annotation_file,
     visible_box,
 )
+from ofa_mi.data_prep.source import Candidate
 from ofa_mi.geometry import Box, intersection, iou
 
 RELATION = "object_relationship"

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 import msgspec
 
 from ofa_mi.data_prep.draft import Draft, text, yes_no
+from ofa_mi.data_prep.formats.coco_objects import ObjectTable, disjoint_groups
+from ofa_mi.data_prep.formats.reading import decode, read_json, tidy
+from ofa_mi.data_prep.formats.vqa_format import Annotation, Answer, Question, by_image, read_annotated
+from ofa_mi.data_prep.images.coco_images import ANNOTATIONS_LICENCE, LICENCE, TRAIN_IMAGES, annotation_file, coco_image
+from ofa_mi.data_prep.options.coco_words import CategoryWords
 from ofa_mi.data_prep.raw import RawFile
-from ofa_mi.data_prep.reading import decode, read_json, tidy
 from ofa_mi.data_prep.source import Candidate, Source, held_out
-from ofa_mi.data_prep.sources.coco_images import ANNOTATIONS_LICENCE, LICENCE, TRAIN_IMAGES, annotation_file, coco_image
-from ofa_mi.data_prep.sources.coco_objects import ObjectTable, disjoint_groups
-from ofa_mi.data_prep.sources.coco_words import CategoryWords
-from ofa_mi.data_prep.sources.vqa_format import Annotation, Answer, Question, by_image, read_annotated
 from ofa_mi.utils.hashing import hash64
 
 PAGE = "https://visualqa.org/download.html"

@@ -17,10 +17,10 @@ from typing import Annotated, Literal
 import msgspec
 
 from ofa_mi.data_prep.draft import YES_NO, one_of, text
+from ofa_mi.data_prep.formats.reading import read_json_lines, tidy
+from ofa_mi.data_prep.images.coco_images import TRAIN_IMAGES, VAL_IMAGES, coco_image
 from ofa_mi.data_prep.raw import RawFile
-from ofa_mi.data_prep.reading import read_json_lines, tidy
 from ofa_mi.data_prep.source import Candidate, Source
-from ofa_mi.data_prep.sources.coco_images import TRAIN_IMAGES, VAL_IMAGES, coco_image
 
 PAGE = "https://github.com/cambridgeltl/visual-spatial-reasoning"
 TASK = "visual_spatial_reasoning"

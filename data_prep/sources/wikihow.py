@@ -24,8 +24,8 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from ofa_mi.data_prep.draft import Draft, choice_of, coin, labelled, text
+from ofa_mi.data_prep.formats.reading import read_json, tidy
 from ofa_mi.data_prep.raw import RawFile
-from ofa_mi.data_prep.reading import read_json, tidy
 from ofa_mi.data_prep.source import Candidate, ImageFile, Source, held_out
 
 PAGE = "https://drive.google.com/file/d/1vnDduJmuFpeT8yTgtBR9Bj8bXlI4zIJR"

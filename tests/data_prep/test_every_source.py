@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ofa_mi.data_prep.build import BuildOptions, build
+from ofa_mi.data_prep.building.build import BuildOptions, build
 from ofa_mi.data_prep.check.checking import check
 from ofa_mi.data_prep.sources import MODULES, all_sources
 from ofa_mi.decoding.predictor import Predictor

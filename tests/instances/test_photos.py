@@ -2,7 +2,7 @@
 
 import pytest
 
-from ofa_mi.data_prep.build import BuildOptions, build
+from ofa_mi.data_prep.building.build import BuildOptions, build
 from ofa_mi.data_prep.check.checking import check
 from ofa_mi.data_prep.source import held_out
 from ofa_mi.instances.photos import Names, known_coco_id, names_of, of_mixed_number

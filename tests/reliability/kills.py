@@ -31,12 +31,13 @@ import torch
 
 from ofa_mi import checkpoint, cli
 from ofa_mi.data.vocabulary import build_compact
-from ofa_mi.data_prep import build as build_module
-from ofa_mi.data_prep import shards, transfer
-from ofa_mi.data_prep.build import BuildOptions, build
+from ofa_mi.data_prep.building import build as build_module
+from ofa_mi.data_prep.building import shards
+from ofa_mi.data_prep.building.build import BuildOptions, build
+from ofa_mi.data_prep.download import transfer
 from ofa_mi.evaluation.runner import EvaluationOptions, evaluate
+from tests.data_prep.building.test_build import Toys
 from tests.data_prep.sources.raw_tree import Picture, write_raw
-from tests.data_prep.test_build import Toys
 from tests.data_prep.web import Page, Web
 from tests.evaluation.fake import FakePredictor, make_data
 from tests.fairseq_compat.conftest import write_data

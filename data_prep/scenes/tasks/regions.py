@@ -1,6 +1,6 @@
 """Geometry of regions. The regions are windows around things; only their coordinates matter.
 
-Overlaps are clear, as :mod:`ofa_mi.data_prep.overlaps` defines it. Wherever they are compared, the answer
+Overlaps are clear, as :mod:`ofa_mi.data_prep.options.overlaps` defines it. Wherever they are compared, the answer
 is the same by shared area and by intersection over union (IoU), and it wins by half or more in both.
 """
 
@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 
 from ofa_mi.data_prep.draft import Draft, choice, choice_of, coin, text, yes_no
-from ofa_mi.data_prep.overlaps import apart, exceeds, overlaps
+from ofa_mi.data_prep.options.overlaps import apart, exceeds, overlaps
 from ofa_mi.data_prep.scenes.tasks.builder import builds
 from ofa_mi.data_prep.scenes.world import PixelBox, Scene
 from ofa_mi.geometry import area, intersection, iou

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Build; the exit status."""
-    from ofa_mi.data_prep.build import BuildOptions, build
+    from ofa_mi.data_prep.building.build import BuildOptions, build
 
     options = BuildOptions(
         tasks=tuple(args.tasks),

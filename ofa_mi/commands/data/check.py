@@ -79,8 +79,8 @@ def run(args: argparse.Namespace) -> int:
 
 def summary(result: Any, card_dir: Path) -> Iterator[str]:
     """What is printed: findings, counts, shared images, and the table of guesses."""
+    from ofa_mi.data_prep.building.output import MANIFEST
     from ofa_mi.data_prep.check.findings import KINDS
-    from ofa_mi.data_prep.output import MANIFEST
 
     for kind in result.findings.kinds():
         shown = result.findings.of(kind)

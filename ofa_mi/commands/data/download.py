@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ofa_mi.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ofa_mi.data_prep.download import Plan
+    from ofa_mi.data_prep.download.downloading import Plan
     from ofa_mi.data_prep.raw import RawFile
 
 HELP = "fetch the official files of source data sets"
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fetch, or show what there is; the exit status."""
-    from ofa_mi.data_prep import download
+    from ofa_mi.data_prep.download import downloading as download
 
     data_sets = download.catalogue()
     known = download.all_files(data_sets.values())
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show_plan(plan: Plan, raw: Path) -> None:
-    from ofa_mi.data_prep import download
+    from ofa_mi.data_prep.download import downloading as download
 
     for item in plan.downloads:
         print(download.describe(item))
@@ -70,7 +70,7 @@ def _show_plan(plan: Plan, raw: Path) -> None:
 
 
 def _fetch(args: argparse.Namespace, files: tuple[RawFile, ...], known: tuple[RawFile, ...]) -> int:
-    from ofa_mi.data_prep import download
+    from ofa_mi.data_prep.download import downloading as download
 
     options = download.Options(
         keep_archives=args.keep_archives, accept_changed=args.accept_changed, retries=args.retries

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert; the exit status."""
-    from ofa_mi.data_prep import easy_vqa
+    from ofa_mi.data_prep.imports import easy_vqa
 
     print_counts(args.out, easy_vqa.convert(args.out, valid_fraction=args.valid_fraction, seed=args.seed))
     return 0

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Import; the exit status."""
-    from ofa_mi.data_prep.release import import_release
+    from ofa_mi.data_prep.imports.release import import_release
 
     manifest = import_release(
         args.files,

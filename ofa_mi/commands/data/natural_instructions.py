@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Import; the exit status."""
-    from ofa_mi.data_prep import natural_instructions
+    from ofa_mi.data_prep.imports import natural_instructions
 
     options = natural_instructions.ImportOptions(
         test_tasks=_test_tasks(args.test_tasks),
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _test_tasks(value: str) -> str | tuple[str, ...]:
     """A named set of test tasks, or what a file lists."""
-    from ofa_mi.data_prep.natural_instructions.release import OFFICIAL, PAPER, read_list
+    from ofa_mi.data_prep.imports.natural_instructions.release import OFFICIAL, PAPER, read_list
 
     if value in (OFFICIAL, PAPER):
         return value
@@ -74,7 +74,7 @@ def _test_tasks(value: str) -> str | tuple[str, ...]:
 
 def _print_remarks(manifest: dict[str, Any]) -> None:
     """Print which tasks were imported, and one line for each kind of thing that was left out."""
-    from ofa_mi.data_prep.natural_instructions.release import summary
+    from ofa_mi.data_prep.imports.natural_instructions.release import summary
 
     print(f"training tasks: {len(manifest['tasks']['train'])}, {manifest['train_from']}")
     print(f"test tasks: {len(manifest['tasks']['test'])}")

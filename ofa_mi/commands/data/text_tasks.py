@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Generate; the exit status."""
-    from ofa_mi.data_prep import text_tasks
+    from ofa_mi.data_prep.imports import text_tasks
 
     counts = text_tasks.generate(args.out, instances=args.instances, seed=args.seed)
     print(f"{args.out}/tasks: {sum(counts.values()):,} instances of {len(counts)} tasks")

@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from ofa_mi.data_prep.build import BuildOptions, build
+from ofa_mi.data_prep.building.build import BuildOptions, build
 from ofa_mi.instances.instance import Instance
 
 

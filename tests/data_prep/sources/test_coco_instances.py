@@ -4,9 +4,9 @@ from collections import Counter
 
 import pytest
 
+from ofa_mi.data_prep.formats.coco_objects import ObjectTable, apart, disjoint_groups
 from ofa_mi.data_prep.raw import RawFolder
 from ofa_mi.data_prep.sources.coco_instances import CocoInstances
-from ofa_mi.data_prep.sources.coco_objects import ObjectTable, apart, disjoint_groups
 from ofa_mi.errors import DataError
 from tests.data_prep.sources.raw_tree import Picture, build_instances, of_task, write_raw
 

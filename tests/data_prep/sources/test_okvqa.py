@@ -2,7 +2,7 @@
 
 import pytest
 
-from ofa_mi.data_prep.build import BuildOptions, build
+from ofa_mi.data_prep.building.build import BuildOptions, build
 from ofa_mi.errors import DataError
 from tests.data_prep.sources.raw_tree import Picture, build_instances, write_raw
 from tests.data_prep.sources.vqa_files import annotation, files, question

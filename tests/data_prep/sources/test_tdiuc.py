@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from ofa_mi.data_prep.build import BuildOptions, build
+from ofa_mi.data_prep.building.build import BuildOptions, build
 from ofa_mi.data_prep.raw import RawFolder
 from ofa_mi.data_prep.source import NO_IMAGE
 from ofa_mi.data_prep.sources.tdiuc import TASKS, Tdiuc
@@ -205,7 +205,7 @@ def test_only_wanted_tasks_are_made(tmp_path):
 
 
 def test_the_same_whatever_the_workers(tmp_path, monkeypatch):
-    monkeypatch.setattr("ofa_mi.data_prep.shards.CHUNK", 5)
+    monkeypatch.setattr("ofa_mi.data_prep.building.shards.CHUNK", 5)
     colors = ["red", "green", "blue", "white", "black", "yellow"]
     raw = raw_folder(tmp_path / "raw", Rows().add("color", "What color is it?", dict.fromkeys(colors, 50)).rows)
     for workers in (1, 2):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ofa_mi.data_prep.build import BuildOptions, build
+from ofa_mi.data_prep.building.build import BuildOptions, build
 from ofa_mi.data_prep.sources.vcr import numbered, sentence
 from ofa_mi.errors import DataError
 from ofa_mi.evaluation.metrics import Truth

@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from ofa_mi.data_prep.overlaps import apart, overlaps
+from ofa_mi.data_prep.options.content_words import content_words
+from ofa_mi.data_prep.options.overlaps import apart, overlaps
 from ofa_mi.data_prep.sources import all_sources
-from ofa_mi.data_prep.sources.content_words import content_words
 from ofa_mi.errors import DataError
 from ofa_mi.geometry import area, intersection, iou
 from tests.data_prep.sources.raw_tree import Picture, build_instances, of_task, read_instances, write_raw
@@ -72,7 +72,7 @@ def built(built_dir):
 @pytest.fixture
 def everything(monkeypatch):
     """All that an image gives, not a few of it."""
-    monkeypatch.setattr("ofa_mi.data_prep.sources.visual_genome.PER_IMAGE", 100)
+    monkeypatch.setattr("ofa_mi.data_prep.images.visual_genome.PER_IMAGE", 100)
 
 
 def annotated(image_path):

@@ -54,7 +54,7 @@ def example_raw(root):
 @pytest.fixture
 def everything(monkeypatch):
     """All that an image gives, not a few of it."""
-    monkeypatch.setattr("ofa_mi.data_prep.sources.visual_genome.PER_IMAGE", 100)
+    monkeypatch.setattr("ofa_mi.data_prep.images.visual_genome.PER_IMAGE", 100)
 
 
 def corners(name):

@@ -4,9 +4,9 @@ from collections import Counter
 
 import pytest
 
-from ofa_mi.data_prep.build import BuildOptions, build
+from ofa_mi.data_prep.building.build import BuildOptions, build
+from ofa_mi.data_prep.options.coco_words import CategoryWords
 from ofa_mi.data_prep.source import held_out
-from ofa_mi.data_prep.sources.coco_words import CategoryWords
 from ofa_mi.errors import DataError
 from tests.data_prep.sources.raw_tree import Picture, build_instances, of_task, read_instances, write_raw
 from tests.data_prep.sources.vqa_files import annotation, files, question

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from ofa_mi.data_prep.build import BuildOptions, build
+from ofa_mi.data_prep.building.build import BuildOptions, build
 from ofa_mi.errors import DataError
 from tests.data_prep.sources.raw_tree import Lines, Picture, build_instances, write_raw
 

@@ -1,0 +1,1 @@
+"""Fetching the official files of data sets, and unpacking their archives with care."""

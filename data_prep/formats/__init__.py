@@ -1,0 +1,1 @@
+"""File formats that several sources share, and reading them."""

@@ -1,0 +1,1 @@
+"""Photos that several data sets annotate, each under one path whatever the data set."""

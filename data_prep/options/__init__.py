@@ -1,0 +1,1 @@
+"""Wrong options that do not give the right one away: words, answers and regions."""
