@@ -20,7 +20,9 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 FAIRSEQ = "fairseq"
-REGISTERING = ("criterions", "models", "optim", "tasks")  # packages of ours
+# Packages of ours that stand above this module: it knows them by their names only.
+COMPATIBILITY = "ofa_mi.fairseq_compat"
+REGISTERING = ("criterions", "models", "optim", "tasks")
 
 
 def install() -> None:
@@ -33,7 +35,7 @@ def install() -> None:
 
 def register() -> None:
     """Make fairseq ready, and register everything; calling it again changes nothing."""
-    importlib.import_module("ofa_mi.fairseq_compat").apply()
+    importlib.import_module(COMPATIBILITY).apply()
     for name in REGISTERING:
         importlib.import_module(f"ofa_mi.{name}")
 
@@ -53,7 +55,7 @@ class FairseqFinder(MetaPathFinder):
         return spec
 
     def _load(self, execute, module: ModuleType) -> None:
-        with importlib.import_module("ofa_mi.fairseq_compat").importing_fairseq():
+        with importlib.import_module(COMPATIBILITY).importing_fairseq():
             execute(module)
         register()
         sys.meta_path.remove(self)

@@ -1,6 +1,6 @@
 """From a model's logits to answers.
 
 In the order of the flow: `modes` (the ways to decode), `trie` (what may be said), `beam` and `ranking` (what the model
-says), `kinds` (how a kind of answer is searched for), `predictor` (questions in, answers out), `draw` (boxes for
-people). `benchmark` compares the search with fairseq's.
+says), `kinds` (how a kind of answer is searched for), `predictor` (questions in, answers out).
+`benchmark` compares the search with fairseq's.
 """
