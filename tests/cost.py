@@ -28,8 +28,8 @@ from ofa_mi.data.lengths import count_all
 from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.evaluation import metrics
 from ofa_mi.evaluation.metrics import Truth, score_answer
-from ofa_mi.evaluation.rouge import rouge_l_f, tokenize
-from ofa_mi.evaluation.scoring import majority_level
+from ofa_mi.evaluation.metrics.rouge import rouge_l_f, tokenize
+from ofa_mi.evaluation.scoring.scores import majority_level
 from ofa_mi.instances.store import InstanceStore
 from ofa_mi.instructions import lint as linter
 from ofa_mi.instructions.likeness import words

@@ -78,8 +78,9 @@ def test_no_command_without_a_model_imports_one(tmp_path):
 
 def test_nothing_slow_is_imported_before_it_is_used():
     """What commands without a model import before they begin, and every worker process of theirs that is spawned."""
-    data = ("build", "download", "easy_vqa", "natural_instructions", "release", "scenes", "text_tasks")
-    evaluation = ("comparison", "report", "scoring", "tables")
+    imports = ("imports.easy_vqa", "imports.natural_instructions", "imports.release", "imports.text_tasks")
+    data = ("building.build", "download.downloading", *imports, "scenes")
+    evaluation = ("report", "scoring.comparison", "scoring.scores", "scoring.tables")
     modules = [*(f"ofa_mi.data_prep.{name}" for name in data), *(f"ofa_mi.evaluation.{name}" for name in evaluation)]
     states = in_fresh_processes([["import", name] for name in modules])
     assert forbidden(states, OF_A_MODEL | SLOW) == {}

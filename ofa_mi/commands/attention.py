@@ -57,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
     checkpoints = named_checkpoints(args.checkpoints)
     instructions = parse_instructions(args.instructions)
     from ofa_mi.decoding.predictor import Predictor
-    from ofa_mi.evaluation.attention_analysis import AttentionOptions, analyse
-    from ofa_mi.evaluation.runner import EvaluationOptions
+    from ofa_mi.evaluation.asking.plan import EvaluationOptions
+    from ofa_mi.evaluation.attention.analysis import AttentionOptions, analyse
     from ofa_mi.instructions.registry import load_registry
 
     selection = EvaluationOptions(

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the comparison and write it; the exit status."""
-    from ofa_mi.evaluation.comparison import compare_runs, format_comparison
+    from ofa_mi.evaluation.scoring.comparison import compare_runs, format_comparison
     from ofa_mi.utils.files import atomic_write
 
     comparison = compare_runs(Path(args.run_a), Path(args.run_b))

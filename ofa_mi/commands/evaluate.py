@@ -75,9 +75,10 @@ def run(args: argparse.Namespace) -> int:
     instructions = parse_instructions(args.instructions)
     from ofa_mi.decoding.beam import GenerationConfig
     from ofa_mi.decoding.predictor import Predictor
-    from ofa_mi.evaluation.runner import EvaluationOptions, evaluate
-    from ofa_mi.evaluation.scoring import condition_label
-    from ofa_mi.evaluation.tables import format_table
+    from ofa_mi.evaluation.asking.plan import EvaluationOptions
+    from ofa_mi.evaluation.asking.run import evaluate
+    from ofa_mi.evaluation.scoring.scores import condition_label
+    from ofa_mi.evaluation.scoring.tables import format_table
     from ofa_mi.instructions.registry import load_registry
 
     predictor = Predictor.from_checkpoint(

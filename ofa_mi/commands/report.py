@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the report and print the table; the exit status."""
     from ofa_mi.evaluation.report import ReportOptions, build_report
     from ofa_mi.evaluation.report.study import read_strategies
-    from ofa_mi.evaluation.tables import format_table
+    from ofa_mi.evaluation.scoring.tables import format_table
 
     if args.examples < 0:
         raise ConfigError(f"--examples {args.examples}: must be 0 or more")

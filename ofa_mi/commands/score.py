@@ -20,8 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score, write scores.json and scores.csv of every run, and print the table; the exit status."""
-    from ofa_mi.evaluation.scoring import condition_label, score_run
-    from ofa_mi.evaluation.tables import format_table
+    from ofa_mi.evaluation.scoring.scores import condition_label, score_run
+    from ofa_mi.evaluation.scoring.tables import format_table
 
     directories = labelled(args.runs)
     for directory in directories.values():

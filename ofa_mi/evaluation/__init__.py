@@ -1,6 +1,6 @@
 """Metrics, the zero-shot protocol, predictions on disk, and reports made from them."""
 
-from ofa_mi.evaluation.protocol import (
+from ofa_mi.evaluation.scoring.protocol import (
     TaskScores,
     aggregated,
     inter_task_sensitivity,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ofa_mi.evaluation.protocol import TaskScores
+from ofa_mi.evaluation.scoring.protocol import TaskScores
 
 # The nine evaluation tasks with the metric of the table. Commonsense VQA is counted by ROUGE-L;
 # its accuracy, COMMONSENSE_ACCURACY below, enters neither aggregated performance nor sensitivity.

@@ -13,7 +13,8 @@ from ofa_mi.data_prep.building.build import BuildOptions, build
 from ofa_mi.data_prep.check.checking import check
 from ofa_mi.data_prep.sources import MODULES, all_sources
 from ofa_mi.decoding.predictor import Predictor
-from ofa_mi.evaluation.runner import EvaluationOptions, evaluate
+from ofa_mi.evaluation.asking.plan import EvaluationOptions
+from ofa_mi.evaluation.asking.run import evaluate
 from ofa_mi.instructions.registry import default_registry
 from tests.data_prep.sources.examples import example_raw
 

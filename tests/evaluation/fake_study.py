@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw
 from ofa_mi.data.encoding import Answer
 from ofa_mi.evaluation.predictions import Record
 from ofa_mi.evaluation.published import TASKS
-from ofa_mi.evaluation.scoring import score_run, summarise
-from ofa_mi.evaluation.tables import build_tables
+from ofa_mi.evaluation.scoring.scores import score_run, summarise
+from ofa_mi.evaluation.scoring.tables import build_tables
 
 WORDS = ("red", "green", "blue", "orange", "cup", "kite", "dog", "street", "two", "left", "small", "wooden")
 COLOURS = ("#c0392b", "#27ae60", "#2980b9", "#e67e22")

@@ -10,8 +10,8 @@ from ofa_mi.commands import compare, evaluate, report, score
 from ofa_mi.decoding.predictor import Predictor
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation.predictions import read_predictions
-from ofa_mi.evaluation.scoring import read_run, read_scores
-from ofa_mi.evaluation.tables import format_table
+from ofa_mi.evaluation.scoring.scores import read_run, read_scores
+from ofa_mi.evaluation.scoring.tables import format_table
 from tests.evaluation.fake import FakePredictor
 
 

@@ -9,6 +9,8 @@ from dataclasses import replace
 import pytest
 
 from ofa_mi.errors import ConfigError
+from ofa_mi.evaluation.asking.plan import EvaluationOptions
+from ofa_mi.evaluation.asking.run import evaluate
 from ofa_mi.evaluation.conditions import (
     PERTURBATIONS,
     Conditions,
@@ -19,8 +21,7 @@ from ofa_mi.evaluation.conditions import (
     upper_case,
 )
 from ofa_mi.evaluation.predictions import read_predictions
-from ofa_mi.evaluation.runner import EvaluationOptions, evaluate
-from ofa_mi.evaluation.scoring import condition_label
+from ofa_mi.evaluation.scoring.scores import condition_label
 from ofa_mi.instances.instance import Instance
 from ofa_mi.instructions.registry import default_registry, split_template
 from tests.evaluation.fake import COLOURS, FakePredictor, make_data

@@ -7,7 +7,7 @@ import pytest
 from ofa_mi.errors import ConfigError, DataError, OfaMiError
 from ofa_mi.evaluation.formats import read_attention_file, read_comparison, read_measurement
 from ofa_mi.evaluation.report.study import Run
-from ofa_mi.evaluation.scoring import read_scores
+from ofa_mi.evaluation.scoring.scores import read_scores
 from tests.evaluation.fake_study import make_images, write_run
 
 

@@ -11,15 +11,16 @@ from types import SimpleNamespace
 import pytest
 
 from ofa_mi.errors import DataError
-from ofa_mi.evaluation import attention_analysis, runner
-from ofa_mi.evaluation.comparison import compare_runs
+from ofa_mi.evaluation.asking import run as asking
+from ofa_mi.evaluation.attention import analysis as attention_analysis
 from ofa_mi.evaluation.formats import read_comparison
 from ofa_mi.evaluation.predictions import PredictionWriter, read_predictions, write_sorted
 from ofa_mi.evaluation.report import ReportOptions, analysis, build_report, sections
 from ofa_mi.evaluation.report.attention import attention, read_attention
 from ofa_mi.evaluation.report.blocks import figures, to_html, to_markdown
 from ofa_mi.evaluation.report.examples import answer_text, score_pair, truth_text
-from ofa_mi.evaluation.scoring import score_run
+from ofa_mi.evaluation.scoring.comparison import compare_runs
+from ofa_mi.evaluation.scoring.scores import score_run
 from tests.evaluation.fake_study import make_images, write_log, write_run
 from tests.fuzzing import fuzz, mutate_bytes, mutate_json, mutate_json_lines
 
@@ -112,7 +113,7 @@ def test_fuzz_resumed_runs(run, copied):
     settings = json.loads((run / "run.json").read_bytes())["settings"]
 
     def read(content):
-        runner._start_run(copied("run.json", content), settings, {})
+        asking._start_run(copied("run.json", content), settings, {})
 
     fuzz("run.json of a resumed run", [(run / "run.json").read_bytes()], JSON, read)
 

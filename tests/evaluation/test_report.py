@@ -23,8 +23,8 @@ from ofa_mi.evaluation.report.examples import MAX_BYTES, choose_examples, image_
 from ofa_mi.evaluation.report.sections import PaperRow, training
 from ofa_mi.evaluation.report.study import read_curves, read_strategies
 from ofa_mi.evaluation.report.training import Curve, read_training_log
-from ofa_mi.evaluation.scoring import read_scores, score_run, summarise
-from ofa_mi.evaluation.tables import build_tables, format_table
+from ofa_mi.evaluation.scoring.scores import read_scores, score_run, summarise
+from ofa_mi.evaluation.scoring.tables import build_tables, format_table
 from tests.evaluation.fake_study import Fake, make_images, many_tasks, write_log, write_run, write_study
 
 LOG = """\

@@ -10,8 +10,9 @@ from ofa_mi.data.vocabulary import Vocabulary, build_compact
 from ofa_mi.decoding.beam import GenerationConfig
 from ofa_mi.decoding.predictor import Predictor
 from ofa_mi.errors import ConfigError
+from ofa_mi.evaluation.asking.plan import EvaluationOptions
+from ofa_mi.evaluation.asking.run import evaluate
 from ofa_mi.evaluation.predictions import read_predictions
-from ofa_mi.evaluation.runner import EvaluationOptions, evaluate
 from tests.evaluation.fake import COLOURS
 from tests.golden.cases import build_model
 

@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 
 from ofa_mi.data.encoding import Answer
-from ofa_mi.evaluation.runner import EvaluationOptions, evaluate
-from ofa_mi.evaluation.scoring import score_run
-from ofa_mi.evaluation.tables import format_table
+from ofa_mi.evaluation.asking.plan import EvaluationOptions
+from ofa_mi.evaluation.asking.run import evaluate
+from ofa_mi.evaluation.scoring.scores import score_run
+from ofa_mi.evaluation.scoring.tables import format_table
 from ofa_mi.instances.doubts import LEAST, doubts
 from tests.evaluation.fake import FakePredictor
 from tests.evaluation.test_predictions import RECORD

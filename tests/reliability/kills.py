@@ -35,7 +35,8 @@ from ofa_mi.data_prep.building import build as build_module
 from ofa_mi.data_prep.building import shards
 from ofa_mi.data_prep.building.build import BuildOptions, build
 from ofa_mi.data_prep.download import transfer
-from ofa_mi.evaluation.runner import EvaluationOptions, evaluate
+from ofa_mi.evaluation.asking.plan import EvaluationOptions
+from ofa_mi.evaluation.asking.run import evaluate
 from tests.data_prep.building.test_build import Toys
 from tests.data_prep.sources.raw_tree import Picture, write_raw
 from tests.data_prep.web import Page, Web

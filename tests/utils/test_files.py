@@ -7,10 +7,9 @@ import sys
 
 import pytest
 
-from ofa_mi.errors import DataError, WorkerError, root_error
+from ofa_mi.errors import DataError
 from ofa_mi.utils import files
 from ofa_mi.utils.files import atomic_write, copy_atomic, lock, open_atomic, remove_abandoned
-from ofa_mi.utils.parallel import ordered_map
 from tests.conftest import REPOSITORY, full_disk
 
 
@@ -104,52 +103,3 @@ def test_copies_and_links(tmp_path):
     copy_atomic(tmp_path / "origin", tmp_path / "new" / "copy")
     copy_atomic(tmp_path / "origin", tmp_path / "new" / "link", link=True)
     assert [(tmp_path / "new" / name).stat().st_nlink for name in ("copy", "link")] == [1, 2]
-
-
-# -- worker processes
-
-
-@pytest.mark.timeout(60)
-def test_a_killed_worker_process_is_one_line():
-    """And no hang."""
-
-    def work(number):
-        if number == 3:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return number
-
-    with pytest.raises(WorkerError, match="a worker process was killed, perhaps for want of memory"):
-        list(ordered_map(work, range(9), 2))
-
-
-@pytest.mark.timeout(60)
-def test_worker_processes_end_with_the_one_that_started_them(tmp_path):
-    code = f"""
-import os, signal, time
-from pathlib import Path
-from ofa_mi.utils.parallel import ordered_map
-def work(number):
-    Path({str(tmp_path)!r}, str(os.getpid())).touch()
-    return number
-results = ordered_map(work, range(9), 2)
-list(zip(results, range(2)))
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    # Its output ends when the last process that holds it has ended.
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, timeout=50)
-    assert done.returncode == -signal.SIGKILL and names(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("message", "what"),
-    [
-        ("DataLoader worker (pid 12) is killed by signal: Killed. ", "killed by signal: Killed"),
-        ("DataLoader worker (pid 3) is killed by signal: Bus error. It is possible", "killed by signal: Bus error"),
-        ("DataLoader worker (pid(s) 1, 2) exited unexpectedly", "exited unexpectedly"),
-    ],
-)
-def test_a_killed_data_loader_worker_is_one_line(message, what):
-    line = str(root_error(RuntimeError(message)))
-    assert line.startswith(f"a data-loader worker was lost ({what}), perhaps for want of memory")
-    assert root_error(RuntimeError("something else")) is None

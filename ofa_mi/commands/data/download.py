@@ -39,43 +39,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fetch, or show what there is; the exit status."""
-    from ofa_mi.data_prep.download import downloading as download
+    from ofa_mi.data_prep.download import downloading
 
-    data_sets = download.catalogue()
-    known = download.all_files(data_sets.values())
-    chosen = download.select(args.names or ([download.ALL] if args.list else []), data_sets)
+    data_sets = downloading.catalogue()
+    known = downloading.all_files(data_sets.values())
+    chosen = downloading.select(args.names or ([downloading.ALL] if args.list else []), data_sets)
     if args.list:
-        print(download.markdown(chosen) if args.markdown else download.listing(chosen, args.raw))
+        print(downloading.markdown(chosen) if args.markdown else downloading.listing(chosen, args.raw))
         return 0
     if not chosen:
         raise ConfigError("name a source data set, or all; `ofa-mi data download --list` shows them")
     if args.raw is None:
         raise ConfigError("--raw DIR is needed: the folder to fetch into")
     if args.dry_run:
-        _show_plan(download.plan(download.all_files(chosen), args.raw, known), args.raw)
+        _show_plan(downloading.plan(downloading.all_files(chosen), args.raw, known), args.raw)
         return 0
-    return _fetch(args, download.all_files(chosen), known)
+    return _fetch(args, downloading.all_files(chosen), known)
 
 
 def _show_plan(plan: Plan, raw: Path) -> None:
-    from ofa_mi.data_prep.download import downloading as download
+    from ofa_mi.data_prep.download import downloading
 
     for item in plan.downloads:
-        print(download.describe(item))
+        print(downloading.describe(item))
     for file in plan.by_hand:
-        print(download.by_hand(file, raw))
-    known, unknown = download.total_size(plan.downloads)
+        print(downloading.by_hand(file, raw))
+    known, unknown = downloading.total_size(plan.downloads)
     more = f" and {unknown} whose size is not known" if unknown else ""
-    print(f"{len(plan.present)} present; to fetch: {download.human_size(known)}{more}; {len(plan.by_hand)} by hand")
+    print(f"{len(plan.present)} present; to fetch: {downloading.human_size(known)}{more}; {len(plan.by_hand)} by hand")
 
 
 def _fetch(args: argparse.Namespace, files: tuple[RawFile, ...], known: tuple[RawFile, ...]) -> int:
-    from ofa_mi.data_prep.download import downloading as download
+    from ofa_mi.data_prep.download import downloading
 
-    options = download.Options(
+    options = downloading.Options(
         keep_archives=args.keep_archives, accept_changed=args.accept_changed, retries=args.retries
     )
-    missing = download.download(files, args.raw, options, known=known)
+    missing = downloading.download(files, args.raw, options, known=known)
     for file in missing:
         print(f"missing: {args.raw / file.path}")
     print(f"{len(files) - len(missing)} of {len(files)} files and folders are in {args.raw}")

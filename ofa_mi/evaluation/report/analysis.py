@@ -11,9 +11,9 @@ from ofa_mi.evaluation.formats import Comparison
 from ofa_mi.evaluation.report.blocks import Block, Cell, Figure, Grid, Heading, Items, Paragraph, Row, Side
 from ofa_mi.evaluation.report.charts import Bar, bar_chart
 from ofa_mi.evaluation.report.study import Seed, Strategy
-from ofa_mi.evaluation.scoring import TRAINED, ZERO_SHOT
-from ofa_mi.evaluation.summaries import robustness_summary
-from ofa_mi.evaluation.tables import METRIC_LABELS, MISSING, TITLES, number, task_label
+from ofa_mi.evaluation.scoring.scores import TRAINED, ZERO_SHOT
+from ofa_mi.evaluation.scoring.summaries import robustness_summary
+from ofa_mi.evaluation.scoring.tables import METRIC_LABELS, MISSING, TITLES, number, task_label
 
 # What a run under a condition is called, and what it tells.
 CONDITION_NOTES = {

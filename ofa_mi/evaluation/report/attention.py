@@ -15,7 +15,7 @@ from ofa_mi.errors import DataError
 from ofa_mi.evaluation.formats import read_attention_file
 from ofa_mi.evaluation.report.blocks import Block, Cell, Figure, Grid, Heading, Paragraph, Raw, Row, Side, escape
 from ofa_mi.evaluation.report.charts import Series, line_chart
-from ofa_mi.evaluation.tables import MISSING, task_label
+from ofa_mi.evaluation.scoring.tables import MISSING, task_label
 from ofa_mi.instances.images import load_image
 from ofa_mi.utils.files import path_inside
 

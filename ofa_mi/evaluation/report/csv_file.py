@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ofa_mi.evaluation import published
 from ofa_mi.evaluation.report.sections import PaperRow
 from ofa_mi.evaluation.report.study import Curve, Seed, Strategy
-from ofa_mi.evaluation.scoring import TRAINED, ZERO_SHOT
+from ofa_mi.evaluation.scoring.scores import TRAINED, ZERO_SHOT
 
 COLUMNS = (
     "source",  # here, or paper

@@ -17,8 +17,8 @@ from ofa_mi.evaluation.predictions import Key, Record, read_predictions
 from ofa_mi.evaluation.report.blocks import escape
 from ofa_mi.evaluation.report.charts import COLOURS, shortened
 from ofa_mi.evaluation.report.study import TASK_NAME, Run, Strategy
-from ofa_mi.evaluation.scoring import PREDICTIONS
-from ofa_mi.evaluation.tables import task_label
+from ofa_mi.evaluation.scoring.scores import PREDICTIONS
+from ofa_mi.evaluation.scoring.tables import task_label
 from ofa_mi.geometry import Box
 from ofa_mi.geometry import iou as box_iou
 from ofa_mi.instances.images import load_image

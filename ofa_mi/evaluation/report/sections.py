@@ -10,13 +10,13 @@ from statistics import fmean
 from typing import Any
 
 from ofa_mi.evaluation import published
-from ofa_mi.evaluation.protocol import TaskScores, aggregated, sensitivity_report
 from ofa_mi.evaluation.report.blocks import Block, Cell, Figure, Grid, Heading, Items, Paragraph, Row, Side
 from ofa_mi.evaluation.report.charts import Bar, Dots, Series, bar_chart, dot_chart, line_chart
 from ofa_mi.evaluation.report.study import Curve, Run, Seed, Strategy
 from ofa_mi.evaluation.report.training import TrainingLog, left_out_remark, read_training_log
-from ofa_mi.evaluation.scoring import TRAINED, ZERO_SHOT
-from ofa_mi.evaluation.tables import (
+from ofa_mi.evaluation.scoring.protocol import TaskScores, aggregated, sensitivity_report
+from ofa_mi.evaluation.scoring.scores import TRAINED, ZERO_SHOT
+from ofa_mi.evaluation.scoring.tables import (
     METRIC_LABELS,
     MISSING,
     Table,
@@ -26,8 +26,8 @@ from ofa_mi.evaluation.tables import (
     number,
     task_label,
 )
-from ofa_mi.evaluation.tables import Cell as Score
-from ofa_mi.evaluation.tables import Row as TaskRow
+from ofa_mi.evaluation.scoring.tables import Cell as Score
+from ofa_mi.evaluation.scoring.tables import Row as TaskRow
 
 PAPER = "paper, OFA-large"
 NATURAL_INSTRUCTIONS = "natural_instructions_test"

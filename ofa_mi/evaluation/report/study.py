@@ -10,8 +10,8 @@ from typing import Any
 
 from ofa_mi.errors import ConfigError
 from ofa_mi.evaluation.conditions import Conditions
-from ofa_mi.evaluation.scoring import SECTION_OF_SPLIT, read_run, read_scores, summarise
-from ofa_mi.evaluation.tables import Scores
+from ofa_mi.evaluation.scoring.scores import SECTION_OF_SPLIT, read_run, read_scores, summarise
+from ofa_mi.evaluation.scoring.tables import Scores
 
 TASK_NAME = "task-name"  # a condition, but the plain protocol of a strategy that knows no instructions
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ofa_mi.evaluation.baselines import ALPHA, is_above
-from ofa_mi.evaluation.scoring import TRAINED, ZERO_SHOT
+from ofa_mi.evaluation.scoring.baselines import ALPHA, is_above
+from ofa_mi.evaluation.scoring.scores import TRAINED, ZERO_SHOT
 from ofa_mi.instructions.spec import ENGLISH
 
 Scores = Mapping[str, Any]  # content of a scores.json

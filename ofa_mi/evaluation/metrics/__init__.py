@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 from ofa_mi.data.encoding import Answer
 from ofa_mi.errors import ConfigError, DataError, shown
-from ofa_mi.evaluation.rouge import rouge_l_f
-from ofa_mi.evaluation.vqa import AGREEMENT, agreement
+from ofa_mi.evaluation.metrics.rouge import rouge_l_f
+from ofa_mi.evaluation.metrics.vqa import AGREEMENT, agreement
 from ofa_mi.geometry import Box, closest, count_matches
 from ofa_mi.geometry import iou as box_iou
 from ofa_mi.instances.answers import canonical, normalise, says_something

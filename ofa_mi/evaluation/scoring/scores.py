@@ -22,13 +22,14 @@ import numpy as np
 
 from ofa_mi.data.encoding import Answer
 from ofa_mi.errors import ConfigError, DataError
-from ofa_mi.evaluation.baselines import baseline_test, correct_tests
 from ofa_mi.evaluation.conditions import Conditions
 from ofa_mi.evaluation.formats import RunFile, ScoresFile, read_run_file, read_scores_file
 from ofa_mi.evaluation.metrics import Truth, get_metric, score_answer
+from ofa_mi.evaluation.metrics.rouge import has_no_token
 from ofa_mi.evaluation.predictions import Record, read_predictions
-from ofa_mi.evaluation.protocol import TaskScores, aggregated, sensitivity_report
-from ofa_mi.evaluation.resampling import (
+from ofa_mi.evaluation.scoring.baselines import baseline_test, correct_tests
+from ofa_mi.evaluation.scoring.protocol import TaskScores, aggregated, sensitivity_report
+from ofa_mi.evaluation.scoring.resampling import (
     CONFIDENCE,
     REPLICATES,
     SEED,
@@ -37,7 +38,6 @@ from ofa_mi.evaluation.resampling import (
     bootstrap_means,
     interval,
 )
-from ofa_mi.evaluation.rouge import has_no_token
 from ofa_mi.instances.answers import normalise
 from ofa_mi.instances.doubts import count, doubts
 from ofa_mi.instances.instance import boxes_of, text_of

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -20,18 +19,18 @@ from ofa_mi.data.vocabulary import Vocabulary
 from ofa_mi.data_prep.check.checking import check
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation import sensitivity
+from ofa_mi.evaluation.asking.plan import EvaluationOptions
+from ofa_mi.evaluation.asking.run import evaluate
 from ofa_mi.evaluation.metrics import Truth
 from ofa_mi.evaluation.predictions import read_predictions
-from ofa_mi.evaluation.runner import EvaluationOptions, evaluate
-from ofa_mi.evaluation.scoring import chance_level, majority_level, read_scores, score_run
+from ofa_mi.evaluation.scoring.scores import chance_level, majority_level, read_scores, score_run
 from ofa_mi.instances.open import open_store
 from ofa_mi.instructions.registry import default_registry
 from ofa_mi.utils import progress
+from tests.conftest import REPOSITORY
 from tests.evaluation.fake import FakePredictor, make_data
 from tests.evaluation.test_predictions import RECORD
 from tests.instances.test_tsv import ROWS, write
-
-ROOT = Path(__file__).parents[2]
 
 ALL = EvaluationOptions(tasks=("all",), batch_size=7)
 
@@ -253,7 +252,7 @@ def test_a_killed_process_loses_no_more_than_a_batch(data_dir, finished, tmp_pat
     code = f"""
 import os, signal
 from tests.evaluation.fake import FakePredictor
-from tests.evaluation.test_runner import ALL, run
+from tests.evaluation.asking.test_run import ALL, run
 class Killed(FakePredictor):
     def predict(self, queries, mode):
         if len(self.batches) == 11:
@@ -261,7 +260,7 @@ class Killed(FakePredictor):
         return super().predict(queries, mode)
 run({str(data_dir)!r}, {str(tmp_path / "run")!r}, predictor=Killed())
 """
-    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)
+    result = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True)
     assert result.returncode == -signal.SIGKILL, result.stderr.decode()
     assert (tmp_path / "run" / "predictions.jsonl").read_bytes().count(b"\n") == 40 + 5 * 7  # of a task six batches
     run(data_dir, tmp_path / "run")

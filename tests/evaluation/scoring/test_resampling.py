@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta
 
-from ofa_mi.evaluation.resampling import ImageSums, bootstrap_means, holm, interval, sign_flip_p
+from ofa_mi.evaluation.scoring.resampling import ImageSums, bootstrap_means, holm, interval, sign_flip_p
 
 
 def one_score(scores, images=None):
@@ -56,7 +56,7 @@ def test_tasks_that_share_images_move_together():
 def test_replicates_depend_on_the_seed_and_not_on_the_chunks(monkeypatch):
     task = {"t": one_score([100.0, 0.0, 50.0])}
     whole = bootstrap_means(task, 3, replicates=50)["t"]
-    monkeypatch.setattr("ofa_mi.evaluation.resampling._CHUNK", 21)
+    monkeypatch.setattr("ofa_mi.evaluation.scoring.resampling._CHUNK", 21)
     assert bootstrap_means(task, 3, replicates=50)["t"] == pytest.approx(whole)
     assert not np.allclose(bootstrap_means(task, 3, replicates=50, seed=2)["t"], whole)
 

@@ -7,7 +7,7 @@ import pytest
 
 from ofa_mi.data.encoding import Answer
 from ofa_mi.errors import DataError
-from ofa_mi.evaluation.comparison import compare_runs, format_comparison
+from ofa_mi.evaluation.scoring.comparison import compare_runs, format_comparison
 from tests.evaluation.test_predictions import RECORD
 
 BASE = replace(

@@ -10,12 +10,12 @@ import pytest
 from scipy.stats import binom
 
 from ofa_mi.data.encoding import Answer
-from ofa_mi.evaluation.baselines import baseline_test, correct_tests
 from ofa_mi.evaluation.predictions import read_predictions
 from ofa_mi.evaluation.report import ReportOptions, build_report
-from ofa_mi.evaluation.resampling import ImageSums, mean_above_p
-from ofa_mi.evaluation.scoring import score_run
-from ofa_mi.evaluation.tables import build_tables, format_table
+from ofa_mi.evaluation.scoring.baselines import baseline_test, correct_tests
+from ofa_mi.evaluation.scoring.resampling import ImageSums, mean_above_p
+from ofa_mi.evaluation.scoring.scores import score_run
+from ofa_mi.evaluation.scoring.tables import build_tables, format_table
 from tests.evaluation.fake_study import make_images, write_run
 
 IMAGES, INSTRUCTIONS = 40, 5

@@ -20,8 +20,8 @@ import numpy as np
 
 from ofa_mi.evaluation.metrics import get_metric
 from ofa_mi.evaluation.predictions import Record
-from ofa_mi.evaluation.protocol import sensitivity_report
-from ofa_mi.evaluation.resampling import (
+from ofa_mi.evaluation.scoring.protocol import sensitivity_report
+from ofa_mi.evaluation.scoring.resampling import (
     PERMUTATIONS,
     REPLICATES,
     SEED,
@@ -31,7 +31,7 @@ from ofa_mi.evaluation.resampling import (
     interval,
     sign_flip_p,
 )
-from ofa_mi.evaluation.scoring import (
+from ofa_mi.evaluation.scoring.scores import (
     PREDICTIONS,
     SECTION_OF_SPLIT,
     replicated_aggregate,

@@ -1,36 +1,29 @@
-"""Running a model over evaluation instances, once per instruction.
-
-A run has a directory of its own: ``run.json`` says what is run, ``predictions.jsonl`` grows with
-every batch and is put in order at the end. A run that was stopped goes on where it was; a directory
-whose ``run.json`` says something else is refused.
-"""
+"""Which questions a run asks, in which order, and under which prompts."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import platform
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 import ofa_mi
 from ofa_mi.data.encoding import Answer
 from ofa_mi.decoding.modes import MODES
-from ofa_mi.decoding.predictor import Prediction, Predictor, Query
-from ofa_mi.errors import ConfigError, DataError, shown
-from ofa_mi.evaluation.conditions import Conditions, exchange, gray_image, perturbed, reworded, templates
+from ofa_mi.decoding.predictor import Prediction, Predictor
+from ofa_mi.errors import ConfigError, DataError
+from ofa_mi.evaluation.conditions import Conditions, exchange, perturbed, reworded, templates
 from ofa_mi.evaluation.metrics import Truth, check_metric, score_answer
-from ofa_mi.evaluation.predictions import PredictionWriter, Record, count_complete_lines, write_sorted
-from ofa_mi.evaluation.scoring import PREDICTIONS, RUN_JSON, count_answers, read_run, score_run
+from ofa_mi.evaluation.predictions import Record
+from ofa_mi.evaluation.scoring.scores import count_answers
 from ofa_mi.geometry import Box
 from ofa_mi.instances.doubts import doubts
 from ofa_mi.instances.instance import Instance, boxes_of
@@ -38,11 +31,8 @@ from ofa_mi.instances.open import open_store
 from ofa_mi.instances.photos import names_of
 from ofa_mi.instances.store import LineStore
 from ofa_mi.instructions.prompt import OptionsSegment, Prompt, RegionSegment
-from ofa_mi.instructions.registry import Registry, TaskSpec, default_registry
+from ofa_mi.instructions.registry import Registry, TaskSpec
 from ofa_mi.instructions.rendering import render, render_target
-from ofa_mi.utils.files import atomic_write
-from ofa_mi.utils.json_files import one_line
-from ofa_mi.utils.progress import progress_bar
 from ofa_mi.utils.seeding import generator
 
 logger = logging.getLogger(__name__)
@@ -176,60 +166,6 @@ class Question:
             scores={name: score_answer(name, answer, truth) for name in self.spec.metrics},
             option_scores=prediction.option_scores,
         )
-
-
-def evaluate(
-    predictor: Predictor,
-    data_dirs: Sequence[str | Path],
-    out_dir: str | Path,
-    options: EvaluationOptions,
-    *,
-    registry: Registry | None = None,
-    checkpoint: str | Path | None = None,
-    weights: str = "model",
-    progress: bool = True,
-) -> dict[str, Any] | None:
-    """Answer every question that ``out_dir`` does not hold an answer to, then score the run.
-
-    Args:
-        predictor: The model.
-        data_dirs: Data directories.
-        out_dir: Directory of the run; made if it does not exist.
-        options: What to evaluate and how.
-        registry: Tasks; None for the packaged ones.
-        checkpoint: The model's file, whose hash ``run.json`` records; None for a model without one.
-        weights: Which of its weights the model has, ``"model"`` or ``"ema"``.
-        progress: Show a progress bar.
-
-    Returns:
-        The scores as :func:`~ofa_mi.evaluation.scoring.score_run` gives them; None if other shards
-        have not finished (the last one puts them together).
-
-    Raises:
-        ConfigError: No instance is selected, a task has no such instruction, or ``out_dir`` holds a
-            run with other settings; or the model cannot tell ``upper-case`` from lower case.
-        DataError: An instance cannot be used. All are checked before the first is answered.
-    """
-    out_dir = Path(out_dir)
-    if options.perturb == "upper-case" and predictor.encoder.text_case == "lower":
-        raise ConfigError("perturb upper-case changes nothing: this model reads all text in lower case")
-    plan = Plan(data_dirs, options, registry or default_registry())
-    total = plan.check()
-    _start_run(
-        out_dir, plan.settings(predictor, weights_hash(checkpoint, weights), total), plan.notes(checkpoint, weights)
-    )
-    path = out_dir / _shard_file(options)
-    with PredictionWriter(path) as writer:
-        _answer(predictor, plan, writer, total, progress)
-    if options.num_shards == 1:
-        write_sorted([path], path)
-        return score_run(out_dir)
-    shards = [out_dir / _shard_file(replace(options, shard=shard)) for shard in range(options.num_shards)]
-    if sum(map(count_complete_lines, shards)) < total:
-        logger.info("shard %d of %d is finished; the last one to finish scores the run", options.shard, len(shards))
-        return None
-    write_sorted(shards, out_dir / PREDICTIONS)
-    return score_run(out_dir)
 
 
 class Plan:
@@ -440,108 +376,6 @@ def weights_hash(checkpoint: str | Path | None, weights: str) -> str | None:
     if checkpoint is None:
         return None
     return file_hash(Path(checkpoint)) + ("" if weights == "model" else f" {weights}")
-
-
-def _answer(predictor: Predictor, plan: Plan, writer: PredictionWriter, total: int, progress: bool) -> None:
-    """Answer what has no answer yet, batch by batch."""
-    share = -(-total // plan.options.num_shards)
-    with progress_bar(desc="evaluate", total=share, unit="answers", initial=len(writer.done), show=progress) as bar:
-        for spec in plan.specs.values():
-            bar.set_description(spec.name)
-            images = _Images(plan, spec)
-            left = [question for question in plan.questions(spec) if question.key not in writer.done]
-            for start in range(0, len(left), plan.options.batch_size):
-                batch = left[start : start + plan.options.batch_size]
-                writer.write(_predict(predictor, batch, images, plan.conditions))
-                bar.update(len(batch))
-
-
-def _predict(predictor: Predictor, batch: Sequence[Question], images: _Images, conditions: Conditions) -> list[Record]:
-    """Records of a batch of questions of one task."""
-    queries = [
-        Query(
-            question.prompt,
-            images.load(question),
-            question.instance.image_size,
-            question.instance.options,
-            question.spec.output,
-            f"{question.instance.name} under {question.instruction_id}",
-        )
-        for question in batch
-    ]
-    predictions = predictor.predict(queries, batch[0].mode)
-    return [
-        question.record(predictor.encoder.describe(question.prompt), prediction, conditions, images.photo(question))
-        for question, prediction in zip(batch, predictions, strict=True)
-    ]
-
-
-class _Images:
-    """The images that the questions of a task are asked about; those about one instance come together and share it."""
-
-    def __init__(self, plan: Plan, spec: TaskSpec) -> None:
-        self.stores, self.shown = plan.stores, plan.conditions.image
-        self.others = plan.other_images(spec) if self.shown == "shuffled" else {}
-        self.place, self.image = None, None
-        self.photographed, self.known_as = None, None
-
-    def load(self, question: Question) -> Image.Image | None:
-        """The image that a question shows, None for text only."""
-        if question.instance.image_path is None or self.shown == "none":
-            return None
-        place = question.store, question.instance.image_path
-        if place != self.place:
-            self.place, self.image = place, self._load(place, question.instance)
-        return self.image
-
-    def photo(self, question: Question) -> str | None:
-        """What is in the instance's own image, whichever is shown; None for text only."""
-        if question.instance.image_path is None:
-            return None
-        place = question.store, question.instance.image_path
-        if place != self.photographed:
-            self.photographed = place
-            self.known_as = photo_of(self.stores[question.store], question.instance)
-        return self.known_as
-
-    def _load(self, place: tuple[int, str], instance: Instance) -> Image.Image:
-        if self.shown == "gray":
-            return gray_image(instance.image_size)
-        store, _ = place
-        if self.shown == "shuffled":
-            store, index = self.others[place]
-            instance = self.stores[store][index]
-        return self.stores[store].load_image(instance)
-
-
-def _start_run(out_dir: Path, settings: dict[str, Any], notes: dict[str, Any]) -> None:
-    """Write ``run.json``, or check that the one that is there says the same."""
-    settings = json.loads(json.dumps(settings))  # tuples become lists and numbers keys, as they are read back
-    if (out_dir / RUN_JSON).exists():
-        for place, there, here in _differences(read_run(out_dir)["settings"], settings, ""):
-            raise ConfigError(
-                f"{out_dir} holds a run with other settings: {one_line(place)} is {shown(there)} there and "
-                f"{shown(here)} now; choose another --out, or remove the directory"
-            )
-    elif (out_dir / PREDICTIONS).exists():
-        raise ConfigError(f"{out_dir} holds {PREDICTIONS} but no {RUN_JSON}; choose another --out")
-    content = json.dumps({"settings": settings, "notes": notes}, indent=1, ensure_ascii=False)
-    atomic_write(out_dir / RUN_JSON, (content + "\n").encode())
-
-
-def _differences(there: Any, here: Any, place: str) -> Iterator[tuple[str, Any, Any]]:
-    """Where two decoded JSON values differ: (place, one, other)."""
-    if isinstance(there, dict) and isinstance(here, dict):
-        for key in [*there, *(key for key in here if key not in there)]:
-            yield from _differences(there.get(key), here.get(key), f"{place}.{key}" if place else key)
-    elif there != here:
-        yield place, there, here
-
-
-def _shard_file(options: EvaluationOptions) -> str:
-    if options.num_shards == 1:
-        return PREDICTIONS
-    return f"predictions.{options.shard}-of-{options.num_shards}.jsonl"
 
 
 def _regions(prompt: Prompt) -> tuple[Box, ...]:

@@ -19,10 +19,10 @@ from ofa_mi.data.transform import ImageTransform
 from ofa_mi.data.vocabulary import Vocabulary, build_compact
 from ofa_mi.decoding.predictor import Predictor
 from ofa_mi.errors import ConfigError, DataError
-from ofa_mi.evaluation import attention_plots
-from ofa_mi.evaluation.attention_analysis import AttentionOptions, analyse, image_attention
-from ofa_mi.evaluation.attention_plots import Shares, _apart, layers_shown, share_figure
-from ofa_mi.evaluation.runner import EvaluationOptions
+from ofa_mi.evaluation.asking.plan import EvaluationOptions
+from ofa_mi.evaluation.attention import plots as attention_plots
+from ofa_mi.evaluation.attention.analysis import AttentionOptions, analyse, image_attention
+from ofa_mi.evaluation.attention.plots import Shares, _apart, layers_shown, share_figure
 from tests.golden.cases import build_model
 from tests.models.helpers import PAD, images, small_model, tokens
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from ofa_mi.errors import DataError
 from ofa_mi.evaluation.metrics import Answer, Truth, score_answer
-from ofa_mi.evaluation.vqa import agreement, processed
+from ofa_mi.evaluation.metrics.vqa import agreement, processed
 
 
 def accuracy(prediction, counts):

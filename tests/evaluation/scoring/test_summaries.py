@@ -6,9 +6,9 @@ import math
 import pytest
 
 from ofa_mi.errors import ConfigError
-from ofa_mi.evaluation.protocol import TaskScores
-from ofa_mi.evaluation.scoring import summarise
-from ofa_mi.evaluation.summaries import robustness_summary, seed_summary
+from ofa_mi.evaluation.scoring.protocol import TaskScores
+from ofa_mi.evaluation.scoring.scores import summarise
+from ofa_mi.evaluation.scoring.summaries import robustness_summary, seed_summary
 
 
 def entry(*scores, **changes):

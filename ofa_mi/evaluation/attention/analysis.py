@@ -32,9 +32,9 @@ from torch import Tensor
 
 from ofa_mi.decoding.predictor import Predictor, Query
 from ofa_mi.errors import ConfigError, DataError
-from ofa_mi.evaluation.attention_plots import HeatMaps, Shares, heat_map_figure, layers_shown, share_figure
+from ofa_mi.evaluation.asking.plan import EvaluationOptions, Plan, Question, file_hash, weights_hash
+from ofa_mi.evaluation.attention.plots import HeatMaps, Shares, heat_map_figure, layers_shown, share_figure
 from ofa_mi.evaluation.formats import Measurement, read_measurement
-from ofa_mi.evaluation.runner import EvaluationOptions, Plan, Question, file_hash, weights_hash
 from ofa_mi.instructions.prompt import RegionSegment
 from ofa_mi.instructions.registry import Registry, default_registry
 from ofa_mi.kernels import position_bias

@@ -10,8 +10,8 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from ofa_mi.data.encoding import Answer
 from ofa_mi.evaluation.metrics import Truth, score_answer
-from ofa_mi.evaluation.rouge import has_no_token, rouge_l_f, tokenize
-from ofa_mi.evaluation.scoring import majority_level
+from ofa_mi.evaluation.metrics.rouge import has_no_token, rouge_l_f, tokenize
+from ofa_mi.evaluation.scoring.scores import majority_level
 from ofa_mi.instances.answers import normalise, says_something
 
 REFERENCE = RougeScorer(["rougeL"], use_stemmer=True)

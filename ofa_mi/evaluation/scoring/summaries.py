@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ofa_mi.errors import ConfigError
-from ofa_mi.evaluation.protocol import (
+from ofa_mi.evaluation.scoring.protocol import (
     SensitivityReport,
     TaskScores,
     aggregated,
     inter_task_sensitivity,
     sensitivity_report,
 )
-from ofa_mi.evaluation.scoring import SECTION_OF_SPLIT
+from ofa_mi.evaluation.scoring.scores import SECTION_OF_SPLIT
 
 Scores = Mapping[str, Any]  # content of a scores.json
 

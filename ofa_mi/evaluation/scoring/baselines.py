@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ofa_mi.evaluation.resampling import ImageSums, holm, mean_above_p
+from ofa_mi.evaluation.scoring.resampling import ImageSums, holm, mean_above_p
 
 ALPHA = 0.01  # a task is above its baseline if the corrected p is below
 _DIGITS = 6  # significant, of p; beyond them two machines may round a sum in another way
@@ -24,7 +24,8 @@ def baseline_test(scores: ImageSums, metric: Mapping[str, Any]) -> dict[str, flo
 
     Returns:
         ``level``, ``difference`` (mean - level) and ``p``, one-sided against "the expected score is at most the
-        level" by :func:`~ofa_mi.evaluation.resampling.mean_above_p`; None where there is neither level, or no score.
+        level" by :func:`~ofa_mi.evaluation.scoring.resampling.mean_above_p`; None where there is neither level, or no
+        score.
     """
     levels = [level for name in ("chance", "majority") if _known(level := metric[name])]
     if not levels or not _known(metric["mean"]):

@@ -1,0 +1,1 @@
+"""How much of the attention goes to the image, layer by layer."""
