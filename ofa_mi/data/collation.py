@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ofa_mi.data.vocabulary import BOS, PAD
 from ofa_mi.instances.instance import Instance
-
-BOS, PAD = 0, 1
 
 
 @dataclass(frozen=True, slots=True)

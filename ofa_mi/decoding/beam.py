@@ -20,10 +20,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ofa_mi.data.vocabulary import BOS, EOS, PAD
 from ofa_mi.decoding.trie import Automaton, TrieTable
 from ofa_mi.errors import ConfigError, OfaMiError
 
-BOS, PAD, EOS = 0, 1, 2
 ENCODER_INPUTS = ("src_tokens", "src_lengths", "patch_images", "patch_masks", "patch_index")
 
 

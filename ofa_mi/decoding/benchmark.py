@@ -26,7 +26,8 @@ from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 from fairseq.sequence_generator import SequenceGenerator
 
 import ofa_mi.models  # noqa: F401, registers the architectures
-from ofa_mi.decoding.beam import EOS, GenerationConfig, encode, generate
+from ofa_mi.data.vocabulary import EOS
+from ofa_mi.decoding.beam import GenerationConfig, encode, generate
 from ofa_mi.decoding.trie import Trie
 
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from ofa_mi.decoding.beam import BOS, PAD, encode
+from ofa_mi.data.vocabulary import BOS, PAD
+from ofa_mi.decoding.beam import encode
 from ofa_mi.errors import ConfigError
 
 # Options of one sentence that go through the decoder together, and rows that go through the output layer together

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
+from ofa_mi.data.encoding import REGION_TOKENS
+from ofa_mi.data.vocabulary import EOS
 from ofa_mi.errors import DataError
 
 
@@ -80,14 +82,14 @@ class RegionGrammar(Automaton):
         max_regions: From one to so many regions; every region is complete.
     """
 
-    def __init__(self, bins: range, *, eos: int = 2, max_regions: int = 1) -> None:
+    def __init__(self, bins: range, *, eos: int = EOS, max_regions: int = 1) -> None:
         inside = tuple(bins)
         with_end = (eos, *inside)  # sorted: the special symbols precede the location tokens
-        last = 4 * max_regions
+        last = REGION_TOKENS * max_regions
         end = last + 1
         self.tokens, self.children = [], []
         for node in range(last):
-            may_end = node > 0 and node % 4 == 0
+            may_end = node > 0 and node % REGION_TOKENS == 0
             self.tokens.append(with_end if may_end else inside)
             self.children.append(((end,) if may_end else ()) + (node + 1,) * len(inside))
         self.tokens += [(eos,), ()]
@@ -114,7 +116,7 @@ class OptionSetGrammar(Automaton):
         following: Sequence[Sequence[int]],
         empty: Sequence[int],
         *,
-        eos: int = 2,
+        eos: int = EOS,
     ) -> None:
         places = [first] + [following] * (len(first) - 1) + [[empty]]
         # Subset construction: a node is the set of all (place, option, position) that explain the tokens so far.

@@ -12,9 +12,9 @@ from fairseq.tasks import FairseqTask
 from PIL import Image
 
 from ofa_mi import checkpoint
-from ofa_mi.data.vocabulary import Vocabulary, build_compact
+from ofa_mi.data.vocabulary import EOS, Vocabulary, build_compact
 from ofa_mi.decoding import kinds
-from ofa_mi.decoding.beam import EOS, GenerationConfig, Hypothesis
+from ofa_mi.decoding.beam import GenerationConfig, Hypothesis
 from ofa_mi.decoding.predictor import Predictor, Query
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation.metrics import score_prediction
