@@ -39,7 +39,7 @@ def test_wheel_holds_every_module_and_data_file_under_one_name(wheel):
     folders = {"ofa_mi": "ofa_mi", "kernels": "ofa_mi/kernels", "data_prep": "ofa_mi/data_prep"}
     for folder, installed in folders.items():
         for path in (REPOSITORY / folder).rglob("*"):
-            if path.suffix in (".py", ".yaml", ".html", ".css") or path.name == "versions.json":
+            if path.suffix in (".py", ".yaml", ".css", ".js") or path.name == "versions.json":
                 assert f"{installed}/{path.relative_to(REPOSITORY / folder).as_posix()}" in names
 
 

@@ -112,7 +112,8 @@ class Table:
         sensitivity: Sensitivity of every run.
         counted: For every run, the number of tasks that count for its sensitivity, and of those that count
             for its aggregated performance.
-        remarks: What a reader must know to compare the runs.
+        notes: What a reader must know to read the table.
+        caveats: What keeps scores or totals from comparing, with those of another run or with anybody's.
     """
 
     section: str
@@ -121,17 +122,18 @@ class Table:
     aggregated: tuple[Total | None, ...]
     sensitivity: tuple[Total | None, ...]
     counted: tuple[tuple[int, int], ...]
-    remarks: tuple[str, ...]
+    notes: tuple[str, ...]
+    caveats: tuple[str, ...]
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Notes and caveats."""
+        return self.notes + self.caveats
 
     @property
     def title(self) -> str:
         """Heading of the table."""
         return TITLES[self.section]
-
-    @property
-    def has_choices(self) -> bool:
-        """Whether any task has a chance level."""
-        return any(row.chance is not None for row in self.rows)
 
 
 def build_tables(runs: Mapping[str, Scores | Sequence[Scores]]) -> list[Table]:
@@ -178,7 +180,8 @@ def _table(section: str, runs: Mapping[str, Sequence[Scores]]) -> Table:
         tuple(_total(group, "aggregated") for group in totals.values()),
         tuple(_total(group, "sensitivity") for group in totals.values()),
         tuple(_counted(group[0]) for group in totals.values()),
-        (*_marks(rows, totals), *_remarks(tasks, totals)),
+        (*_marks(rows, totals), *_of_totals(tasks, totals)),
+        (*_of_tasks(tasks, totals), *_differences(tasks, totals)),
     )
 
 
@@ -269,7 +272,7 @@ def _marks(rows: Sequence[Row], totals: Mapping[str, Sequence[Mapping[str, Any]]
     )
 
 
-def _remarks(
+def _of_totals(
     tasks: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], totals: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> Iterator[str]:
     for run, seeds in totals.items():
@@ -282,11 +285,15 @@ def _remarks(
             yield f"{run}: not counted for sensitivity{_in_seeds(seeds, 'left_out')}: {said}."
         if extra := list(dict.fromkeys(task for total in seeds for task in total.get("not_aggregated", ()))):
             yield f"{run}: beside the benchmark, so in neither total: {', '.join(extra)}."
+
+
+def _of_tasks(
+    tasks: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], totals: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> Iterator[str]:
     for name, runs in tasks.items():
         for run, seeds in zip(totals, runs, strict=True):
             for remark in dict.fromkeys(remark for task in seeds for remark in task.get("remarks", ())):
                 yield f"{run}: {name}: {remark}."
-    yield from _differences(tasks, totals)
 
 
 def _differences(

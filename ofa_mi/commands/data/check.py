@@ -114,7 +114,7 @@ def summary(result: Any, card_dir: Path) -> Iterator[str]:
 
 def guess_table(guesses: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """One line per task with options: how far its answers can be guessed without the image, in percent."""
-    from ofa_mi.data_prep.check.card import best_text, percent, verdict_text
+    from ofa_mi.data_prep.check.page import best_text, percent, verdict_text
 
     rows = [
         ("guess without the image", "choices", "chance", "options", "with inputs", "95% of best", "verdict", "best")
