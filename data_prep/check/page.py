@@ -179,17 +179,17 @@ def _answers(tasks: Mapping[str, Any]) -> list[Block]:
 def _answer_row(task: Mapping[str, Any]) -> tuple[Cell, Cell] | None:
     if "labels" in task:
         right = {label: numbers["right"] for label, numbers in task["labels"].items()}
-        return Cell("label"), _shares(right, len(right), sum(right.values()))
+        return words("label"), _shares(right, len(right), sum(right.values()))
     if "answer_positions" in task:
         number = max(task["options"], key=lambda key: (task["options"][key], key))
         places = {_ordinal(place + 1): count for place, count in enumerate(task["answer_positions"][number])}
-        return _cell("place", f"of {number}"), _shares(places, len(places), sum(places.values()), ranked=False)
+        return words("place", f"of {number}"), _shares(places, len(places), sum(places.values()), ranked=False)
     answers = task.get("answers")
     if answers is None:
         return None
     if answers["different"] is None:
-        return Cell("answer"), shares((), f"more than {_n(MAX_ANSWERS)} different answers")
-    return Cell("answer"), _shares(answers["commonest"], answers["different"], task["instances"])
+        return words("answer"), shares((), f"more than {_n(MAX_ANSWERS)} different answers")
+    return words("answer"), _shares(answers["commonest"], answers["different"], task["instances"])
 
 
 def _shares(counts: Mapping[str, int], different: int, total: int, *, ranked: bool = True) -> Cell:

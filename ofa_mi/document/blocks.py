@@ -171,26 +171,38 @@ class BarChart:
 
 @dataclass(frozen=True, slots=True)
 class Dots:
-    """One line of a group of dots: the scores of one strategy for one task.
+    """One line of a group of dots, such as the scores of one strategy for one task.
 
     Attributes:
         label: Name of the strategy.
-        values: One per instruction, from 0 to 100.
-        mean: Their mean.
+        values: One per instruction.
+        mean: Their mean; None for no dots.
         colour: Number of its colour.
+        note: Said in place of the dots.
     """
 
     label: str
     values: tuple[float, ...]
-    mean: float
+    mean: float | None
     colour: int = 0
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class DotChart:
-    """Scores per instruction; of every group its name, its lines, and its chance level if it has one."""
+    """Dots from 0 on one axis.
+
+    Attributes:
+        groups: Name, lines, and level to compare with, such as chance, if there is one.
+        label: Label of the axis.
+        top: Its end; None for one that fits.
+        notes: Lines under the chart.
+    """
 
     groups: tuple[tuple[str, tuple[Dots, ...], float | None], ...]
+    label: str = "score"
+    top: float | None = 100
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

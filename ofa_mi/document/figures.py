@@ -16,7 +16,7 @@ from functools import lru_cache
 from importlib.resources import files
 from xml.etree import ElementTree
 
-from ofa_mi.document.blocks import Bar, BarChart, DotChart, Figure, LineChart, Series
+from ofa_mi.document.blocks import Bar, BarChart, DotChart, Dots, Figure, LineChart, Series
 from ofa_mi.document.text import printable, shortened
 
 WIDTH = 360  # of every figure, in pixels
@@ -162,7 +162,7 @@ def _bars(chart: BarChart):
         colour = SOFT if bar.value is None else INK
         text = _bar_text(bar, width)
         place = {"xy": (1, place), "xycoords": ("axes fraction", "data")}
-        axes.annotate(text, **place, xytext=(9, 0), textcoords="offset points", va="center", color=colour)
+        axes.annotate(text, **place, xytext=(14, 0), textcoords="offset points", va="center", color=colour)
     reach = [(bar.value or 0) + (bar.spread or 0) for bar in bars] + [bar.paper or 0 for bar in bars]
     axes.set_xlim(0, max(reach, default=0) or 1)
     axes.set_ylim(len(bars) - 0.5, -0.5)
@@ -188,7 +188,7 @@ def _dots(chart: DotChart):
     named = list(dict.fromkeys((shortened(dots.label, 18), dots.colour) for dots in lines))
     columns = 3 if all(len(name) <= 12 for name, _ in named) else 2
     heights = [22 + 11 * max(len(group), 1) for _, group, _ in chart.groups]
-    canvas, axes = _axes(sum(heights) + 48 + 18 * -(-len(named) // columns))
+    canvas, axes = _axes(sum(heights) + 48 + 18 * -(-len(named) // columns) + 16 * len(chart.notes))
     top = 0
     for (name, group, chance), height in zip(chart.groups, heights, strict=True):
         axes.text(0, top + 14, shortened(name, 44), fontweight="bold")
@@ -196,21 +196,40 @@ def _dots(chart: DotChart):
             y = top + 25 + 11 * y
             if len(dots.values) > 1:
                 axes.hlines(y, min(dots.values), max(dots.values), _colour(dots.colour), linewidth=1, alpha=0.55)
-            axes.plot(dots.values, [y] * len(dots.values), **_mark(dots.colour, 5, linestyle="", alpha=0.45))
-            axes.plot(dots.mean, y, **_mark(dots.colour, 8.5))
+            if len(dots.values) > 1:
+                axes.plot(dots.values, [y] * len(dots.values), **_mark(dots.colour, 5, linestyle="", alpha=0.45))
+            if dots.mean is None:
+                axes.text(0, y, f"  {shortened(dots.label, 18)}: {dots.note}", color=SOFT, va="center", fontsize=9)
+            else:
+                axes.plot(dots.mean, y, **_mark(dots.colour, 8.5))
         if chance is not None:
             axes.vlines(chance, top + 18, top + height, INK, linewidth=1.4, linestyle=(0, (1, 1.7)))
         top += height
-    axes.set_xlim(0, 100)
+    reach = [chart.top] if chart.top else [dots.mean for dots in lines if dots.mean is not None]
+    ticks = ticks_around(0, max(reach, default=1))
+    axes.set_xlim(0, ticks[-1])
     axes.set_ylim(top, 0)
-    axes.set_xticks(range(0, 101, 20))
+    axes.set_xticks(ticks)
     axes.set_yticks([])
     axes.grid(axis="x", color=LINE)
-    axes.set_xlabel("score")
+    axes.xaxis.set_major_formatter(number_text)
+    axes.set_xlabel(chart.label)
+    _write_below(axes, chart.notes)
     handles = [axes.plot([], [], **_mark(colour, 7, linestyle="", label=name))[0] for name, colour in named]
     axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns)
-    means = [f"{name}: " + ", ".join(f"{d.label} {d.mean:.1f}" for d in group) for name, group, _ in chart.groups]
-    return canvas, "; ".join(means)
+    said = [f"{name}: {', '.join(map(_dots_text, group))}" for name, group, _ in chart.groups]
+    return canvas, "; ".join(said)
+
+
+def _dots_text(dots: Dots) -> str:
+    return f"{dots.label} {dots.note if dots.mean is None else f'{dots.mean:.1f}'}"
+
+
+def _write_below(axes, lines: Sequence[str]) -> None:
+    """Lines of text under the label of the horizontal axis."""
+    for number, text in enumerate(lines):
+        offset = {"xytext": (-12, -42 - 16 * number), "textcoords": "offset points"}
+        axes.annotate(shortened(text, 46), (0, 0), xycoords="axes fraction", va="top", color=SOFT, **offset)
 
 
 def _lines(chart: LineChart):
@@ -237,9 +256,7 @@ def _lines(chart: LineChart):
     axes.grid(axis="y", color=LINE)
     axes.set_xlabel(shortened(chart.x_label, 44))
     axes.set_title(shortened(chart.y_label, 44), loc="left", fontsize=TEXT, color=SOFT)
-    for number, text in enumerate(below):
-        offset = {"xytext": (-12, -42 - 16 * number), "textcoords": "offset points"}
-        axes.annotate(shortened(text, 44), (0, 0), xycoords="axes fraction", va="top", color=SOFT, **offset)
+    _write_below(axes, below)
     _label_ends(axes, chart.lines, ticks[0], ticks[-1])
     return canvas, "; ".join(_spoken(line, chart.categories) for line in chart.lines)
 
