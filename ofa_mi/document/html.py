@@ -9,30 +9,15 @@ import re
 from collections.abc import Sequence
 from importlib.resources import files
 
-from ofa_mi.document import figures
-from ofa_mi.document.blocks import (
-    Block,
-    Cell,
-    Figure,
-    Heading,
-    Items,
-    Paragraph,
-    Picture,
-    Pictures,
-    Raw,
-    Row,
-    Side,
-    Table,
-    Tiles,
-)
+from ofa_mi.document import blocks, figures
 
 
-def document(title: str, blocks: Sequence[Block], *, browsable: bool = False) -> str:
+def document(title: str, content: Sequence[blocks.Block], *, browsable: bool = False) -> str:
     """A complete page.
 
     Args:
         title: Its title and first heading.
-        blocks: What it holds.
+        content: What it holds.
         browsable: Whether it has a table of contents and the script, which sorts tables and filters examples.
     """
     # The page loads nothing and runs nothing but this script, and this keeps it so whatever text a data set brings.
@@ -41,42 +26,42 @@ def document(title: str, blocks: Sequence[Block], *, browsable: bool = False) ->
     if browsable:
         script = _resource("page.js")
         policy += f"; script-src 'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
-        contents, ended = _contents(blocks) + "\n", f"\n<script>{script}</script>"
+        contents, ended = _contents(content) + "\n", f"\n<script>{script}</script>"
     return (
         "<!DOCTYPE html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>\n"
         f"<meta http-equiv='Content-Security-Policy' content=\"{policy}\">\n"
         f"<title>{html.escape(title)}</title>\n<style>{_resource('chart.css')}{_resource('page.css')}</style>\n</head>\n"
         f"<body>\n<h1>{html.escape(title)}</h1>\n{contents}"
-        + "\n".join(map(to_html, blocks))
+        + "\n".join(map(to_html, content))
         + f"{ended}\n</body>\n</html>\n"
     )
 
 
-def to_html(block: Block) -> str:
+def to_html(block: blocks.Block) -> str:
     """One block."""
     match block:
-        case Heading():
+        case blocks.Heading():
             level, anchor = ("h2", f" id='{block.anchor}'") if block.anchor else ("h3", "")
             return f"<{level}{anchor}>{html.escape(block.text)}</{level}>"
-        case Paragraph():
+        case blocks.Paragraph():
             return f"<p{' class=remark' if block.remark else ''}>{_prose(block.text)}</p>"
-        case Items():
+        case blocks.Items():
             kind, line = ("lines", html.escape) if block.verbatim else ("items", _prose)
             return f"<ul class='{kind}'>{''.join(f'<li>{line(text)}</li>' for text in block.lines)}</ul>"
-        case Tiles():
+        case blocks.Tiles():
             return f"<div class='tiles'>{''.join(map(_tile, block.tiles))}</div>"
-        case Table():
+        case blocks.Table():
             return _folded(block.folded, _table(block)) if block.folded else _table(block)
-        case Figure():
+        case blocks.Figure():
             numbers = _folded("Numbers", _table(block.numbers)) if block.numbers else ""
             drawing = figures.draw(block)
             return f"<figure><figcaption>{html.escape(block.title)}</figcaption>{drawing}{numbers}</figure>"
-        case Pictures():
+        case blocks.Pictures():
             return f"<div class='cards'>{''.join(map(_picture, block.pictures))}</div>"
-        case Side():
+        case blocks.Side():
             return f"<div class='side'>{''.join(f'<div>{to_html(inner)}</div>' for inner in block.blocks)}</div>"
-        case Raw():
+        case blocks.Raw():
             return block.html
 
 
@@ -104,8 +89,8 @@ def _resource(name: str) -> str:
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
-def _contents(blocks: Sequence[Block]) -> str:
-    sections = [block for block in blocks if isinstance(block, Heading) and block.anchor]
+def _contents(content: Sequence[blocks.Block]) -> str:
+    sections = [block for block in content if isinstance(block, blocks.Heading) and block.anchor]
     links = "".join(f"<a href='#{section.anchor}'>{html.escape(section.text)}</a>" for section in sections)
     return f"<nav aria-label='Contents'>{links}</nav>"
 
@@ -124,7 +109,7 @@ def _folded(title: str, content: str) -> str:
     return f"<details><summary>{html.escape(title)}</summary>{content}</details>"
 
 
-def _table(table: Table) -> str:
+def _table(table: blocks.Table) -> str:
     head = "".join(map(_heading, table.columns, table.left))
     body = "".join(map(_row, table.rows))
     kind = " ".join(filter(None, (table.kind, "sortable" if table.sortable else "")))
@@ -139,14 +124,14 @@ def _heading(column: str, left: bool) -> str:
     return f"<th scope='col'{kind}>{html.escape(first)}{_below(below)}</th>"
 
 
-def _row(row: Row) -> str:
+def _row(row: blocks.Row) -> str:
     first, *cells = row.cells
     kind = f" class='{row.kind}'" if row.kind else ""
     heading = f"<th scope='row'>{html.escape(first.text)}{_below(first.below)}</th>"
     return f"<tr{kind}>{heading}{''.join(map(_cell, cells))}</tr>"
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: blocks.Cell) -> str:
     attributes = f" class='{cell.kind}'" if cell.kind else ""
     if cell.heat is not None:
         attributes += f" style='--heat:{cell.heat:.3f}'"
@@ -164,7 +149,7 @@ def _below(lines: Sequence[str]) -> str:
     return "".join(f"<small>{html.escape(line)}</small>" for line in lines)
 
 
-def _picture(picture: Picture) -> str:
+def _picture(picture: blocks.Picture) -> str:
     shown = "" if picture.jpeg is None else image(picture.jpeg, picture.file or picture.title)
     fields = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in picture.fields)
     return f"<div class='card'>{shown}<dl><dd><b>{html.escape(picture.title)}</b></dd>{fields}</dl></div>"

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ofa_mi.document.text import aligned
 from ofa_mi.evaluation.baselines import ALPHA, is_above
 from ofa_mi.evaluation.scoring import TRAINED, ZERO_SHOT
 from ofa_mi.instructions.spec import ENGLISH
@@ -355,14 +356,8 @@ def _lines(table: Table) -> list[list[str]]:
 
 def _aligned(table: Table) -> str:
     lines = _lines(table)
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    texts = [
-        "  ".join(
-            cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    ]
+    texts = aligned(lines, range(2, len(lines[0])))
+    rule = "-" * len(texts[0])
     title = f"{table.title}: mean ± deviation (max) over instructions"
     return "\n".join([title, rule, texts[0], rule, *texts[1:-2], rule, *texts[-2:], *table.remarks])
 
