@@ -2,11 +2,13 @@
 
 import io
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from ofa_mi import document
 from ofa_mi.document import html, markdown
 from ofa_mi.document.blocks import (
     Bar,
@@ -79,6 +81,12 @@ def test_cells_say_on_which_side_they_stand_and_what_is_to_be_seen():
     assert Cell("1.0", "± 2", ("max 3",)).line == "1.0 ± 2 (max 3)"
     rows = Table("t", ("a", "b"), ())
     assert rows.left == (True, False) and markdown.to_markdown(rows) == "| a | b |\n| --- | ---: |"
+
+
+def test_the_package_knows_nothing_of_what_it_shows():
+    for path in Path(document.__file__).parent.glob("*.py"):
+        found = re.findall(r"^\s*(?:from|import) (ofa_mi\S*)", path.read_text(), re.MULTILINE)
+        assert all(re.match(r"ofa_mi\.(document|errors|utils)\b", name) for name in found), path.name
 
 
 def test_figures_are_found_wherever_they_stand():

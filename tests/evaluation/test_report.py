@@ -16,7 +16,7 @@ from PIL import Image
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation import published
 from ofa_mi.evaluation.predictions import read_predictions
-from ofa_mi.evaluation.report import ReportOptions, build_report
+from ofa_mi.evaluation.report import ReportOptions, build_report, sections
 from ofa_mi.evaluation.report.examples import MAX_BYTES, choose_examples, image_bytes, is_right, score_pair
 from ofa_mi.evaluation.report.paper import PAPER, PaperRow, paper_rows
 from ofa_mi.evaluation.report.sections.results import MOST_TASKS, paper_table
@@ -218,6 +218,28 @@ def test_the_papers_rows_are_marked_and_only_there_if_asked_for(page, study, tmp
     assert text.count("paper, OFA-large") >= 6 and "45.29" in text
     out = build_report(replace(study, published=False, ablations=(), examples=0), tmp_path)
     assert "OFA-large" not in out.read_text() and "45.29" not in out.read_text()
+
+
+def test_another_section_is_one_file(study, tmp_path, monkeypatch):
+    (tmp_path / "number_of_runs.py").write_text(
+        "from ofa_mi.document.blocks import Paragraph\n"
+        "from ofa_mi.evaluation.report.section import Section\n"
+        "def count(study):\n"
+        "    runs = [run for strategy in study.strategies for run in strategy.runs]\n"
+        "    return [Paragraph(f'{len(runs)} runs in all')] if len(runs) > 1 else []\n"
+        "SECTION = Section(15, 'Runs', 'runs', count, 'give several')\n"
+    )
+    monkeypatch.setattr(sections, "__path__", [*sections.__path__, str(tmp_path)])
+    page = build_report(replace(study, runs=study.runs[:2], ablations=(), examples=0), tmp_path / "two")
+    text = page.read_text()
+    assert (
+        text.index("id='results'")
+        < text.index("<h2 id='runs'>Runs</h2>\n<p>2 runs in all</p>")
+        < text.index("id='seeds'")
+    )
+    assert "<a href='#runs'>Runs</a>" in text and "## Runs\n\n2 runs in all" in page.with_name("report.md").read_text()
+    page = build_report(replace(study, runs=study.runs[:1], ablations=(), examples=0), tmp_path / "one")
+    assert "- Runs: give several" in page.with_name("report.md").read_text()
 
 
 def test_runs_of_one_name_are_seeds_parts_or_conditions(study, tmp_path):
@@ -483,6 +505,10 @@ def test_runs_that_do_not_compare_are_said_not_to():
     assert "Totals do not compare: some runs were evaluated on other tasks than the others." in remarks
     assert "a: scores do not compare, since some runs were evaluated on other numbers of instances than" in remarks
     assert [row.cells[1] is None for row in table.rows] == [False, True]
+
+    # What a caveat is hangs on no word of it, such as the name of a run.
+    (table,) = build_tables({"compare": scores(10, ["a", "b"]), "two": scores(10, ["a", "b"])})
+    assert table.remarks == table.notes and all("compare: not counted" in note for note in table.notes[:1])
 
     few = scores(20, ["a"])
     (table,) = build_tables({"one": scores(10, ["a", "b"]), "two": few, "three": few})
