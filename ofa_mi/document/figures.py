@@ -110,7 +110,7 @@ def number_text(value: float, place: int | None = None) -> str:
     return f"{value / 1000:g}k" if abs(value) >= 1000 and value % 100 == 0 else f"{value:g}"
 
 
-def ticks_around(low: float, high: float, most: int = 6) -> list[float]:
+def ticks_around(low: float, high: float, most: int = 5) -> list[float]:
     """Round numbers, about ``most``, of which the first is at most ``low`` and the last at least ``high``."""
     from matplotlib.ticker import MaxNLocator
 
@@ -249,7 +249,7 @@ def _lines(chart: LineChart):
     axes.set_xlim(xs[0] - beside, xs[-1] + beside)
     axes.set_ylim(ticks[0], ticks[-1])
     few = chart.categories or len(xs) <= 6
-    axes.set_xticks(xs if few else [tick for tick in ticks_around(xs[0], xs[-1], 5) if xs[0] <= tick <= xs[-1]])
+    axes.set_xticks(xs if few else [tick for tick in ticks_around(xs[0], xs[-1], 4) if xs[0] <= tick <= xs[-1]])
     axes.set_yticks(ticks)
     axes.xaxis.set_major_formatter(number_text)
     axes.yaxis.set_major_formatter(number_text)
