@@ -271,7 +271,7 @@ def _guesses(guesses: Sequence[Mapping[str, Any]] | None) -> list[Block]:
             _accuracy_cell(guess, "options"),
             _accuracy_cell(guess, "options and inputs"),
             words(best_text(guess) or "-"),
-            Cell(guess["origin"]),
+            words(guess["origin"]),
         )
         for guess in guesses
     ]

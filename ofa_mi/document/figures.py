@@ -129,7 +129,7 @@ def _axes(height: float):
     axes = canvas.add_subplot()
     for patch in (canvas.patch, axes.patch, axes.spines[:]):
         patch.set_visible(False)
-    axes.tick_params(length=0, labelcolor=SOFT)
+    axes.tick_params(length=0, labelcolor=SOFT, pad=5)
     axes.xaxis.label.set_color(SOFT)
     axes.set_axisbelow(True)
     return canvas, axes

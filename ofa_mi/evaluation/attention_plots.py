@@ -95,7 +95,9 @@ def share_figure(checkpoints: Sequence[Mapping[str, Any]], name: str, first: Seq
         lines.append(Series(label, ((min(layers), level), (max(layers), level)), dashed=True, marked=False))
     title = "Share of attention on the image by layer, in percent"
     note = "; bars: standard error over instances" if any(any(line.spreads) for line in lines) else ""
-    return Figure(name, title + note, LineChart(tuple(lines), "encoder layer", "%", from_zero=True))
+    return Figure(
+        name, title + note, LineChart(tuple(lines), "encoder layer", "% of attention on the image", from_zero=True)
+    )
 
 
 def percent(value: float | None) -> float | None:
