@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,6 +163,12 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
 
+def mean_total(values: Iterable[float | None]) -> Total | None:
+    """A total of the seeds that have one; None if none has."""
+    known = [value for value in values if value is not None]
+    return Total(*mean_and_deviation(known)) if known else None
+
+
 def _table(section: str, runs: Mapping[str, Sequence[Scores]]) -> Table:
     names = sorted({n for seeds in runs.values() for scores in seeds for n in _tasks_of(scores, section)})
     # A task may be held out in one run and trained in another; here it is what this section says it is.
@@ -192,8 +198,7 @@ def _tasks_of(scores: Scores, section: str) -> Sequence[str]:
 
 def _total(seeds: Sequence[Mapping[str, Any]], name: str) -> Total | None:
     # A total that a seed lacks is a total of fewer tasks; the mean over the others is said to be of them by a remark.
-    values = [total[name] for total in seeds if total.get(name) is not None]
-    return Total(*mean_and_deviation(values)) if values else None
+    return mean_total(total.get(name) for total in seeds)
 
 
 def _counted(total: Mapping[str, Any]) -> tuple[int, int]:

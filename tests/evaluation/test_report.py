@@ -14,11 +14,10 @@ import pytest
 from PIL import Image
 
 from ofa_mi.errors import ConfigError, DataError
-from ofa_mi.evaluation import published
 from ofa_mi.evaluation.predictions import read_predictions
 from ofa_mi.evaluation.report import ReportOptions, build_report, sections
 from ofa_mi.evaluation.report.examples import MAX_BYTES, choose_examples, image_bytes, is_right, score_pair
-from ofa_mi.evaluation.report.paper import PAPER, PaperRow, paper_rows
+from ofa_mi.evaluation.report.published import AGGREGATED, PAPER, SENSITIVITY, PaperRow, paper_rows
 from ofa_mi.evaluation.report.sections.results import MOST_TASKS, paper_table
 from ofa_mi.evaluation.report.sections.training import training
 from ofa_mi.evaluation.report.study import Study, read_curves, read_strategies
@@ -206,9 +205,9 @@ def test_csv_holds_the_numbers_of_every_seed_and_of_the_paper(page, study):
 
 
 def test_the_papers_totals_are_those_it_prints():
-    for name, total in published.AGGREGATED.items():
+    for name, total in AGGREGATED.items():
         assert PaperRow.of(name).aggregated == pytest.approx(total, abs=0.006)
-    for name, total in published.SENSITIVITY.items():
+    for name, total in SENSITIVITY.items():
         assert PaperRow.of(name).sensitivity == pytest.approx(total, abs=0.006)
     assert PaperRow.of("TaskName").sensitivity is None
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ofa_mi.document.blocks import Block, Cell, Paragraph
 from ofa_mi.evaluation.report.study import Strategy
 from ofa_mi.evaluation.scoring import ZERO_SHOT
-from ofa_mi.evaluation.tables import MISSING, Table, Total, build_tables, mean_and_deviation, number
+from ofa_mi.evaluation.tables import MISSING, Table, Total, build_tables, number
 from ofa_mi.evaluation.tables import Cell as Score
 
 TOTALS = {"aggregated": "Aggregated (higher is better)", "sensitivity": "Sensitivity (lower is better)"}
@@ -79,9 +79,3 @@ def best_of(values: Sequence[float | None], *, lowest: bool = False) -> set[int]
         return set()
     best = min(known) if lowest else max(known)
     return {place for place, value in enumerate(values) if value == best}
-
-
-def mean_total(values: Sequence[float | None]) -> Total | None:
-    """Mean and deviation over the seeds that have a value; None if none has."""
-    known = [value for value in values if value is not None]
-    return Total(*mean_and_deviation(known)) if known else None

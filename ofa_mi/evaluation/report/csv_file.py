@@ -6,8 +6,7 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 
-from ofa_mi.evaluation import published
-from ofa_mi.evaluation.report.paper import PaperRow
+from ofa_mi.evaluation.report.published import ABLATIONS, PaperRow
 from ofa_mi.evaluation.report.study import Curve, Seed, Study
 from ofa_mi.evaluation.scoring import TRAINED, ZERO_SHOT
 
@@ -72,7 +71,7 @@ def _paper(paper: Mapping[str, PaperRow], curves: Sequence[Curve]) -> Iterator[d
             values = {"mean": scores.mean, "max": scores.max, "deviation": scores.deviation}
             yield from _numbers({**line, "task": task, "metric": metric}, values)
     for curve in curves:
-        for place, (aggregated, sensitivity) in published.ABLATIONS.get(curve.name, {}).items():
+        for place, (aggregated, sensitivity) in ABLATIONS.get(curve.name, {}).items():
             line = {"source": "paper", "condition": "plain", "curve": curve.name, "place": place, "section": ZERO_SHOT}
             yield from _numbers(line, {"aggregated": aggregated, "sensitivity": sensitivity})
 

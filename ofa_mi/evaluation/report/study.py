@@ -11,7 +11,7 @@ from typing import Any
 from ofa_mi.errors import ConfigError
 from ofa_mi.evaluation.conditions import Conditions
 from ofa_mi.evaluation.formats import Comparison, read_attention_file, read_comparison
-from ofa_mi.evaluation.report.paper import PaperRow, paper_rows
+from ofa_mi.evaluation.report.published import PaperRow, paper_rows
 from ofa_mi.evaluation.report.training import TrainingLog, read_training_log
 from ofa_mi.evaluation.scoring import SECTION_OF_SPLIT, read_run, read_scores, summarise
 from ofa_mi.evaluation.tables import Scores

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from ofa_mi.document.blocks import Block, Cell, Figure, Heading, LineChart, Row, Series, Side, Table
-from ofa_mi.evaluation import published
-from ofa_mi.evaluation.report.cells import TOTALS, mean_total, number_cell, remarks, total_cell
-from ofa_mi.evaluation.report.paper import PAPER
+from ofa_mi.evaluation.report.cells import TOTALS, number_cell, remarks, total_cell
+from ofa_mi.evaluation.report.published import ABLATIONS, PAPER
 from ofa_mi.evaluation.report.section import Section
 from ofa_mi.evaluation.report.study import Curve, Seed, Study
 from ofa_mi.evaluation.scoring import ZERO_SHOT
-from ofa_mi.evaluation.tables import MISSING, Total
+from ofa_mi.evaluation.tables import MISSING, Total, mean_total
 
 CURVE_LABELS = {"num_instructions": "instructions per training task", "task_groups": "groups of training tasks"}
 
@@ -20,7 +19,7 @@ def ablations(study: Study) -> list[Block]:
     """Every curve with the paper's, if it has one of the same name."""
     blocks: list[Block] = []
     for curve in study.curves:
-        paper = published.ABLATIONS.get(curve.name, {}) if study.paper else {}
+        paper = ABLATIONS.get(curve.name, {}) if study.paper else {}
         blocks += [Heading(_label(curve).capitalize()), *_curve(curve, paper)]
     return blocks
 

@@ -8,9 +8,8 @@ from statistics import fmean
 
 from ofa_mi.document.blocks import Bar, BarChart, Block, Cell, Figure, Heading, Paragraph, Row, Side
 from ofa_mi.document.blocks import Table as Grid
-from ofa_mi.evaluation import published
 from ofa_mi.evaluation.report.cells import TOTALS, best_of, number_cell, remarks, score_cell, tables_of, total_cell
-from ofa_mi.evaluation.report.paper import COMMONSENSE, NATURAL_INSTRUCTIONS, PAPER, PaperRow
+from ofa_mi.evaluation.report.published import COMMONSENSE, NATURAL_INSTRUCTIONS_TASK, PAPER, TASKS, PaperRow
 from ofa_mi.evaluation.report.section import Section
 from ofa_mi.evaluation.report.study import Strategy, Study
 from ofa_mi.evaluation.scoring import TRAINED, ZERO_SHOT
@@ -119,7 +118,7 @@ def _turned(grid: Grid) -> Grid:
 def _columns(rows: Sequence[TaskRow], paper: Mapping[str, PaperRow]) -> dict[tuple[str, str], TaskRow | None]:
     """Primary metrics, and commonsense VQA's accuracy as in the paper: its tasks first; None where not evaluated."""
     here = {(row.task, row.metric): row for row in rows if row.primary or (row.task, row.metric) == COMMONSENSE}
-    order = [("commonsense_vqa", "rouge_l"), COMMONSENSE, *published.TASKS.items(), (NATURAL_INSTRUCTIONS, "rouge_l")]
+    order = [("commonsense_vqa", "rouge_l"), COMMONSENSE, *TASKS.items(), (NATURAL_INSTRUCTIONS_TASK, "rouge_l")]
     order = [key for key in dict.fromkeys(order) if key in here or paper]
     return {key: here.get(key) for key in dict.fromkeys([*order, *here])}
 

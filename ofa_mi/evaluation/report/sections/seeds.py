@@ -11,7 +11,6 @@ from ofa_mi.evaluation.formats import Comparison
 from ofa_mi.evaluation.report.cells import (
     TOTALS,
     interval_cell,
-    mean_total,
     number_cell,
     remarks,
     signed_cell,
@@ -20,7 +19,7 @@ from ofa_mi.evaluation.report.cells import (
 from ofa_mi.evaluation.report.section import Section
 from ofa_mi.evaluation.report.study import Strategy, Study
 from ofa_mi.evaluation.scoring import TRAINED, ZERO_SHOT
-from ofa_mi.evaluation.tables import METRIC_LABELS, MISSING, TITLES, number, task_label
+from ofa_mi.evaluation.tables import METRIC_LABELS, MISSING, TITLES, mean_total, number, task_label
 
 
 def certainty(study: Study) -> list[Block]:
