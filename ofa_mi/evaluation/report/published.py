@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from ofa_mi.evaluation.protocol import TaskScores
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ofa_mi.evaluation.protocol import TaskScores, aggregated, sensitivity_report
+
+PAPER = "paper, OFA-large"
+NATURAL_INSTRUCTIONS_TASK = "natural_instructions_test"
+COMMONSENSE = ("commonsense_vqa", "accuracy")  # a column of the paper's table that counts for no total
 
 # The nine evaluation tasks with the metric of the table. Commonsense VQA is counted by ROUGE-L;
 # its accuracy, COMMONSENSE_ACCURACY below, enters neither aggregated performance nor sensitivity.
@@ -87,3 +94,36 @@ ABLATIONS: dict[str, dict[str, tuple[float, float]]] = {
         "+ text-only": (48.24, 10.26),
     },
 }
+
+
+@dataclass(frozen=True)
+class PaperRow:
+    """A row of the paper's tables.
+
+    Attributes:
+        cells: By task and metric.
+        aggregated: Over the nine tasks, and Natural Instructions where it was evaluated.
+        sensitivity: Over the tasks with a deviation; None without one.
+    """
+
+    cells: Mapping[tuple[str, str], TaskScores]
+    aggregated: float
+    sensitivity: float | None
+
+    @classmethod
+    def of(cls, name: str) -> PaperRow:
+        """The row of a strategy of :data:`MODELS`."""
+        tasks = MODELS[name]
+        cells = {(task, TASKS[task]): scores for task, scores in tasks.items()}
+        cells[COMMONSENSE] = COMMONSENSE_ACCURACY[name]
+        means = {task: scores.mean for task, scores in tasks.items()}
+        if name in NATURAL_INSTRUCTIONS:
+            means[NATURAL_INSTRUCTIONS_TASK] = NATURAL_INSTRUCTIONS[name]
+            cells[NATURAL_INSTRUCTIONS_TASK, "rouge_l"] = TaskScores(means[NATURAL_INSTRUCTIONS_TASK], None)
+        report = sensitivity_report(tasks)
+        return cls(cells, aggregated(means), report.value if report.tasks else None)
+
+
+def paper_rows(wanted: bool) -> dict[str, PaperRow]:
+    """The paper's rows by strategy; none if they are not wanted."""
+    return {name: PaperRow.of(name) for name in MODELS} if wanted else {}
