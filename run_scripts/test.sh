@@ -7,7 +7,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
-set_up
+set_up dev
 cd "$ROOT"
 say "ruff"
 ruff check .
