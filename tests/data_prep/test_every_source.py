@@ -94,6 +94,7 @@ def test_the_check_finds_nothing(built, module, tmp_path):
     assert list(findings) == [] and len(findings) == 0
 
 
+@pytest.mark.slow
 def test_every_training_task_trains(directories, trained):
     made = {task for source in all_sources().values() for task in source.tasks}
     assert set(counts_of(directories, "train")) == {task for task in made if REGISTRY[task].split == "train"}

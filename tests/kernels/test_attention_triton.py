@@ -88,7 +88,8 @@ def assert_as_exact(actual, plain, exact, weights, v):
         assert error.abs().max() <= 10 * allowed, index
 
 
-SIZES = [(1, 1), (1, 63), (63, 63), (70, 130)] + ([(928, 1028), (1028, 1028)] if GPU else [])
+SIZES = [(1, 1), (1, 63), (63, 63), pytest.param(70, 130, marks=pytest.mark.slow)]
+SIZES += [pytest.param(*size, marks=pytest.mark.gpu) for size in ((928, 1028), (1028, 1028))]
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -123,6 +124,7 @@ def test_causal_dropout(device):
     compare(inputs(device, torch.float32, 2, 2, 70, 90, 32), causal=True, scale=0.3, dropout_p=0.5, seed=1)
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(
     batch=st.integers(1, 2),
@@ -327,7 +329,7 @@ def test_importing_the_package_does_not_need_triton():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.skipif(not GPU, reason="memory is counted on a GPU")
+@pytest.mark.gpu
 def test_memory_does_not_grow_with_the_batch_times_length_squared():
     device = torch.device("cuda")
     tensors, leaves, grid, text = position_inputs(device, torch.bfloat16, (4, 5), 1004, 64, 8)

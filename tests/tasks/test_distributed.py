@@ -51,6 +51,7 @@ def one(data, tmp_path_factory):  # noqa: F811
     return folder, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_two_processes_train_as_one_that_accumulates(one, two):
     (folder_one, log_one), (folder_two, log_two) = one, two
@@ -66,11 +67,13 @@ def test_two_processes_train_as_one_that_accumulates(one, two):
             torch.testing.assert_close(weights_two[name], weight, rtol=1e-4, atol=1e-5, msg=name)
 
 
+@pytest.mark.slow
 def test_schedule_ends_with_the_run_whatever_the_number_of_processes(one, two):
     for _, log in (one, two):
         assert '"num_updates": "12", "lr": "0"' in log
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_one_process_goes_on_where_two_stopped(data, one, two, tmp_path):  # noqa: F811
     """In the middle of an epoch, on the same instances: the losses are those of a run that was never stopped."""
@@ -86,6 +89,7 @@ def test_one_process_goes_on_where_two_stopped(data, one, two, tmp_path):  # noq
     assert "batches now" not in done.stdout, "as many batches in an update as before"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_two_processes_train_in_bf16(data, two, tmp_path):  # noqa: F811
     done = start(data, tmp_path, "--bf16", "--max-update", "3", launcher=TORCHRUN)
@@ -103,6 +107,7 @@ def test_two_processes_write_one_log_and_one_checkpoint(two):
     assert [path.name for path in folder.glob("checkpoint_last*")] == ["checkpoint_last.pt"]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_two_processes_with_the_kernels_train_as_one_without(data, tmp_path):  # noqa: F811
     """The first update from the same weights, the second from what the first one's gradients made of them."""
@@ -124,6 +129,7 @@ def test_two_processes_with_the_kernels_train_as_one_without(data, tmp_path):  #
             assert (weights_two[name] - weight).norm() <= 0.01 * weight.norm(), name
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("fairscale") is None, reason="fairscale is not installed")
 @pytest.mark.timeout(300)
 def test_two_processes_with_shards_train_as_one_and_resume(data, one, tmp_path):  # noqa: F811
@@ -151,6 +157,7 @@ def test_two_processes_with_shards_train_as_one_and_resume(data, one, tmp_path):
     assert losses(done.stdout + done.stderr) == {update: found[update] for update in range(9, 13)}
 
 
+@pytest.mark.slow
 def test_sharding_without_fairscale_is_one_line(data, tmp_path):  # noqa: F811
     (tmp_path / "sitecustomize.py").write_text('import sys\nsys.modules["fairscale"] = None\n')
     path = os.pathsep.join((str(tmp_path), str(REPOSITORY)))
