@@ -35,6 +35,9 @@ LONGEST = (
     "test_distributed.py",
     "test_training.py",
     "test_golden.py",
+    "test_attention_triton.py",
+    "test_resnet_stem.py",
+    "test_dry_run.py",
 )
 
 

@@ -105,6 +105,7 @@ def test_every_training_task_trains(directories, trained):
     assert all(0 < float(update["loss"]) < 100 for update in updates)
 
 
+@pytest.mark.slow
 def test_every_task_with_test_instances_is_evaluated(directories, trained, tmp_path):
     checkpoint, _ = trained
     tested = counts_of(directories, "test")

@@ -95,7 +95,7 @@ def test_reference_is_the_four_layers(training, device):
 
 # (training, how many of x, weight, bn_weight, bn_bias are trained): the last two are a frozen BatchNorm and inference
 MODES = {"training": (True, 4), "evaluation": (False, 4), "frozen": (False, 2), "inference": (False, 0)}
-SIZES = [(2, 21, 30, 20), (1, 40, 5, 33), (3, 1, 2, 16)]
+SIZES = [pytest.param((2, 21, 30, 20), marks=pytest.mark.slow), (1, 40, 5, 33), (3, 1, 2, 16)]
 SIZES += [pytest.param(size, marks=pytest.mark.gpu) for size in ((4, 480, 480, 64), (2, 384, 500, 64))]
 
 

@@ -13,10 +13,12 @@ WITH_GRADIENTS = [name for name in NAMES if name != "medium_128px"]  # its file 
 MODES = ("auto", "reference", "triton")
 
 
-def slow_where_interpreted(names, modes):
-    """Pairs of a case and a mode; the interpreted kernels take long for all but the case without images."""
-    for name, mode in product(names, modes):
-        yield pytest.param(name, mode, marks=[pytest.mark.slow] if mode == "triton" and name != "text_only" else [])
+def slow_where_interpreted(names, modes, *, quick=()):
+    """Pairs of a case and a mode; the interpreted kernels take long for all cases but ``quick`` ones."""
+    return [
+        pytest.param(name, mode, marks=[pytest.mark.slow] if mode == "triton" and name not in quick else [])
+        for name, mode in product(names, modes)
+    ]
 
 
 def assert_relative(actual, expected, tolerance=TOLERANCE):
@@ -34,7 +36,7 @@ def losses(logits, target):
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the interpreter's: rows of hidden keys overflow
-@pytest.mark.parametrize(("name", "mode"), slow_where_interpreted(NAMES, MODES))
+@pytest.mark.parametrize(("name", "mode"), slow_where_interpreted(NAMES, MODES, quick=["text_only"]))
 def test_outputs(name, mode, monkeypatch):
     monkeypatch.setenv("OFA_MI_KERNELS", mode)
     case = load_case(name)

@@ -463,7 +463,7 @@ def test_impossible_value_of_a_script_is_one_line(name, settings, message, tmp_p
 # -- everything, and Slurm
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", ["paper", pytest.param("cpu", marks=pytest.mark.slow)])
 def test_reproduce_runs_every_script_in_order(profile, tmp_path):
     settings = {"PROFILE": profile, "OUT": tmp_path, "SEEDS": "1 2"}
     if profile == "cpu":  # whose default is the shipped model, which nothing has to make

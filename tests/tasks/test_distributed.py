@@ -17,6 +17,8 @@ from tests.tasks.test_training import data, losses  # noqa: F401 (data is a fixt
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
+pytestmark = pytest.mark.slow
+
 
 def start(data, save_dir, *extra, launcher=(), module="ofa_mi.cli", **variables):  # noqa: F811
     """Twelve updates on batches of 4, as `ofa-mi train` or under a launcher; returns the finished process."""
@@ -51,7 +53,6 @@ def one(data, tmp_path_factory):  # noqa: F811
     return folder, done.stdout + done.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_two_processes_train_as_one_that_accumulates(one, two):
     (folder_one, log_one), (folder_two, log_two) = one, two
@@ -67,13 +68,11 @@ def test_two_processes_train_as_one_that_accumulates(one, two):
             torch.testing.assert_close(weights_two[name], weight, rtol=1e-4, atol=1e-5, msg=name)
 
 
-@pytest.mark.slow
 def test_schedule_ends_with_the_run_whatever_the_number_of_processes(one, two):
     for _, log in (one, two):
         assert '"num_updates": "12", "lr": "0"' in log
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_one_process_goes_on_where_two_stopped(data, one, two, tmp_path):  # noqa: F811
     """In the middle of an epoch, on the same instances: the losses are those of a run that was never stopped."""
@@ -89,7 +88,6 @@ def test_one_process_goes_on_where_two_stopped(data, one, two, tmp_path):  # noq
     assert "batches now" not in done.stdout, "as many batches in an update as before"
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_two_processes_train_in_bf16(data, two, tmp_path):  # noqa: F811
     done = start(data, tmp_path, "--bf16", "--max-update", "3", launcher=TORCHRUN)
@@ -107,7 +105,6 @@ def test_two_processes_write_one_log_and_one_checkpoint(two):
     assert [path.name for path in folder.glob("checkpoint_last*")] == ["checkpoint_last.pt"]
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_two_processes_with_the_kernels_train_as_one_without(data, tmp_path):  # noqa: F811
     """The first update from the same weights, the second from what the first one's gradients made of them."""
@@ -129,7 +126,6 @@ def test_two_processes_with_the_kernels_train_as_one_without(data, tmp_path):  #
             assert (weights_two[name] - weight).norm() <= 0.01 * weight.norm(), name
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("fairscale") is None, reason="fairscale is not installed")
 @pytest.mark.timeout(300)
 def test_two_processes_with_shards_train_as_one_and_resume(data, one, tmp_path):  # noqa: F811
@@ -157,7 +153,6 @@ def test_two_processes_with_shards_train_as_one_and_resume(data, one, tmp_path):
     assert losses(done.stdout + done.stderr) == {update: found[update] for update in range(9, 13)}
 
 
-@pytest.mark.slow
 def test_sharding_without_fairscale_is_one_line(data, tmp_path):  # noqa: F811
     (tmp_path / "sitecustomize.py").write_text('import sys\nsys.modules["fairscale"] = None\n')
     path = os.pathsep.join((str(tmp_path), str(REPOSITORY)))

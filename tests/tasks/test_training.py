@@ -121,6 +121,7 @@ def test_result_does_not_depend_on_the_number_of_workers(data, uninterrupted, tm
     assert losses(train(data, tmp_path, "--num-workers", "0")) == losses(uninterrupted)
 
 
+@pytest.mark.slow
 def test_bad_option_is_one_line(data, tmp_path):
     done = subprocess.run(
         command(data, tmp_path, "--tasks", "visual_groundin"), env=environment(), capture_output=True, text=True
