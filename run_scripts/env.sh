@@ -33,8 +33,8 @@ quoted() {
 # The faster precision of this machine's processor.
 cpu_precision() { if grep -qsE 'avx512_bf16|amx_bf16' /proc/cpuinfo; then echo bf16; else echo fp32; fi; }
 
-# set_up [EXTRA…]: make PYTHON ready, the environment of OFA_MI_PYTHON as it is, or ROOT/.venv. An environment of one's own
-# must have these optional dependencies of pyproject.toml, too. Safe to repeat and to interrupt.
+# set_up [EXTRA…]: make PYTHON ready, the environment of OFA_MI_PYTHON as it is, or ROOT/.venv. The former must have these
+# optional dependencies of pyproject.toml, too. Safe to repeat and to interrupt.
 set_up() {
   if [[ -n "${OFA_MI_PYTHON:-}" ]]; then
     choose_python
@@ -135,5 +135,15 @@ install() {
     sed -u -n -E 's/^Collecting ([^ ]+).*/  \1/p; s/^(Installing collected packages).*/  \1 .../p' >&2
 }
 
-# Without build isolation, so that the set-up tools are those of the lock too.
-install_package() { PYTHONWARNINGS="ignore:Editable installation" install --no-deps --no-build-isolation --editable "$ROOT"; }
+# With the set-up tools of the environment, which can be those of the lock, unless they are too old for pyproject.toml.
+install_package() {
+  local options=()
+  if "$PYTHON" -P - 2> /dev/null << 'END'; then
+from importlib.metadata import version
+
+assert int(version("setuptools").split(".")[0]) >= 77
+END
+    options=(--no-build-isolation)
+  fi
+  PYTHONWARNINGS="ignore:Editable installation" install --no-deps "${options[@]}" --editable "$ROOT"
+}
