@@ -112,7 +112,7 @@ def test_head_widths_and_formats(width, dtype, device):
 
 
 @pytest.mark.parametrize("bias", [None, "shared", "each"])
-@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("padded", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("dropout_p", [0.0, 0.3])
 def test_bias_padding_and_dropout(bias, padded, dropout_p, device):
     mask = padding_mask(device, 3, 90) if padded else None
