@@ -20,6 +20,6 @@ ruff format --check .
 say "codespell"
 codespell
 say "pyright"
-basedpyright --pythonpath "$PYTHON"
+basedpyright --project pyproject.toml --pythonpath "$PYTHON"
 say "pytest"
 pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder "$@"
