@@ -97,6 +97,7 @@ def modules_that_import_fairseq():
                 yield ".".join((prefix, *path.relative_to(folder).with_suffix("").parts)).removesuffix(".__init__")
 
 
+@pytest.mark.slow
 def test_everything_is_registered_whatever_is_imported_first():
     """A user directory, a script in either order, and each of our modules as the first one that needs fairseq."""
     own = list(modules_that_import_fairseq())

@@ -87,7 +87,8 @@ def show(task: TaskSpec) -> str:
 
 
 def prompts(task: TaskSpec) -> list[str]:
-    """Every instruction of a task filled in with its example, boxes in pixels."""
+    """Every instruction of a task, which has an example, filled in with it; boxes in pixels."""
+    assert task.example is not None
     return [prompt.describe(render(task, text, task.example)) for text in task.instructions]
 
 

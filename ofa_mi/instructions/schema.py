@@ -58,7 +58,7 @@ def raise_error(error: ConfigError) -> None:
     raise error
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # pyright: ignore[reportGeneralTypeIssues]
     """PyYAML's safe loader for what task files need: text, true and false, null, and numbers of a few digits.
 
     A repeated key is an error; PyYAML keeps the last one silently. Dates and other forms of numbers are text.
@@ -252,6 +252,7 @@ class TaskFile:
 
     def translated(self, name: Any, fields: Any, tasks: dict[str, TaskSpec]) -> TaskSpec:
         """The task called ``name`` with its instructions in this file's language."""
+        assert self.language is not None, "files of translations name their language"
         task = self.known(name, tasks, "tasks")
         if not task.instructions:
             self.fail("has no English instructions yet, whose version could be named")

@@ -3,8 +3,7 @@
 import json
 
 from ofa_mi import cli
-
-from .conftest import write_image, write_lines
+from tests.data_prep.check.conftest import write_image, write_lines
 
 
 def run(capsys, *words):
