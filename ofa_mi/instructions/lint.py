@@ -132,7 +132,7 @@ def _lint_task(spec: TaskSpec, task: TaskSpec) -> Iterator[Finding]:
         return
     usable = [(number, text) for number, text in enumerate(spec.instructions, start=1) if _usable(spec, text)]
     for number, text in usable:
-        for message in [*_form(spec, text), *_answers_named(spec, text)]:
+        for message in faults(spec, text):
             yield Finding(_place(spec, number), message)
     yield from _alike_within(spec, usable)
 
@@ -197,6 +197,11 @@ def _lint_versions(specs: Sequence[TaskSpec], path: Path, update: bool) -> Itera
 
 
 # -- one instruction
+
+
+def faults(spec: TaskSpec, text: str) -> list[str]:
+    """What is wrong with one instruction by itself, whose placeholders are right: its form, or answers that it names."""
+    return [*_form(spec, text), *_answers_named(spec, text)]
 
 
 def _form(spec: TaskSpec, text: str) -> Iterator[str]:
