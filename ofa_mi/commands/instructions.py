@@ -57,6 +57,10 @@ def run(args: argparse.Namespace) -> int:
     for name in ("per_task", "show"):
         if (value := getattr(args, name)) is not None and value < (1 if name == "per_task" else 0):
             raise ConfigError(f"--{name.replace('_', '-')} {value}: must be a number of instructions")
+    if args.source and (args.phrases or args.exclude_tasks or (args.tasks, args.seed) != ("train", 1)):
+        raise ConfigError(
+            "--tasks, --exclude-tasks, --seed and --phrases are the grammar's; leave them out with --from"
+        )
     tasks = read_tasks(*filter(None, (args.instruction_dir or "").split(":")))
     result, settings = _from_file(args, tasks) if args.source else _from_grammar(args, tasks)
     for line in _sample(result.lines, args.show):

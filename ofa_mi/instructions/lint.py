@@ -200,7 +200,7 @@ def _lint_versions(specs: Sequence[TaskSpec], path: Path, update: bool) -> Itera
 
 
 def faults(spec: TaskSpec, text: str) -> list[str]:
-    """What is wrong with one instruction by itself, whose placeholders are right: its form, or answers that it names."""
+    """What is wrong with one instruction whose placeholders are right: its form, or answers that it names."""
     return [*_form(spec, text), *_answers_named(spec, text)]
 
 

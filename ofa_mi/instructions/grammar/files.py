@@ -66,10 +66,8 @@ class Extra:
 
     def __str__(self) -> str:
         """``extra.jsonl (sha256:…): 6,200 extra instructions of 62 tasks``."""
-        number = sum(map(len, self.instructions.values()))
-        return (
-            f"{shown(Path(self.path))} ({self.name}): {number:,} extra instructions of {len(self.instructions)} tasks"
-        )
+        number, tasks = sum(map(len, self.instructions.values())), len(self.instructions)
+        return f"{shown(Path(self.path))} ({self.name}): {number:,} extra instructions of {tasks} tasks"
 
     def added_to(self, registry: Registry) -> Registry:
         """The registry with them behind the instructions that its tasks have."""

@@ -1,4 +1,4 @@
-"""What the grammar is made of: patterns of sentences for all tasks (``patterns.yaml``), phrases of each (``phrases.yaml``).
+"""What the grammar is made of: sentence patterns for all tasks (``patterns.yaml``), phrases of each (``phrases.yaml``).
 
 A task that has no phrases is asked for by the first sentence of its description.
 """

@@ -9,8 +9,8 @@ An instruction consists of sentences in this order; all but the core may be abse
     form        "Answer with a short phrase."
     options     "Choose one of these captions."      always last, before {options}
 
-In a phrase ``{region}`` is a *mention*: the input itself with or without its name (``the region {region}``), or only its
-name (``the region``) where a sentence of its own presents the input. ``<a|b>`` is one of its parts.
+In a phrase ``{region}`` is a *mention*: the input itself with or without its name (``the region {region}``), or only
+its name (``the region``) where a sentence of its own presents the input. ``<a|b>`` is one of its parts.
 """
 
 from __future__ import annotations
