@@ -8,7 +8,17 @@ import subprocess
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.run_scripts.helpers import BEYOND, FOLDER, SCRIPTS, dry_run, error_of, option, options, printed_commands, run_script
+from tests.run_scripts.helpers import (
+    BEYOND,
+    FOLDER,
+    SCRIPTS,
+    dry_run,
+    error_of,
+    option,
+    options,
+    printed_commands,
+    run_script,
+)
 
 PROFILES = ("paper", "cpu")
 
@@ -86,9 +96,17 @@ def test_a_point_of_the_curve_is_as_many_updates_as_its_instances_make(tmp_path)
 def test_a_point_of_more_instructions_adds_generated_ones_and_nothing_else(tmp_path):
     settings = {"OUT": tmp_path, "PROFILE": "cpu", "SEEDS": "1 2", "INSTRUCTION_CURVE": "5 20"}
     commands = dry_run("beyond/instructions.sh", **settings)
-    assert commands[0] == ["ofa-mi", "instructions", "augment", "--per-task", "15", "--out", f"{tmp_path}/instructions/20"]
+    assert commands[0] == [
+        "ofa-mi",
+        "instructions",
+        "augment",
+        "--per-task",
+        "15",
+        "--out",
+        f"{tmp_path}/instructions/20",
+    ]
     five, _, twenty, _ = (command for command in commands if "train" in command[:2])
-    file = f"{tmp_path}/instructions/20/instructions.jsonl"
+    file = f"{folder}/instructions.jsonl"
     assert option(twenty, "--extra-instructions") == file and "--extra-instructions" not in five
     assert [word for word in twenty if word not in five] == [
         "--extra-instructions", file, f"{tmp_path}/checkpoints/instructions-20/seed1"

@@ -57,7 +57,7 @@ def patterns() -> Mapping[str, Any]:
 def phrases_of(spec: TaskSpec, table: Mapping[str, Phrases]) -> Phrases:
     """The phrases of a task: those in a table, and its description as one more thing to do."""
     found = table.get(spec.name, Phrases())
-    aim = spec.description.partition(". ")[0].removesuffix(".")
+    aim = spec.description.partition(". ")[0].removesuffix(".").replace("the image", "the {image}")
     verdict = {} if spec.name in table or not _answers_yes_or_no(spec) else {"options": "yes_no"}
     return replace(found, do=(*found.do, aim[0].lower() + aim[1:]), **verdict)
 

@@ -33,12 +33,12 @@ _IMAGE = re.compile(r"\{image\}|\{an image\}")  # in lead and core
 _PERSON = re.compile(
     r"\b(some(?:one|body)|friend|colleague|visitor|child|customer|user|person|people who)\b", re.IGNORECASE
 )
+_VERDICT = re.compile(r"\b(verdict|judgment|opinion|decision|view)\b", re.IGNORECASE)
 
 _ALTERNATIVES = re.compile(r"<([^<>]*)>")
 _MENTION = re.compile(r'(?<!")\{(?!image\})(\w+)\}|(?<=")\{(?!image\})(\w+)\}(?!")')
 _ANSWERING = re.compile(r"\b(answer|reply|respond|output)", re.IGNORECASE)  # in frame and phrase
 _QUOTED_END = re.compile(r' "\{question\}"\.$')
-_POINTERS = (" below", " following", " that follows")  # to what stands behind; not for words that are quoted
 _VOWELS = "aeiou"
 
 
@@ -114,26 +114,12 @@ class Sentences:
         form = self._form(core, draw)
         behind = [form, *after] if draw.happens(FORM_BEFORE_INPUTS) else [*after, form]
         sentences = [lead, *before, core, *behind, *self._options(draw)]
-        if self._clumsy(frame, phrase, sentences, f"{lead} {core}"):
+        if _repeats(frame, phrase, f"{lead} {core}", sentences) or _misquotes(frame, core, places):
             return None
         text = " ".join(capital(sentence) for sentence in sentences if sentence)
         image = draw.one(self.image)
         text = _filled(text, {"{image}": image, "{an image}": with_article(image)})
         return _sentence_starts(_QUOTED_END.sub(": {question}", text))
-
-    def _clumsy(self, frame: str, phrase: str, sentences: Sequence[str], beginning: str) -> bool:
-        """Whether something is said twice, or stands in quotes within quotes; ``beginning`` is lead and core."""
-        quoted, whole = '"{phrase}' in frame, " ".join(sentences)
-        openings = [sentence.lower().split()[:2] for sentence in sentences if " " in sentence]
-        return (
-            len(_IMAGE.findall(beginning)) > 1
-            or len(_PERSON.findall(whole)) > 1
-            or " that that " in whole
-            or all(_ANSWERING.search(part) for part in (frame, phrase))
-            or (quoted and beginning.count('"') > frame.count('"'))
-            or any(openings.count(opening) > 1 for opening in openings)
-            or (quoted and any(pointer in beginning for pointer in _POINTERS))
-        )
 
     def _frames(self, kind: str, phrase: str) -> Sequence[str]:
         frames = self.patterns["frames"]
@@ -199,6 +185,24 @@ class Sentences:
         names = Called.of(draw.one(self.phrases.options or self.patterns["option_names"]["options"]))
         several = self.spec.output == "options"
         return [names.fill(draw.text(self.patterns["several" if several else "options"])), "{options}"]
+
+
+def _repeats(frame: str, phrase: str, beginning: str, sentences: Sequence[str]) -> bool:
+    """Whether something is said twice; ``beginning`` is lead and core."""
+    whole = " ".join(sentences)
+    openings = [sentence.lower().split()[:2] for sentence in sentences if " " in sentence]
+    return (
+        len(_IMAGE.findall(beginning)) > 1
+        or any(len(words.findall(whole)) > 1 for words in (_PERSON, _VERDICT))
+        or all(_ANSWERING.search(part) for part in (frame, phrase))
+        or any(openings.count(opening) > 1 for opening in openings)
+        or " that that " in whole
+    )
+
+
+def _misquotes(frame: str, core: str, places: Mapping[str, str]) -> bool:
+    """Whether words that a frame puts in quotes have quotes themselves, or point at what stands behind."""
+    return '"{phrase}' in frame and (core.count('"') > frame.count('"') or AFTER in places.values())
 
 
 def capital(text: str) -> str:
