@@ -94,7 +94,7 @@ def lint(*extra_dirs: str | Path, language: str | None = None, update: bool = Fa
     for spec in judged:
         if language in (None, spec.language):
             findings += _lint_task(spec, tasks[spec.name])
-    findings += _alike_across_tasks(
+    findings += alike_across_tasks(
         [spec for spec in specs if language in (None, spec.language)], {spec.path for spec in judged}
     )
     for path in dict.fromkeys(version_files.values()):
@@ -294,7 +294,7 @@ def _same_openings(said: Sequence[Sequence[str]]) -> Iterator[tuple[int, int]]:
         yield from combinations(numbers, 2)
 
 
-def _alike_across_tasks(specs: Iterable[TaskSpec], judged: set[str]) -> Iterator[Finding]:
+def alike_across_tasks(specs: Iterable[TaskSpec], judged: set[str]) -> Iterator[Finding]:
     """Instructions of different tasks that nobody could tell apart; the later one is named first."""
     entries = [
         (spec, number, words(text))

@@ -96,15 +96,8 @@ def test_a_point_of_the_curve_is_as_many_updates_as_its_instances_make(tmp_path)
 def test_a_point_of_more_instructions_adds_generated_ones_and_nothing_else(tmp_path):
     settings = {"OUT": tmp_path, "PROFILE": "cpu", "SEEDS": "1 2", "INSTRUCTION_CURVE": "5 20"}
     commands = dry_run("beyond/instructions.sh", **settings)
-    assert commands[0] == [
-        "ofa-mi",
-        "instructions",
-        "augment",
-        "--per-task",
-        "15",
-        "--out",
-        f"{tmp_path}/instructions/20",
-    ]
+    folder = f"{tmp_path}/instructions/20"
+    assert commands[0] == ["ofa-mi", "instructions", "augment", "--per-task", "15", "--out", folder]
     five, _, twenty, _ = (command for command in commands if "train" in command[:2])
     file = f"{folder}/instructions.jsonl"
     assert option(twenty, "--extra-instructions") == file and "--extra-instructions" not in five

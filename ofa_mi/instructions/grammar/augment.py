@@ -17,7 +17,7 @@ ORIGIN = "grammar"
 # A task's first instructions are as different from each other as its grammar allows: one may share so many words with
 # those before it; when so many draws in a row were too much alike, the next higher share.
 SHARES = (LEAST_SHARED, 0.5, 0.6, MAX_SHARED)
-PATIENCE = (100, 100, 200, 3000)
+PATIENCE = (30, 40, 100, 3000)
 
 
 @dataclass

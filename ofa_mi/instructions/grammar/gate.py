@@ -98,7 +98,7 @@ class Gate:
 
     def _alike(self, task: str, text: str, shared: float) -> Refusal | None:
         said = words(text)
-        least_order = shared + MAX_ORDER - MAX_SHARED
+        least_order = round(shared + MAX_ORDER - MAX_SHARED, 6)
         for _, name, share, ratio in self._own[task].like(said, shared):
             if share >= shared and ratio() >= least_order:
                 return Refusal("alike", f"is nearly {name}: {share:.0%} of the words, {ratio():.0%} in order")

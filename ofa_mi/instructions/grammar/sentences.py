@@ -34,6 +34,7 @@ _PERSON = re.compile(
     r"\b(some(?:one|body)|friend|colleague|visitor|child|customer|user|person|people who)\b", re.IGNORECASE
 )
 _VERDICT = re.compile(r"\b(verdict|judgment|opinion|decision|view)\b", re.IGNORECASE)
+_TWICE = re.compile(r"\b(\w+) \1\b", re.IGNORECASE)
 
 _ALTERNATIVES = re.compile(r"<([^<>]*)>")
 _MENTION = re.compile(r'(?<!")\{(?!image\})(\w+)\}|(?<=")\{(?!image\})(\w+)\}(?!")')
@@ -196,7 +197,7 @@ def _repeats(frame: str, phrase: str, beginning: str, sentences: Sequence[str]) 
         or any(len(words.findall(whole)) > 1 for words in (_PERSON, _VERDICT))
         or all(_ANSWERING.search(part) for part in (frame, phrase))
         or any(openings.count(opening) > 1 for opening in openings)
-        or " that that " in whole
+        or _TWICE.search(whole) is not None
     )
 
 
