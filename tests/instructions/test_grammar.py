@@ -25,6 +25,7 @@ from ofa_mi.instructions.rendering import render
 from ofa_mi.instructions.spec import MIN_INSTRUCTIONS
 from tests.instructions.examples import example
 
+DOCS = Path(__file__).parents[2] / "docs" / "instructions.md"
 REGISTRY = default_registry()
 TRAINED = [name for name in REGISTRY.select(["train"]) if not REGISTRY[name].own_instruction]
 PER_TASK = 100
@@ -128,14 +129,13 @@ def test_a_task_without_phrases_is_asked_for_by_its_description(tmp_path):
     assert all("{region}" in text and text.endswith(" {options}") for text in texts)
 
 
-def test_a_task_gets_phrases_from_a_file_of_its_own(tmp_path, capsys):
-    content = {
-        "tasks": {"animal_naming": {"ask": ["which <animal|beast> lives in {region}"], "options": ["name/names"]}}
-    }
-    (tmp_path / "phrases.yaml").write_text(yaml.safe_dump(content))
-    command = ["--per-task", "30", "--tasks", "animal_naming", "--instruction-dir", str(animals(tmp_path / "t"))]
-    assert run(*command, "--show", "30", "--phrases", str(tmp_path / "phrases.yaml")) == 0
-    assert "which beast lives in" in capsys.readouterr().out
+def test_the_phrases_of_the_documentation_work(tmp_path, capsys):
+    block = re.search(r"```yaml phrases\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)[1]
+    (tmp_path / "phrases.yaml").write_text(block)
+    command = ["--per-task", "200", "--tasks", "animal_naming", "--instruction-dir", str(animals(tmp_path / "t"))]
+    assert run(*command, "--show", "200", "--phrases", str(tmp_path / "phrases.yaml")) == 0
+    out = capsys.readouterr().out
+    assert all(words in out for words in ("which species lives in", "enclosure", "animals", "name of the animal"))
 
 
 # -- phrases
