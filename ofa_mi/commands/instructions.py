@@ -115,6 +115,8 @@ def _write(out: str, result: Augmented, settings: dict) -> None:
 
 
 def _summarise(result: Augmented) -> None:
+    from ofa_mi.data.json_files import one_line
+
     number, tasks = len(result.lines), len({line.task for line in result.lines})
     print(f"{number:,} instructions of {tasks} tasks")
     refused = sum(result.refusals.values())
@@ -123,6 +125,6 @@ def _summarise(result: Augmented) -> None:
         kinds = ", ".join(f"{kind}: {count:,}" for kind, count in sorted(result.refusals.items()))
         print(f"{refused:,} {what} refused ({kinds})")
     for where, line, refusal in result.refused[:SHOWN]:
-        print(f"  {where}: task {line.task}: {refusal.reason}")
+        print(f"  {where}: task {one_line(line.task)}: {refusal.reason}")
     if len(result.refused) > SHOWN:
         print(f"  … and {len(result.refused) - SHOWN:,} more")

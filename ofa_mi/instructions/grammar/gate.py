@@ -64,6 +64,8 @@ class Gate:
         """
         if (found := self.refusal_of_task(task)) is not None:
             return found
+        if not text.isprintable():
+            return Refusal("form or answer", "has characters that cannot be printed")
         spec = self.tasks[task]
         try:
             used = split_template(text)[1::2]
