@@ -54,9 +54,10 @@ def run(args: argparse.Namespace) -> int:
 
     if args.out is None and not args.show:
         raise ConfigError("give --out DIR to write the instructions, --show N to read some, or both")
-    for name in ("per_task", "show"):
-        if (value := getattr(args, name)) is not None and value < (1 if name == "per_task" else 0):
-            raise ConfigError(f"--{name.replace('_', '-')} {value}: must be a number of instructions")
+    if args.per_task is not None and args.per_task < 1:
+        raise ConfigError(f"--per-task {args.per_task}: must be at least 1")
+    if args.show < 0:
+        raise ConfigError(f"--show {args.show}: must be at least 0")
     if args.source and (args.phrases or args.exclude_tasks or (args.tasks, args.seed) != ("train", 1)):
         raise ConfigError(
             "--tasks, --exclude-tasks, --seed and --phrases are the grammar's; leave them out with --from"

@@ -151,6 +151,13 @@ def test_a_grammar_without_enough_is_one_line(monkeypatch):
         augment.generate(read_tasks(), ["grounded_captioning"], table, per_task=1000)
 
 
+def test_phrases_that_never_make_a_good_sentence_end(monkeypatch):
+    monkeypatch.setattr(augment, "PATIENCE", (5, 5, 5, 5))
+    spec = replace(REGISTRY["image_captioning"], description="Describe the image that the image is.")
+    with pytest.raises(ConfigError, match="the grammar has 0 instructions"):
+        augment.generate({**read_tasks(), spec.name: spec}, [spec.name], {}, per_task=1)
+
+
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
@@ -298,7 +305,8 @@ def test_the_command_writes_marks_and_shows(tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--per-task", "5"], "give --out DIR to write the instructions, --show N to read some, or both"),
-        (["--per-task", "0", "--show", "1"], "--per-task 0: must be a number of instructions"),
+        (["--per-task", "0", "--show", "1"], "--per-task 0: must be at least 1"),
+        (["--per-task", "1", "--show", "-1"], "--show -1: must be at least 0"),
         (["--per-task", "2", "--show", "1", "--tasks", "nlvr"], "nlvr is held out; generated instructions are for"),
         (["--per-task", "2", "--show", "1", "--tasks", "nlwr"], "unknown task or group 'nlwr' (did you mean nlvr"),
         (["--from", "absent.jsonl", "--show", "1"], "absent.jsonl: cannot be read (No such file or directory)"),

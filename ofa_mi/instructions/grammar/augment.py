@@ -15,9 +15,9 @@ from ofa_mi.instructions.spec import TaskSpec
 
 ORIGIN = "grammar"
 # A task's first instructions are as different from each other as its grammar allows: one may share so many words with
-# those before it; when so many draws in a row were too much alike, the next higher share.
+# those before it; when so many draws in a row were in vain, the next higher share.
 SHARES = (LEAST_SHARED, 0.5, 0.6, MAX_SHARED)
-PATIENCE = (30, 40, 100, 3000)
+PATIENCE = (50, 50, 200, 5000)
 
 
 @dataclass
@@ -68,7 +68,7 @@ class Writer:
                 self.made.append(text)
                 self._in_vain = 0
                 return text
-            self._in_vain += refusal is not None
+            self._in_vain += 1
             if self._in_vain == PATIENCE[self._level]:
                 self._level, self._in_vain = self._level + 1, 0
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ofa_mi.errors import ConfigError, shown
@@ -120,7 +120,7 @@ class _Collection:
         self._index.add(said)
         self._entries.append((task, name, said))
 
-    def like(self, said: tuple[str, ...], least: float):
+    def like(self, said: tuple[str, ...], least: float) -> Iterator[tuple[str, str, float, Callable[[], float]]]:
         """Task, name, share of words and a function for the likeness of order of each that may be alike."""
         for place in self._index.perhaps_shared(said):
             task, name, other = self._entries[place]
