@@ -28,6 +28,7 @@ from tests.instructions.examples import example
 DOCS = Path(__file__).parents[2] / "docs" / "instructions.md"
 REGISTRY = default_registry()
 TRAINED = [name for name in REGISTRY.select(["train"]) if not REGISTRY[name].own_instruction]
+PRETRAINED = REGISTRY.select(["pretraining"])
 PER_TASK = 100
 FEW = ("grounded_captioning", "color_understanding", "region_caption_matching", "object_matching")
 
@@ -53,8 +54,13 @@ def hundred():
 
 
 def test_every_training_task_has_phrases_and_gets_its_number(hundred):
-    assert set(read_phrases()) == set(TRAINED)
+    assert set(read_phrases()) == {*TRAINED, *PRETRAINED}
     assert {name: len(texts) for name, texts in hundred.items()} == dict.fromkeys(TRAINED, PER_TASK)
+
+
+def test_tasks_of_the_pre_training_have_phrases_too():
+    texts = few(12, tasks=PRETRAINED)
+    assert {name: len(set(found)) for name, found in texts.items()} == dict.fromkeys(PRETRAINED, 12)
 
 
 def test_every_instruction_uses_every_input_once_and_renders(hundred):
@@ -177,7 +183,7 @@ def test_a_bad_phrase_file_is_one_line(tmp_path, entry, message):
 
 def test_phrases_speak_of_the_inputs_of_their_task_only():
     table = read_phrases()
-    for name in TRAINED:
+    for name in (*TRAINED, *PRETRAINED):
         check_inputs(REGISTRY[name], phrases_of(REGISTRY[name], table))
     spec = REGISTRY["grounded_captioning"]
     with pytest.raises(ConfigError, match=r"phrases of grounded_captioning: '\{text\}' is none of its inputs"):
