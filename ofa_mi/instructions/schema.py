@@ -85,7 +85,12 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), list(_first))
 
 
-def _read_yaml(path: Path) -> Any:
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file that was written by people.
+
+    Raises:
+        ConfigError: It cannot be read, is not YAML, or is larger, deeper or more than plain data.
+    """
     try:
         text = read_at_most(path, MAX_BYTES).decode("utf-8")
         if _may_be_hostile(text):
@@ -158,7 +163,7 @@ class TaskFile:
     def __init__(self, path: Path, *, packaged: bool, report: Report = raise_error) -> None:
         self.path, self.report = path, report
         self.where = shown(path)
-        self.content = self.mapping(_read_yaml(path), "the file")
+        self.content = self.mapping(read_yaml(path), "the file")
         self.language = self.language_code(self.content["language"]) if "language" in self.content else None
         self.benchmark = False
         if self.language is not None:
