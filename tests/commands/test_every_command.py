@@ -12,6 +12,7 @@ WRONG = {
     "vocabulary": "vocabulary ABSENT --out OUT",
     "tasks": "tasks --show absent",
     "lint": "lint --instruction-dir ABSENT",
+    "instructions": "instructions augment --from ABSENT --out OUT",
     "train": "train ABSENT --task multiinstruct --user-dir x",
     "checkpoint": "checkpoint info ABSENT",
     "predict": "predict --checkpoint ABSENT --instruction x",
