@@ -25,6 +25,7 @@ COMMANDS = (
     "vocabulary",
     "tasks",
     "lint",
+    "instructions",
     "train",
     "checkpoint",
     "predict",

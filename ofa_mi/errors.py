@@ -21,7 +21,16 @@ class OfaMiError(Exception):
 
 
 class DataError(OfaMiError):
-    """A file, a line or an instance is not what it should be; the message names it."""
+    """A file, a line or an instance is not what it should be; the message names it.
+
+    Attributes:
+        kind: Of a line of instances, what is wrong: ``line`` (it cannot be read as one), ``image`` (the one in it) or
+            ``box``; empty for all else.
+    """
+
+    def __init__(self, message: str = "", *, kind: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class ConfigError(OfaMiError):

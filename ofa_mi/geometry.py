@@ -31,14 +31,17 @@ def check_box(box: Box, image_size: tuple[int, int], name: str) -> None:
     x0, y0, x1, y1 = box
     width, height = image_size
     if not all(map(math.isfinite, box)):
-        raise DataError(f"{name}: box {list(box)} has a coordinate that is not finite")
-    if x1 <= x0 or y1 <= y0:
-        raise DataError(f"{name}: box {list(box)} is empty or reversed; it must have x0 < x1 and y0 < y1")
-    if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
-        raise DataError(f"{name}: box {list(box)} reaches outside the {width}x{height} image")
-    if x1 - x0 < LEAST_SIDE or y1 - y0 < LEAST_SIDE:
-        hint = "; boxes are in pixels, not in shares of the image" if max(box) <= 1 else ""
-        raise DataError(f"{name}: box {list(box)} is less than a pixel wide or high{hint}")
+        wrong = "has a coordinate that is not finite"
+    elif x1 <= x0 or y1 <= y0:
+        wrong = "is empty or reversed; it must have x0 < x1 and y0 < y1"
+    elif x0 < 0 or y0 < 0 or x1 > width or y1 > height:
+        wrong = f"reaches outside the {width}x{height} image"
+    elif x1 - x0 < LEAST_SIDE or y1 - y0 < LEAST_SIDE:
+        wrong = "is less than a pixel wide or high"
+        wrong += "; boxes are in pixels, not in shares of the image" if max(box) <= 1 else ""
+    else:
+        return
+    raise DataError(f"{name}: box {list(box)} {wrong}", kind="box")
 
 
 def box_of(x: float, y: float, width: float, height: float, image_size: tuple[int, int]) -> Box | None:

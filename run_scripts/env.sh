@@ -33,11 +33,12 @@ quoted() {
 # The faster precision of this machine's processor.
 cpu_precision() { if grep -qsE 'avx512_bf16|amx_bf16' /proc/cpuinfo; then echo bf16; else echo fp32; fi; }
 
-# Make PYTHON ready: the environment of OFA_MI_PYTHON as it is, or ROOT/.venv. Safe to repeat and to interrupt.
+# set_up [EXTRA…]: make PYTHON ready, the environment of OFA_MI_PYTHON as it is, or ROOT/.venv. The former must have these
+# optional dependencies of pyproject.toml, too. Safe to repeat and to interrupt.
 set_up() {
   if [[ -n "${OFA_MI_PYTHON:-}" ]]; then
     choose_python
-    use_existing
+    use_existing "$@"
   else
     PYTHON="$VENV/bin/python"
     make_venv
@@ -98,18 +99,17 @@ make_venv() {
   say "installation complete"
 }
 
-# Check the environment of OFA_MI_PYTHON; install nothing into it but this package, when it is not there.
+# use_existing EXTRA…: check the environment of OFA_MI_PYTHON; install nothing into it but this package, when it is not there.
 use_existing() {
   local missing location
-  missing="$("$PYTHON" -P - "$ROOT/setup.py" << 'END'
-import ast, re, sys
+  missing="$("$PYTHON" -P - "$ROOT/pyproject.toml" examples "$@" << 'END'
+import re, sys, tomllib
 from importlib.metadata import PackageNotFoundError, distribution
 
-with open(sys.argv[1], encoding="utf-8") as file:
-    assigned = [node for node in ast.parse(file.read()).body if isinstance(node, ast.Assign)]
-lists = {node.targets[0].id: node.value for node in assigned}
-extras = ast.literal_eval(lists["EXTRAS"])
-for requirement in [*ast.literal_eval(lists["INSTALL_REQUIRES"]), *extras["dev"], *extras["examples"]]:
+with open(sys.argv[1], "rb") as file:
+    project = tomllib.load(file)["project"]
+extras = [name for extra in sys.argv[2:] for name in project["optional-dependencies"][extra]]
+for requirement in [*project["dependencies"], *extras]:
     try:
         ";" in requirement or distribution(re.match(r"[\w.-]+", requirement)[0])  # ";": of some platforms only
     except PackageNotFoundError as error:
@@ -135,5 +135,15 @@ install() {
     sed -u -n -E 's/^Collecting ([^ ]+).*/  \1/p; s/^(Installing collected packages).*/  \1 .../p' >&2
 }
 
-# Without build isolation, so that the set-up tools are those of the lock too.
-install_package() { PYTHONWARNINGS="ignore:Editable installation" install --no-deps --no-build-isolation --editable "$ROOT"; }
+# With the set-up tools of the environment, which can be those of the lock, unless they are too old for pyproject.toml.
+install_package() {
+  local options=()
+  if "$PYTHON" -P - 2> /dev/null << 'END'; then
+from importlib.metadata import version
+
+assert int(version("setuptools").split(".")[0]) >= 77
+END
+    options=(--no-build-isolation)
+  fi
+  PYTHONWARNINGS="ignore:Editable installation" install --no-deps "${options[@]}" --editable "$ROOT"
+}

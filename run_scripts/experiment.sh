@@ -93,8 +93,8 @@ train_into() {
     --mixture-temperature "$MIXTURE_TEMPERATURE" --max-instances-per-task "$MAX_INSTANCES" --seed "$seed" "${@:8}"
   )
   [[ -z "$start" ]] || recipe+=(--finetune-from-model "$start")
-  [[ "$PRECISION" != fp16 ]] || recipe+=(--fp16 --fp16-scale-window 512)
-  [[ "$PRECISION" != bf16 ]] || recipe+=(--bf16)
+  [[ -z "$EXTRA_INSTRUCTIONS" ]] || recipe+=(--extra-instructions "$EXTRA_INSTRUCTIONS")
+  case "$PRECISION" in fp16) recipe+=(--fp16 --fp16-scale-window 512) ;; bf16) recipe+=(--bf16) ;; esac
   local how=(
     --num-workers "$NUM_WORKERS" --max-valid-instances-per-task "$VALID_INSTANCES" --log-format json --log-interval "${LOG_INTERVAL:-50}"
     --save-dir "$folder" --save-interval-updates "$SAVE_EVERY" --keep-interval-updates 1 --no-epoch-checkpoints

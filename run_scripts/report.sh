@@ -32,12 +32,14 @@ done
 for folder in "$OUT/evaluation/MixedInstruct"/seed*/zero_shot; do
   add --ablation "num_instructions=5:" "$folder"
 done
-while read -r number; do # in the order of the numbers
-  for folder in "$OUT/evaluation/presentations-$number"/seed*; do
-    add --ablation "presentations=$number:" "$folder/zero_shot"
-    add --ablation "presentations, trained tasks=$number:" "$folder/trained"
-  done
-done < <(find "$OUT/evaluation" -maxdepth 1 -name 'presentations-*' 2> /dev/null | sed 's/.*presentations-//' | sort -n)
+for curve in presentations instructions; do
+  while read -r number; do # in the order of the numbers
+    for folder in "$OUT/evaluation/$curve-$number"/seed*; do
+      add --ablation "$curve=$number:" "$folder/zero_shot"
+      add --ablation "$curve, trained tasks=$number:" "$folder/trained"
+    done
+  done < <(find "$OUT/evaluation" -maxdepth 1 -name "$curve-*" 2> /dev/null | sed "s/.*$curve-//" | sort -n)
+done
 for label in "image understanding:task_groups-1" "+ grounding:task_groups-2" "+ matching, miscellaneous:task_groups-3" \
   "+ relationship:task_groups-4" "+ region:MultiInstruct" "+ text-only:MixedInstruct"; do
   for folder in "$OUT/evaluation/${label#*:}"/seed*/zero_shot; do

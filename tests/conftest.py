@@ -35,11 +35,19 @@ LONGEST = (
     "test_distributed.py",
     "test_training.py",
     "test_golden.py",
+    "test_attention_triton.py",
+    "test_resnet_stem.py",
+    "test_dry_run.py",
 )
 
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
 
 
 REPOSITORY = Path(__file__).resolve().parents[1]

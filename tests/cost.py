@@ -90,7 +90,7 @@ def measure_lint(folder: Path) -> Iterator[Row]:
 
 def lint_plainly(directory: Path) -> list[linter.Finding]:
     """The findings by all pairs."""
-    plain = {"_alike_within": plain_lint.alike_within, "_alike_across_tasks": plain_lint.alike_across_tasks}
+    plain = {"_alike_within": plain_lint.alike_within, "alike_across_tasks": plain_lint.alike_across_tasks}
     with mock.patch.multiple(linter, **plain):
         return lint(directory)
 

@@ -1,10 +1,11 @@
 """Values in messages: short, printable, in one line, whatever a file holds."""
 
+import pickle
 from pathlib import Path
 
 import pytest
 
-from ofa_mi.errors import SHOWN, shown
+from ofa_mi.errors import SHOWN, DataError, shown
 
 DEEP = []
 for _ in range(5000):
@@ -43,3 +44,8 @@ def test_values_are_shown_as_they_are_written(value, text):
 )
 def test_long_values_are_shortened(value):
     assert len(shown(value)) <= SHOWN and "…" in shown(value)
+
+
+def test_the_kind_of_an_error_comes_through_another_process():
+    error = pickle.loads(pickle.dumps(DataError("a.jsonl:1: box", kind="box")))
+    assert (str(error), error.kind, DataError("a").kind) == ("a.jsonl:1: box", "box", "")

@@ -27,7 +27,9 @@ from ofa_mi.instances.images import load_image
 from ofa_mi.instances.instance import PIXELS_OPTION
 from ofa_mi.instances.store import InstanceStore
 from ofa_mi.instances.tsv import KINDS, TsvStore
-from ofa_mi.instructions.registry import TASK_DIR, default_registry
+from ofa_mi.instructions.grammar.augment import admit
+from ofa_mi.instructions.grammar.files import read_extra, read_lines
+from ofa_mi.instructions.registry import TASK_DIR, Registry, default_registry
 from ofa_mi.instructions.schema import TaskFile
 from ofa_mi.instructions.versions import compare, read_versions
 from tests.fuzzing import MUTATIONS, fuzz, mutate_bytes, mutate_json, mutate_json_lines
@@ -215,6 +217,26 @@ def test_fuzz_versions(tmp_path):
         compare(specs, read_versions(path))
 
     fuzz("versions", [json.dumps(entries).encode()], [mutate_json, mutate_bytes], read, check=names(path))
+
+
+INSTRUCTIONS = [
+    {"task": "visual_grounding", "instruction": "Point at what these words were written about: {text}", "origin": "x"},
+    {"task": "grounded_captioning", "instruction": "Is there a phrase for {region}?", "origin": "x"},
+]
+
+
+def test_fuzz_generated_instructions(tmp_path):
+    path = tmp_path / "instructions.jsonl"
+    specs = {name: default_registry()[name] for name in ("visual_grounding", "grounded_captioning", "nlvr")}
+
+    def read(data):
+        path.write_bytes(data)
+        for _, _, refusal in admit(specs, read_lines(path), "mine").refused:
+            assert refusal.reason.isprintable(), refusal
+        read_extra(path, Registry(specs.values()))
+
+    lines = "".join(json.dumps(line) + "\n" for line in INSTRUCTIONS).encode()
+    fuzz("generated instructions", [lines], [mutate_json_lines, mutate_bytes], read, check=names(path))
 
 
 # -- vocabularies

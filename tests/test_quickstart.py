@@ -12,6 +12,7 @@ SCRIPT = Path(__file__).resolve().parents[1] / "run_scripts" / "quickstart.sh"
 
 
 @pytest.mark.skipif(importlib.util.find_spec("easy_vqa") is None, reason="needs the package easy-vqa")
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("from_scratch", ["0", "1"])
 def test_quickstart_runs_and_resumes(tmp_path, from_scratch):

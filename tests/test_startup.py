@@ -48,6 +48,7 @@ def forbidden(states, names):
 def test_no_help_page_imports_a_model():
     """`train --help` excepted, which shows fairseq's own options."""
     commands = [[name] for name in COMMANDS if name != "train"] + [["data", name] for name in SUBCOMMANDS]
+    commands.append(["instructions", "augment"])
     states = in_fresh_processes([["ofa-mi", *command, "--help"] for command in [[], *commands]])
     assert forbidden(states, OF_A_MODEL | SLOW) == {}
 
@@ -61,6 +62,7 @@ def test_no_command_without_a_model_imports_one(tmp_path):
     commands = (
         ["tasks"],
         ["lint"],
+        ["instructions", "augment", "--per-task", "1", "--tasks", "image_captioning", "--out", str(tmp_path / "more")],
         ["data", "download", "--list"],
         ["data", "scenes", "--out", scenes, "--workers", "2", *numbers],
         ["data", "text-tasks", "--out", texts, "--instances", "2"],
@@ -98,6 +100,7 @@ def modules_that_import_fairseq():
                 yield ".".join((prefix, *path.relative_to(folder).with_suffix("").parts)).removesuffix(".__init__")
 
 
+@pytest.mark.slow
 def test_everything_is_registered_whatever_is_imported_first():
     """A user directory, a script in either order, and each of our modules as the first one that needs fairseq."""
     own = list(modules_that_import_fairseq())

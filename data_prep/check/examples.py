@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from ofa_mi.data_prep.check.scan import DataFile, Scan
 from ofa_mi.document.drawing import draw_boxes
+from ofa_mi.document.pictures import small_jpeg
 from ofa_mi.errors import DataError
 from ofa_mi.geometry import Box
 from ofa_mi.instances.images import load_image
@@ -21,7 +20,7 @@ from ofa_mi.instructions.registry import Registry, TaskSpec
 from ofa_mi.instructions.rendering import render, render_target, render_task_name
 
 MAX_SIDE = 400  # pixels of a picture
-QUALITY = 82
+MAX_BYTES = 60_000  # of a picture
 TRIED = 20  # instances of a task that are tried until there are enough good ones
 
 
@@ -140,10 +139,7 @@ def draw(instance: Instance, file: DataFile) -> bytes:
     boxes = {label: group for label, group in _labelled(instance).items() if group}
     if boxes:
         image = draw_boxes(image, boxes)
-    image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    image.save(file, format="JPEG", quality=QUALITY, optimize=True)
-    return file.getvalue()
+    return small_jpeg(image, (MAX_SIDE, MAX_SIDE), MAX_BYTES)
 
 
 def _labelled(instance: Instance) -> dict[str, list[Box]]:

@@ -31,15 +31,6 @@ KINDS = {
     "image": "an image that is missing, outside the directory, unreadable or of another size",
 }
 TRAINING_SPLIT = "train"
-# How errors of parsing begin, by the kind of finding that they are; all others are of kind schema.
-_PARSING = {
-    "line": re.compile(
-        r"is blank|not valid JSON|holds half of a surrogate pair|(column \d+ \(\w+\) is )?not UTF-8|expected at least"
-        r"|has (more than )?[\d,]+ bytes"
-    ),
-    "image": re.compile(r"column \d+ \(image\)"),
-    "box": re.compile(r"instance .*: box \[", re.DOTALL),
-}
 
 # Tabs and line breaks are white space to the encoder; any other control character is debris of a bad conversion.
 _BREAKS_PROMPT = re.compile(
@@ -123,9 +114,7 @@ def parse(read: Callable[[bytes, str, int], Instance], line: bytes, offset: int)
     try:
         return read(line, "", offset)
     except DataError as error:
-        message = str(error).removeprefix(": ")
-        kinds = (kind for kind, pattern in _PARSING.items() if pattern.match(message))
-        return next(kinds, "schema"), message
+        return error.kind or "schema", str(error).removeprefix(": ")
 
 
 def check_instance(instance: Instance, spec: TaskSpec | None, split: str) -> Iterator[tuple[str, str]]:

@@ -67,8 +67,8 @@ def _run(name: str, out: Path, device: torch.device, only: tuple[str, ...]) -> N
     slug = re.sub(r"[^a-z0-9]+", "-", "cpu" if device.type == "cpu" else here["device"].lower()).strip("-")
     table = Table(out / f"{name}-{slug}.csv", benchmark.KEYS, here)
     run.run(benchmark.cases(device), table, reached, device, only)
-    plots.plot(table, benchmark.PLOT, out / f"{name}-{slug}.png")
-    print(f"{table.path} and its plot {name}-{slug}.png are written", file=sys.stderr)
+    written = ", ".join(path.name for path in plots.plot(table, benchmark.PLOT))
+    print(f"{table.path} and its plots {written} are written", file=sys.stderr)
 
 
 if __name__ == "__main__":

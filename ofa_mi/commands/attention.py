@@ -15,6 +15,7 @@ from pathlib import Path
 from ofa_mi.commands.evaluate import parse_instructions
 from ofa_mi.commands.model_options import add_device_option, add_weights_option
 from ofa_mi.commands.question_options import add_question_options
+from ofa_mi.document.text import aligned
 from ofa_mi.errors import ConfigError
 from ofa_mi.packaged import checkpoint_path
 
@@ -116,18 +117,19 @@ def named_checkpoints(values: list[str]) -> dict[str, Path]:
 
 def shares_table(result: dict) -> str:
     """Shares in percent, a line per checkpoint, for the terminal."""
-    names = [checkpoint["name"] for checkpoint in result["checkpoints"]]
-    width = max(len("checkpoint"), *map(len, names))
     depth = max(checkpoint["layers"] for checkpoint in result["checkpoints"])
-    heads = [*(f"layer {n}" for n in range(1, depth + 1)), "mean", "even"]
-    lines = [f"{'checkpoint':<{width}}" + "".join(f"{head:>10}" for head in heads)]
+    rows = [["checkpoint", *(f"layer {n}" for n in range(1, depth + 1)), "mean", "even"]]
     for checkpoint in result["checkpoints"]:
         shares = [f"{100 * layer['mean']:.2f}" for layer in checkpoint["by_layer"]]
         shares += [""] * (depth - len(shares))
         shares += [f"{100 * checkpoint['share']['mean']:.2f}", f"{100 * checkpoint['uniform']:.2f}"]
-        lines.append(f"{checkpoint['name']:<{width}}" + "".join(f"{share:>10}" for share in shares))
+        rows.append([checkpoint["name"], *shares])
     counts = result["instances"]
-    lines += ["", f"% of the text's attention on image patches; {counts['with_image']} instances with an image"]
+    lines = [
+        *aligned(rows, range(1, depth + 3)),
+        "",
+        f"% of the text's attention on image patches; {counts['with_image']} instances with an image",
+    ]
     if counts["text_only_left_out"]:
         lines[-1] += f", {counts['text_only_left_out']} without one left out"
     return "\n".join(lines)

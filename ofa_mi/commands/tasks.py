@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from ofa_mi.document.text import aligned
 from ofa_mi.instructions import prompt
 from ofa_mi.instructions.registry import GROUP_PREFIX, Registry, TaskSpec, load_registry
 from ofa_mi.instructions.rendering import render, render_target
@@ -53,8 +54,7 @@ def table(registry: Registry, groups: Sequence[str] | None) -> str:
     """The tasks of some groups (None: all) as aligned columns, and a line that counts them."""
     names = registry.select([GROUP_PREFIX + group for group in groups] if groups else ["all"])
     rows = [_COLUMNS, *(_row(registry[name]) for name in names)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = [line.rstrip() for line in aligned(rows, ())]
     evaluated = sum(registry[name].split == "eval" for name in names)
     return "\n".join([*lines, "", f"{len(names)} tasks, {evaluated} of them for evaluation only"])
 
@@ -87,7 +87,8 @@ def show(task: TaskSpec) -> str:
 
 
 def prompts(task: TaskSpec) -> list[str]:
-    """Every instruction of a task filled in with its example, boxes in pixels."""
+    """Every instruction of a task, which has an example, filled in with it; boxes in pixels."""
+    assert task.example is not None
     return [prompt.describe(render(task, text, task.example)) for text in task.instructions]
 
 

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 from ofa_mi.errors import OfaMiError
 from ofa_mi.experiments.folders import PAUSE
@@ -49,7 +50,7 @@ class Processes:
         if self._stopping:
             raise Stopped
 
-    def start(self, command: Sequence[str], **options: object) -> subprocess.Popen:
+    def start(self, command: Sequence[str], **options: Any) -> subprocess.Popen:
         """Start a command; ``options`` are those of :class:`subprocess.Popen`.
 
         Raises:

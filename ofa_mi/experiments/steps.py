@@ -102,6 +102,7 @@ class Training(NamedTuple):
             raise stopped(self.label, log, start, status)
 
     def _read(self, process: subprocess.Popen, log: Path) -> None:
+        assert process.stdout is not None, "it is a pipe"
         updates = updates_of(self.recipe)
         with open(log, "ab", buffering=0) as file:
             for line in process.stdout:

@@ -107,7 +107,7 @@ class Instance:
                 malformed, or a box lies outside the image.
         """
         if len(line) > MAX_LINE:
-            raise DataError(f"{where}: has more than {MAX_LINE:,} bytes; is it one instance?")
+            raise DataError(f"{where}: has more than {MAX_LINE:,} bytes; is it one instance?", kind="line")
         try:
             text = line if isinstance(line, str) else line.decode("utf-8")  # json.loads is laxer with bytes
             text = line_content(text, where)
@@ -115,13 +115,14 @@ class Instance:
             if "\\ud" in text.lower():  # an escape for half of a surrogate pair could be read but not written again
                 json.dumps(record, ensure_ascii=False).encode("utf-8")
         except UnicodeDecodeError as error:
-            raise DataError(f"{where}: not UTF-8 (byte {error.start}: {error.reason})") from None
+            raise DataError(f"{where}: not UTF-8 (byte {error.start}: {error.reason})", kind="line") from None
         except UnicodeEncodeError:
             raise DataError(
-                f"{where}: holds half of a surrogate pair (\\ud800 to \\udfff), which is no character"
+                f"{where}: holds half of a surrogate pair (\\ud800 to \\udfff), which is no character", kind="line"
             ) from None
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{where}: not valid JSON, perhaps a truncated line ({shown(error)})") from None
+            message = f"{where}: not valid JSON, perhaps a truncated line ({shown(error)})"
+            raise DataError(message, kind="line") from None
         return cls.from_record(record, where)
 
     @classmethod
@@ -236,7 +237,7 @@ def line_content(line: AnyStr, where: str) -> AnyStr:
     """
     line = line.removeprefix(BYTE_ORDER_MARK if isinstance(line, str) else BYTE_ORDER_MARK.encode())
     if not line.strip():
-        raise DataError(f"{where}: is blank; take the line out, or put back what it held")
+        raise DataError(f"{where}: is blank; take the line out, or put back what it held", kind="line")
     return line
 
 

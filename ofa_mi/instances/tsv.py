@@ -203,13 +203,15 @@ class TsvReader:
 
     def _cells(self, line: bytes, where: str) -> list[bytes]:
         if len(line) >= MAX_LINE_READ:
-            raise DataError(f"{where}: has {MAX_LINE_READ:,} bytes or more, which is too long for a row")
+            message = f"{where}: has {MAX_LINE_READ:,} bytes or more, which is too long for a row"
+            raise DataError(message, kind="line")
         cells = line_content(line, where).rstrip(b"\r\n").split(b"\t")
         if len(cells) <= max(self.columns.values()):
             places = ", ".join(f"{name} in {i + 1}" for name, i in self.columns.items())
             raise DataError(
                 f"{where}: expected at least {max(self.columns.values()) + 1} columns, found {len(cells)}; "
-                f"is it a {self.kind} file, with {places} and tabs between the columns?"
+                f"is it a {self.kind} file, with {places} and tabs between the columns?",
+                kind="line",
             )
         return cells
 
@@ -221,21 +223,23 @@ class TsvReader:
         try:
             return cell.decode("utf-8").strip()
         except UnicodeDecodeError as error:
-            raise DataError(f"{self._cell(name, where)} is not UTF-8 (byte {error.start}: {error.reason})") from None
+            message = f"{self._cell(name, where)} is not UTF-8 (byte {error.start}: {error.reason})"
+            raise DataError(message, kind="line") from None
 
     def _image_size(self, cell: bytes, where: str) -> tuple[int, int]:
         try:
             with open_image(BytesIO(self._decode(cell, where))) as image:
                 return image.size
         except UnusableImageError as error:
-            raise DataError(f"{self._cell('image', where)} {error}") from None
+            raise DataError(f"{self._cell('image', where)} {error}", kind="image") from None
 
     def _decode(self, cell: bytes, where: str) -> bytes:
         """Bytes of the image, from either alphabet of base64."""
         try:
             return base64.b64decode(cell.translate(bytes.maketrans(b"-_", b"+/")), validate=True)
         except binascii.Error as error:
-            raise DataError(f"{self._cell('image', where)} must hold an image in base64 ({error})") from None
+            message = f"{self._cell('image', where)} must hold an image in base64 ({error})"
+            raise DataError(message, kind="image") from None
 
 
 def find_tsv(directory: Path, split: str) -> tuple[Path, str] | None:

@@ -103,6 +103,37 @@ def sharing(bags: Sequence[Sequence[Hashable]], share: float) -> Iterator[Pair]:
         yield from ((other, place) for other in _bits(counts[-1]))
 
 
+class Index:
+    """Instructions that are added one after the other, and those of them that a further one is perhaps like.
+
+    Args:
+        least: Least :func:`shared_words` that is asked for.
+    """
+
+    def __init__(self, least: float) -> None:
+        self._share = least / (1 + least)  # as in perhaps_shared
+        self._of_length: dict[int, int] = defaultdict(int)
+        self._holders: dict[Hashable, int] = defaultdict(int)
+        self._size = 0
+
+    def add(self, said: Sequence[str]) -> None:
+        """Add the words of an instruction; its place is the number of those before it."""
+        items = _numbered((*{*said},))
+        self._of_length[len(items)] |= 1 << self._size
+        for item in items:
+            self._holders[item] |= 1 << self._size
+        self._size += 1
+
+    def perhaps_shared(self, said: Sequence[str]) -> Iterator[int]:
+        """Places of all instructions of which :func:`shared_words` with this one can be ``least`` or more."""
+        items = _numbered((*{*said},))
+        self._of_length[len(items)] |= 0  # so that there are digits enough for its own length
+        counts = _starts(len(items), self._of_length, self._share)
+        for item in items:
+            _add(counts, self._holders.get(item, 0))
+        yield from _bits(counts[-1])
+
+
 def _numbered(bag: Sequence[Hashable]) -> list[Hashable]:
     """Different items for the first, second, … time that one occurs, and one that only empty bags have."""
     seen: Counter[Hashable] = Counter()

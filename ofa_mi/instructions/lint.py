@@ -94,7 +94,7 @@ def lint(*extra_dirs: str | Path, language: str | None = None, update: bool = Fa
     for spec in judged:
         if language in (None, spec.language):
             findings += _lint_task(spec, tasks[spec.name])
-    findings += _alike_across_tasks(
+    findings += alike_across_tasks(
         [spec for spec in specs if language in (None, spec.language)], {spec.path for spec in judged}
     )
     for path in dict.fromkeys(version_files.values()):
@@ -132,7 +132,7 @@ def _lint_task(spec: TaskSpec, task: TaskSpec) -> Iterator[Finding]:
         return
     usable = [(number, text) for number, text in enumerate(spec.instructions, start=1) if _usable(spec, text)]
     for number, text in usable:
-        for message in [*_form(spec, text), *_answers_named(spec, text)]:
+        for message in faults(spec, text):
             yield Finding(_place(spec, number), message)
     yield from _alike_within(spec, usable)
 
@@ -197,6 +197,11 @@ def _lint_versions(specs: Sequence[TaskSpec], path: Path, update: bool) -> Itera
 
 
 # -- one instruction
+
+
+def faults(spec: TaskSpec, text: str) -> list[str]:
+    """What is wrong with one instruction whose placeholders are right: its form, or answers that it names."""
+    return [*_form(spec, text), *_answers_named(spec, text)]
 
 
 def _form(spec: TaskSpec, text: str) -> Iterator[str]:
@@ -289,7 +294,7 @@ def _same_openings(said: Sequence[Sequence[str]]) -> Iterator[tuple[int, int]]:
         yield from combinations(numbers, 2)
 
 
-def _alike_across_tasks(specs: Iterable[TaskSpec], judged: set[str]) -> Iterator[Finding]:
+def alike_across_tasks(specs: Iterable[TaskSpec], judged: set[str]) -> Iterator[Finding]:
     """Instructions of different tasks that nobody could tell apart; the later one is named first."""
     entries = [
         (spec, number, words(text))

@@ -58,7 +58,7 @@ def raise_error(error: ConfigError) -> None:
     raise error
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # pyright: ignore[reportGeneralTypeIssues]
     """PyYAML's safe loader for what task files need: text, true and false, null, and numbers of a few digits.
 
     A repeated key is an error; PyYAML keeps the last one silently. Dates and other forms of numbers are text.
@@ -85,7 +85,12 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), list(_first))
 
 
-def _read_yaml(path: Path) -> Any:
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file that was written by people.
+
+    Raises:
+        ConfigError: It cannot be read, is not YAML, or is larger, deeper or more than plain data.
+    """
     try:
         text = read_at_most(path, MAX_BYTES).decode("utf-8")
         if _may_be_hostile(text):
@@ -158,7 +163,7 @@ class TaskFile:
     def __init__(self, path: Path, *, packaged: bool, report: Report = raise_error) -> None:
         self.path, self.report = path, report
         self.where = shown(path)
-        self.content = self.mapping(_read_yaml(path), "the file")
+        self.content = self.mapping(read_yaml(path), "the file")
         self.language = self.language_code(self.content["language"]) if "language" in self.content else None
         self.benchmark = False
         if self.language is not None:
@@ -252,6 +257,7 @@ class TaskFile:
 
     def translated(self, name: Any, fields: Any, tasks: dict[str, TaskSpec]) -> TaskSpec:
         """The task called ``name`` with its instructions in this file's language."""
+        assert self.language is not None, "files of translations name their language"
         task = self.known(name, tasks, "tasks")
         if not task.instructions:
             self.fail("has no English instructions yet, whose version could be named")

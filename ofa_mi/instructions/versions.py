@@ -77,7 +77,7 @@ def compare(specs: Iterable[TaskSpec], stored: Mapping[str, Entry]) -> tuple[Ver
     entries: Versions = {}
     problems: dict[str, str] = {}
     for spec in specs:
-        name, new = entry_name(spec), {"version": spec.version, "hash": task_hash(spec)}
+        name, new = entry_name(spec), Entry(version=spec.version, hash=task_hash(spec))
         old = stored.get(name, new)
         if new["version"] < old["version"]:
             problems[name] = f"version: is {spec.version}, but was {old['version']} before; it never falls"
@@ -86,5 +86,5 @@ def compare(specs: Iterable[TaskSpec], stored: Mapping[str, Entry]) -> tuple[Ver
                 f"version: the task or its instructions have changed since version {spec.version} was recorded; "
                 f"raise it to {spec.version + 1}"
             )
-        entries[name] = dict(old) if name in problems else new
+        entries[name] = old.copy() if name in problems else new
     return entries, problems

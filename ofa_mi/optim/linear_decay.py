@@ -59,6 +59,7 @@ class LinearDecaySchedule(FairseqLRScheduler):
 
     def step_update(self, num_updates: int) -> float:
         """Set the learning rate for the update after ``num_updates``; returns it."""
+        assert self.optimizer is not None, "only fairseq's base class allows for none"
         self.optimizer.set_lr(self.cfg.lr[0] * self.factor(num_updates))
         return self.optimizer.get_lr()
 

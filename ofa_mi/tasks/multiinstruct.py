@@ -30,6 +30,7 @@ from ofa_mi.errors import ConfigError
 from ofa_mi.evaluation.metrics import check_metric, score_prediction
 from ofa_mi.instances.open import open_store
 from ofa_mi.instances.store import LineStore
+from ofa_mi.instructions.grammar.files import read_extra
 from ofa_mi.instructions.registry import Registry, load_registry
 from ofa_mi.packaged import checkpoint_path
 from ofa_mi.precision import autocast, on_cpu
@@ -100,7 +101,18 @@ class MultiInstructConfig(FairseqDataclass):
     )
     option_markers: SWITCH = field(default="on", metadata={"help": "on writes '[Options]: a||||b', off writes 'a, b'"})
     num_instructions: int = field(
-        default=0, metadata={"help": "use the first so many instructions of each task; 0 for all"}
+        default=0,
+        metadata={
+            "help": "use the first so many instructions of each task; 0 for all. Those of --extra-instructions come "
+            "after the task's own"
+        },
+    )
+    extra_instructions: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "file of `ofa-mi instructions augment`: more instructions to train with, after each task's own; "
+            "validation and evaluation never use them"
+        },
     )
     max_src_length: int = field(
         default=1024, metadata={"help": "longest source in tokens; the middle of longer text is cut"}
@@ -154,6 +166,7 @@ class MultiInstructTask(FairseqTask):
         self.precision = "bf16" if cfg.bf16 and on_cpu(cfg) else "fp32"
         self._reported: dict[str, int] = {}  # skipped instances of each split that the log counts already
         self.registry = load_registry(*split_list(cfg.instruction_dir, ":"), language=cfg.instruction_language)
+        self.extra = read_extra(Path(cfg.extra_instructions), self.registry) if cfg.extra_instructions else None
         self.transform = ImageTransform(cfg.patch_image_size)
         self.encoder = PromptEncoder(
             vocabulary,
@@ -214,7 +227,7 @@ class MultiInstructTask(FairseqTask):
         cfg = self.cfg
         dataset = ofa_mi.data.dataset.MultiInstructDataset(
             self._open_stores(split),
-            self.registry,
+            self._registry_of(split),
             self.encoder,
             self.transform,
             ofa_mi.data.dataset.DatasetOptions(
@@ -237,6 +250,13 @@ class MultiInstructTask(FairseqTask):
                 check_metric(spec.metrics[0], spec)
         self.datasets[split] = dataset
         self._report_tasks(split, dataset)
+
+    def _registry_of(self, split: str) -> Registry:
+        """The tasks with the instructions that a split is asked with: only training has extra ones."""
+        if self.extra is None or split != "train":
+            return self.registry
+        logger.info("%s: %s", split, self.extra)
+        return self.extra.added_to(self.registry)
 
     def chosen_tasks(self, tasks: str, exclude_tasks: str) -> tuple[str, ...]:
         """Names of the tasks that two options choose; :class:`ConfigError` if they name an unknown one."""
@@ -323,7 +343,10 @@ class MultiInstructTask(FairseqTask):
         """What the training batches of a run with fairseq's settings ``cfg`` follow from."""
         dataset = self.datasets[cfg.dataset.train_subset]
         return ofa_mi.data.batches.Origin(
-            settings=ofa_mi.data.batches.settings_of(cfg, dataset.options.tasks),
+            settings={
+                **ofa_mi.data.batches.settings_of(cfg, dataset.options.tasks),
+                "extra_instructions": "" if self.extra is None else self.extra.name,
+            },
             data=[[str(store.path), store.digest] for store in dataset.stores],
             update_freq=list(cfg.optimization.update_freq),
         )

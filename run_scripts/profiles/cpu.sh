@@ -13,6 +13,7 @@
 : "${BPE_DIR:=}"                # empty: the vocabulary that CHECKPOINT holds
 : "${CHECKPOINT:=$ROOT/ofa_mi/checkpoints/ofa_nano.safetensors}" # pre-trained; comes with the package
 : "${EXCLUDE_TASKS:=region_area}" # asks for square pixels, which location tokens, relative to the image, cannot tell
+: "${EXTRA_INSTRUCTIONS:=}" # file of `ofa-mi instructions augment` to train with, too; empty: none
 : "${EVAL_TASKS:=eval easy_vqa}"  # easy_vqa is trained: it shows what is learnt where the zero-shot tasks are too hard
 : "${RATIO:=0.3}"
 : "${PATCH_IMAGE_SIZE:=128}"
@@ -46,5 +47,6 @@
 : "${ATTENTION_INSTANCES:=20}"
 : "${PRESENTATIONS:=2800 11200 44800}" # instances of instruction tuning, for the curve
 : "${INSTRUCTION_COUNTS:=1}"   # with MixedInstruct's five: the paper's two points
+: "${INSTRUCTION_CURVE:=1 5 20 100 500}" # instructions of each training task, for the curve
 : "${SCENES:=2500}"            # drawn for training
 : "${TEXT_INSTANCES:=200}"     # of each generated text task

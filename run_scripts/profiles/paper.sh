@@ -14,6 +14,7 @@
 : "${BPE_DIR:=OFA/utils/BPE}"             # the vocabulary of the released checkpoints
 : "${CHECKPOINT:=checkpoints/ofa_large.pt}"
 : "${EXCLUDE_TASKS:=group:extra}"         # beside the paper's 62 tasks
+: "${EXTRA_INSTRUCTIONS:=}" # file of `ofa-mi instructions augment` to train with, too; empty: none
 : "${EVAL_TASKS:=eval}"
 : "${RATIO:=all}"              # share of text-only instructions in mixed training; all: every instance of both pools once
 : "${PATCH_IMAGE_SIZE:=480}"
@@ -46,4 +47,5 @@
 : "${EVAL_BEAM:=5}"
 : "${ATTENTION_INSTANCES:=100}" # of each task
 : "${INSTRUCTION_COUNTS:=1 2 3 4}"
+: "${INSTRUCTION_CURVE:=1 5 20 100 500}" # instructions of each training task, for the curve
 : "${PRESENTATIONS:=10000 40000 160000 640000}" # instances of instruction tuning, for the curve

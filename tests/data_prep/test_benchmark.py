@@ -48,6 +48,7 @@ def test_made_up_annotations_make_every_task_of_coco(tmp_path):
     assert {c.task for unit in source.load() for c in source.convert(unit)} == set(CocoInstances.tasks)
 
 
+@pytest.mark.slow
 def test_memory_grows_by_the_index_alone():
     """A candidate takes 48 bytes, some while they are sorted; kept as Python objects, it would take thousands."""
     few, many = 10_000, 90_000

@@ -95,6 +95,7 @@ def test_the_check_finds_nothing(built, module, tmp_path):
     assert list(findings) == [] and len(findings) == 0
 
 
+@pytest.mark.slow
 def test_every_training_task_trains(directories, trained):
     made = {task for source in all_sources().values() for task in source.tasks}
     assert set(counts_of(directories, "train")) == {task for task in made if REGISTRY[task].split == "train"}
@@ -105,6 +106,7 @@ def test_every_training_task_trains(directories, trained):
     assert all(0 < float(update["loss"]) < 100 for update in updates)
 
 
+@pytest.mark.slow
 def test_every_task_with_test_instances_is_evaluated(directories, trained, tmp_path):
     checkpoint, _ = trained
     tested = counts_of(directories, "test")

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from ofa_mi.data.encoding import Answer
 from ofa_mi.evaluation.predictions import Record
-from ofa_mi.evaluation.published import TASKS
+from ofa_mi.evaluation.report.published import TASKS
 from ofa_mi.evaluation.scoring.scores import score_run, summarise
 from ofa_mi.evaluation.scoring.tables import build_tables
 

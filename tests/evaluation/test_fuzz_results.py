@@ -10,15 +10,21 @@ from types import SimpleNamespace
 
 import pytest
 
+from ofa_mi.document.html import to_html
+from ofa_mi.document.markdown import to_markdown
 from ofa_mi.errors import DataError
 from ofa_mi.evaluation.asking import run as asking
 from ofa_mi.evaluation.attention import analysis as attention_analysis
+from ofa_mi.evaluation.attention.plots import share_figure
 from ofa_mi.evaluation.formats import read_comparison
 from ofa_mi.evaluation.predictions import PredictionWriter, read_predictions, write_sorted
-from ofa_mi.evaluation.report import ReportOptions, analysis, build_report, sections
-from ofa_mi.evaluation.report.attention import attention, read_attention
-from ofa_mi.evaluation.report.blocks import figures, to_html, to_markdown
+from ofa_mi.evaluation.report import ReportOptions, build_report
 from ofa_mi.evaluation.report.examples import answer_text, score_pair, truth_text
+from ofa_mi.evaluation.report.sections.attention import attention
+from ofa_mi.evaluation.report.sections.seeds import comparisons
+from ofa_mi.evaluation.report.sections.training import training
+from ofa_mi.evaluation.report.study import Study, read_attention
+from ofa_mi.evaluation.report.training import read_training_log
 from ofa_mi.evaluation.scoring.comparison import compare_runs
 from ofa_mi.evaluation.scoring.scores import score_run
 from tests.evaluation.fake_study import make_images, write_log, write_run
@@ -55,7 +61,6 @@ def shown(blocks):
     for block in blocks:
         to_html(block)
         to_markdown(block)
-    figures(blocks)
 
 
 def names(path):
@@ -125,7 +130,7 @@ def test_fuzz_comparisons(run, tmp_path):
 
     def read(content):
         path.write_bytes(content)
-        shown(analysis.comparisons([read_comparison(path)], {str(run): "OFA"}))
+        shown(comparisons([read_comparison(path)], {str(run): "OFA"}))
 
     fuzz("comparisons", [json.dumps(comparison).encode()], JSON, read, check=names(path))
 
@@ -153,7 +158,7 @@ def test_fuzz_measurements(tmp_path):
         found = attention_analysis._read(path, good["settings"], 1)
         result = attention_analysis.summarise({"a": good, "b": found}, {"a": path, "b": path}, SELECTION)
         attention_analysis._table(result)
-        attention_analysis._curves(result)
+        share_figure(result["checkpoints"], "attention")
 
     fuzz("measurements", [json.dumps(good).encode()], JSON, read, check=names(path))
 
@@ -168,7 +173,7 @@ def test_fuzz_attention(run, tmp_path):
 
     def read(content):
         path.write_bytes(content)
-        shown(attention([read_attention(path)], ["OFA"]))
+        shown(attention(Study(attention=[read_attention(path)])))
 
     fuzz("attention", [json.dumps(result).encode()], JSON, read, check=names(path))
 
@@ -180,7 +185,8 @@ def test_fuzz_logs(tmp_path):
 
     def read(content):
         path.write_bytes(content)
-        shown(sections.training([("OFA", path), ("OFA", path)]))
+        log = read_training_log(path)
+        shown(training(Study(logs=[("OFA", log), ("OFA", log)])))
 
     def check(error):
         assert "holds no loss" in str(error), "is not about the whole file"

@@ -1,7 +1,6 @@
 """Reports: complete in one file, the same every time, honest about seeds, and safe whatever text a data set holds."""
 
 import csv
-import itertools
 import json
 import re
 import shutil
@@ -15,13 +14,13 @@ import pytest
 from PIL import Image
 
 from ofa_mi.errors import ConfigError, DataError
-from ofa_mi.evaluation import published
 from ofa_mi.evaluation.predictions import read_predictions
 from ofa_mi.evaluation.report import ReportOptions, build_report, sections
-from ofa_mi.evaluation.report.charts import nice_ticks, spread_out
 from ofa_mi.evaluation.report.examples import MAX_BYTES, choose_examples, image_bytes, is_right, score_pair
-from ofa_mi.evaluation.report.sections import PaperRow, training
-from ofa_mi.evaluation.report.study import read_curves, read_strategies
+from ofa_mi.evaluation.report.published import AGGREGATED, PAPER, SENSITIVITY, PaperRow, paper_rows
+from ofa_mi.evaluation.report.sections.results import MOST_TASKS, paper_table
+from ofa_mi.evaluation.report.sections.training import training
+from ofa_mi.evaluation.report.study import Study, read_curves, read_strategies
 from ofa_mi.evaluation.report.training import Curve, read_training_log
 from ofa_mi.evaluation.scoring.scores import read_scores, score_run, summarise
 from ofa_mi.evaluation.scoring.tables import build_tables, format_table
@@ -140,13 +139,13 @@ def test_a_report_has_all_sections_in_order(page):
 
 
 def test_figures_are_well_formed_described_and_stand_in_files(page):
-    svgs = re.findall(r"<svg class='chart'.*?</svg>", page.read_text(), re.DOTALL)
+    svgs = re.findall(r'<svg [^>]*class="chart".*?</svg>', page.read_text(), re.DOTALL)
     names = re.findall(r"!\[[^]]*\]\(plots/([^)]+)\)", page.with_name("report.md").read_text())
     assert len(svgs) == len(names) == len(set(names)) == len(list(page.with_name("plots").iterdir()))
     for svg, name in zip(svgs, names, strict=True):
         element = ElementTree.fromstring(svg)
         assert element[0].text and element[1].text
-        assert not re.search(r"(fill|stroke)='#", svg)  # colours come from the style sheet alone
+        assert not re.search("(fill|stroke): ?#", svg)  # colours come from the style sheet alone
         file = page.with_name("plots") / name
         assert "prefers-color-scheme: dark" in file.read_text()
         assert ElementTree.parse(file).getroot().get("viewBox") == element.get("viewBox")
@@ -206,9 +205,9 @@ def test_csv_holds_the_numbers_of_every_seed_and_of_the_paper(page, study):
 
 
 def test_the_papers_totals_are_those_it_prints():
-    for name, total in published.AGGREGATED.items():
+    for name, total in AGGREGATED.items():
         assert PaperRow.of(name).aggregated == pytest.approx(total, abs=0.006)
-    for name, total in published.SENSITIVITY.items():
+    for name, total in SENSITIVITY.items():
         assert PaperRow.of(name).sensitivity == pytest.approx(total, abs=0.006)
     assert PaperRow.of("TaskName").sensitivity is None
 
@@ -218,6 +217,28 @@ def test_the_papers_rows_are_marked_and_only_there_if_asked_for(page, study, tmp
     assert text.count("paper, OFA-large") >= 6 and "45.29" in text
     out = build_report(replace(study, published=False, ablations=(), examples=0), tmp_path)
     assert "OFA-large" not in out.read_text() and "45.29" not in out.read_text()
+
+
+def test_another_section_is_one_file(study, tmp_path, monkeypatch):
+    (tmp_path / "number_of_runs.py").write_text(
+        "from ofa_mi.document.blocks import Paragraph\n"
+        "from ofa_mi.evaluation.report.section import Section\n"
+        "def count(study):\n"
+        "    runs = [run for strategy in study.strategies for run in strategy.runs]\n"
+        "    return [Paragraph(f'{len(runs)} runs in all')] if len(runs) > 1 else []\n"
+        "SECTION = Section(15, 'Runs', 'runs', count, 'give several')\n"
+    )
+    monkeypatch.setattr(sections, "__path__", [*sections.__path__, str(tmp_path)])
+    page = build_report(replace(study, runs=study.runs[:2], ablations=(), examples=0), tmp_path / "two")
+    text = page.read_text()
+    assert (
+        text.index("id='results'")
+        < text.index("<h2 id='runs'>Runs</h2>\n<p>2 runs in all</p>")
+        < text.index("id='seeds'")
+    )
+    assert "<a href='#runs'>Runs</a>" in text and "## Runs\n\n2 runs in all" in page.with_name("report.md").read_text()
+    page = build_report(replace(study, runs=study.runs[:1], ablations=(), examples=0), tmp_path / "one")
+    assert "- Runs: give several" in page.with_name("report.md").read_text()
 
 
 def test_runs_of_one_name_are_seeds_parts_or_conditions(study, tmp_path):
@@ -484,6 +505,10 @@ def test_runs_that_do_not_compare_are_said_not_to():
     assert "a: scores do not compare, since some runs were evaluated on other numbers of instances than" in remarks
     assert [row.cells[1] is None for row in table.rows] == [False, True]
 
+    # What a caveat is hangs on no word of it, such as the name of a run.
+    (table,) = build_tables({"compare": scores(10, ["a", "b"]), "two": scores(10, ["a", "b"])})
+    assert table.remarks == table.notes and all("compare: not counted" in note for note in table.notes[:1])
+
     few = scores(20, ["a"])
     (table,) = build_tables({"one": scores(10, ["a", "b"]), "two": few, "three": few})
     assert table.remarks[-2:] == (
@@ -524,17 +549,17 @@ def test_tasks_beside_the_benchmark_are_in_no_total_and_named():
 
 
 def test_more_tasks_than_fit_a_page_are_in_rows():
-    few, many = (sections._paper_table(many_tasks(number), {}) for number in (sections.MOST_TASKS, 16))
-    assert few.columns[:2] == ("Strategy", "Aggregated") and len(few.columns) == 3 + sections.MOST_TASKS
+    few, many = (paper_table(many_tasks(number), {}) for number in (MOST_TASKS, 16))
+    assert few.columns[:2] == ("Strategy", "Aggregated") and len(few.columns) == 3 + MOST_TASKS
     assert many.columns == ("Task", "untuned", "tuned", "chance", "majority")
     assert [row.cells[0].text for row in many.rows[:3]] == ["Aggregated", "Sensitivity", "identification of animal 0"]
     assert len(many.rows) == 2 + 16 and many.rows[2].cells[0].below == ("accuracy", "n = 100")
     as_columns = [[row.cells[place].line for row in few.rows] for place in (1, 2, 3)]
     assert [[cell.line for cell in row.cells[1:]] for row in many.rows[:3]] == as_columns
-    with_paper = sections._paper_table(many_tasks(16, ["MultiInstruct"]), sections.paper_rows(True))
-    assert with_paper.columns[1:3] == ("MultiInstruct", f"MultiInstruct\n{sections.PAPER}")
+    with_paper = paper_table(many_tasks(16, ["MultiInstruct"]), paper_rows(True))
+    assert with_paper.columns[1:3] == ("MultiInstruct", f"MultiInstruct\n{PAPER}")
     strategies = [f"strategy {number}" for number in range(20)]
-    wide = sections._paper_table(many_tasks(16, strategies), {})
+    wide = paper_table(many_tasks(16, strategies), {})
     assert wide.columns[0] == "Strategy", "turned, it would be wider still"
 
 
@@ -575,7 +600,7 @@ def test_a_damaged_entry_of_a_log_is_left_out_and_counted(tmp_path, caplog, entr
     log = read_training_log(tmp_path / "log")
     assert log.left_out == 1 and log.curves["loss"]["training"] == Curve((10, 20), (5.5, 5.0))
     assert "log: 1 entries of the log are left out: damaged" in caplog.text
-    figures, remark = training([("tuning", tmp_path / "log")])[1:]
+    figures, remark = training(Study(logs=[("tuning", log)]))
     assert figures.blocks and remark.text.startswith("tuning: 1 entries of the log are left out")
 
 
@@ -583,33 +608,6 @@ def test_a_log_without_an_end_of_line_does_not_fill_the_memory(tmp_path, monkeyp
     monkeypatch.setattr("ofa_mi.evaluation.report.training.LONGEST_LINE", 200)
     (tmp_path / "log").write_text(LOG + "x" * 1000 + '{"loss": "5.5", "num_updates": "30"}' + "y" * 1000)
     assert read_training_log(tmp_path / "log").left_out == 1
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "ticks"),
-    [
-        (0, 5e-324, None),
-        (1, 1 + 1e-15, None),
-        (-1e15, 1e15, None),
-        (0, 100, [0, 20, 40, 60, 80, 100]),
-        (0, 0, None),
-        (3.2, 3.9, None),
-        (-1, 7e-3, None),
-    ],
-)
-def test_ticks_are_round_and_cover_the_values(low, high, ticks):
-    found = nice_ticks(low, high)
-    assert ticks is None or found == ticks
-    assert found[0] <= low and found[-1] >= high and 2 <= len(found) <= 9
-    steps = {round(b - a, 9) for a, b in itertools.pairwise(found)}
-    assert len(steps) == 1
-
-
-def test_labels_are_moved_apart_but_keep_their_order():
-    moved = spread_out([50, 51, 10, 52], 14, 0, 100)
-    assert moved[2] < moved[0] < moved[1] < moved[3]
-    assert all(b - a >= 14 for a, b in itertools.pairwise(sorted(moved)))
-    assert max(spread_out([99, 100], 14, 0, 100)) <= 100
 
 
 def test_settings_of_every_run_are_listed(page, study):

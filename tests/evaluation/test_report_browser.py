@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ofa_mi.document.page import page as html_page
-from ofa_mi.evaluation.report import ReportOptions, build_report, sections
-from ofa_mi.evaluation.report.blocks import to_html
-from ofa_mi.evaluation.report.charts import STYLE, Bar, bar_chart
-from ofa_mi.evaluation.report.style import STYLE as PAGE_STYLE
+from ofa_mi.document import html
+from ofa_mi.document.blocks import Bar, BarChart, Figure
+from ofa_mi.evaluation.report import ReportOptions, build_report
+from ofa_mi.evaluation.report.sections.results import paper_table
 from tests.evaluation.browser import Browser, find_browser
 from tests.evaluation.fake_study import Fake, many_tasks, write_log, write_run, write_study
 
@@ -58,8 +57,7 @@ def test_nothing_is_wider_than_the_window(browser, page, width):
 
 @pytest.mark.parametrize("width", [PHONE, DESKTOP])
 def test_many_tasks_are_seen_without_scrolling_sideways(browser, tmp_path, width):
-    table = to_html(sections._paper_table(many_tasks(16), {}))
-    (tmp_path / "page.html").write_text(html_page("many tasks", [table], style=PAGE_STYLE))
+    (tmp_path / "page.html").write_text(html.document("many tasks", [paper_table(many_tasks(16), {})]))
     browser.open(tmp_path / "page.html", width=width)
     assert browser.evaluate("[...document.querySelectorAll('.scroll')].every((b) => b.scrollWidth <= b.clientWidth)")
 
@@ -74,9 +72,10 @@ def test_no_text_of_a_chart_is_cut_off(browser, page, tmp_path):
     browser.open(page, width=DESKTOP)
     browser.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
     assert browser.evaluate(OUTSIDE) == []
-    bars = [Bar(label, 12.34, 0) for label in ("untuned", "tuned", "GROWN MAMMOTH", "a name that is too long for it")]
+    labels = ("untuned", "tuned", "GROWN MAMMOTH", "a name that is too long for it")
     alone = tmp_path / "chart.html"
-    alone.write_text(f"<style>{STYLE}</style><div style='width: 360px'>{bar_chart('scores', bars)}</div>")
+    chart = BarChart(tuple(Bar(label, 12.34, 0.0) for label in labels))
+    alone.write_text(html.document("bars", [Figure("bars", "scores", chart)]))
     browser.open(alone, width=DESKTOP)
     assert browser.evaluate("document.querySelectorAll('svg.chart text').length") == 8
     assert browser.evaluate(OUTSIDE) == []
@@ -165,7 +164,9 @@ def test_light_and_dark_have_enough_contrast(browser, page):
         soft = browser.evaluate("getComputedStyle(document.querySelector('small')).color")
         assert _contrast(soft, panel) > 4.5
         for number in range(6):
-            bar = browser.evaluate(f"getComputedStyle(document.querySelector('.chart .f{number}')).fill")
+            bar = browser.evaluate(
+                f"getComputedStyle(document.querySelector('.chart [style*=\"fill: var(--s{number})\"]')).fill"
+            )
             assert _contrast(bar, panel) > 3, number
         text = browser.evaluate("getComputedStyle(document.querySelector('.chart text')).fill")
         assert _contrast(text, panel) > 10

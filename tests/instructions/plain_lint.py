@@ -31,7 +31,7 @@ def alike_within(spec, instructions):
 
 
 def alike_across_tasks(specs, judged):
-    """In the place of ``lint._alike_across_tasks``."""
+    """In the place of ``lint.alike_across_tasks``."""
     entries = [
         (spec, number, words(text))
         for spec in specs

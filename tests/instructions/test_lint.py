@@ -251,7 +251,7 @@ def findings_both_ways(*directories):
     found = lint(*directories)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(linter, "_alike_within", plain_lint.alike_within)
-        patch.setattr(linter, "_alike_across_tasks", plain_lint.alike_across_tasks)
+        patch.setattr(linter, "alike_across_tasks", plain_lint.alike_across_tasks)
         return found, lint(*directories)
 
 
@@ -292,7 +292,7 @@ def test_random_instructions_have_the_findings_of_all_pairs(tasks, thresholds):
             numbered = [*enumerate(spec.instructions, start=1)]
             assert [*linter._alike_within(spec, numbered)] == [*plain_lint.alike_within(spec, numbered)]
         judged = {"0.yaml", "2.yaml"}
-        assert [*linter._alike_across_tasks(specs, judged)] == [*plain_lint.alike_across_tasks(specs, judged)]
+        assert [*linter.alike_across_tasks(specs, judged)] == [*plain_lint.alike_across_tasks(specs, judged)]
 
 
 BAGS = st.lists(st.lists(st.integers(0, 5), max_size=9), max_size=30)

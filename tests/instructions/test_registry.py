@@ -16,7 +16,7 @@ from ofa_mi.instructions.lint import lint
 from ofa_mi.instructions.prompt import describe
 from ofa_mi.instructions.registry import LANGUAGE_DIR, TASK_DIR, default_registry, load_registry
 from ofa_mi.instructions.rendering import render, render_target
-from ofa_mi.instructions.schema import _read_yaml
+from ofa_mi.instructions.schema import read_yaml
 
 DOCS = Path(__file__).parents[2] / "docs" / "instructions.md"
 INSTRUCTIONS = [f"{word} the animal in {{region}}. {{options}}" for word in ("Name", "Tell", "Give", "Find", "Pick")]
@@ -211,7 +211,7 @@ def test_what_looks_like_a_date_is_text(tmp_path):
 
 def test_the_packaged_files_mean_what_any_reader_of_yaml_reads():
     for path in [*TASK_DIR.glob("*.yaml"), *LANGUAGE_DIR.rglob("*.yaml")]:
-        assert _read_yaml(path) == yaml.safe_load(path.read_text(encoding="utf-8"))
+        assert read_yaml(path) == yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def test_a_small_limit_of_pixels_leaves_the_tasks_as_they_are(tmp_path, monkeypatch):

@@ -88,7 +88,8 @@ def assert_as_exact(actual, plain, exact, weights, v):
         assert error.abs().max() <= 10 * allowed, index
 
 
-SIZES = [(1, 1), (1, 63), (63, 63), (70, 130)] + ([(928, 1028), (1028, 1028)] if GPU else [])
+SIZES = [(1, 1), (1, 63), (63, 63), pytest.param(70, 130, marks=pytest.mark.slow)]
+SIZES += [pytest.param(*size, marks=pytest.mark.gpu) for size in ((928, 1028), (1028, 1028))]
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -103,7 +104,7 @@ def test_lengths_with_padding(queries, keys, causal, device):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-@pytest.mark.parametrize("width", [24, 32, 64, 80, 128])
+@pytest.mark.parametrize("width", [24, 64, *(pytest.param(width, marks=pytest.mark.slow) for width in (32, 80, 128))])
 def test_head_widths_and_formats(width, dtype, device):
     compare(
         inputs(device, dtype, 2, 2, 40, 150, width), key_padding_mask=padding_mask(device, 2, 150), scale=width**-0.5
@@ -111,7 +112,7 @@ def test_head_widths_and_formats(width, dtype, device):
 
 
 @pytest.mark.parametrize("bias", [None, "shared", "each"])
-@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("padded", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("dropout_p", [0.0, 0.3])
 def test_bias_padding_and_dropout(bias, padded, dropout_p, device):
     mask = padding_mask(device, 3, 90) if padded else None
@@ -123,6 +124,7 @@ def test_causal_dropout(device):
     compare(inputs(device, torch.float32, 2, 2, 70, 90, 32), causal=True, scale=0.3, dropout_p=0.5, seed=1)
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(
     batch=st.integers(1, 2),
@@ -327,7 +329,7 @@ def test_importing_the_package_does_not_need_triton():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.skipif(not GPU, reason="memory is counted on a GPU")
+@pytest.mark.gpu
 def test_memory_does_not_grow_with_the_batch_times_length_squared():
     device = torch.device("cuda")
     tensors, leaves, grid, text = position_inputs(device, torch.bfloat16, (4, 5), 1004, 64, 8)

@@ -95,7 +95,8 @@ def test_reference_is_the_four_layers(training, device):
 
 # (training, how many of x, weight, bn_weight, bn_bias are trained): the last two are a frozen BatchNorm and inference
 MODES = {"training": (True, 4), "evaluation": (False, 4), "frozen": (False, 2), "inference": (False, 0)}
-SIZES = [(2, 21, 30, 20), (1, 40, 5, 33), (3, 1, 2, 16)] + ([(4, 480, 480, 64), (2, 384, 500, 64)] if GPU else [])
+SIZES = [(3, 1, 2, 16), *(pytest.param(size, marks=pytest.mark.slow) for size in ((2, 21, 30, 20), (1, 40, 5, 33)))]
+SIZES += [pytest.param(size, marks=pytest.mark.gpu) for size in ((4, 480, 480, 64), (2, 384, 500, 64))]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -105,11 +106,12 @@ def test_sizes(size, mode, device, poisoned):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, pytest.param(torch.float16, marks=pytest.mark.slow)])
 def test_16_bit_formats(dtype, mode, device, poisoned):
     compare(inputs(device, dtype, 2, 18, 26, 24), *MODES[mode])
 
 
+@pytest.mark.slow
 @settings(max_examples=4, deadline=None)
 @given(
     samples=st.integers(1, 3),

@@ -1,5 +1,7 @@
 """The model gives the numbers of the released implementation."""
 
+from itertools import product
+
 import pytest
 import torch
 from fairseq.sequence_generator import SequenceGenerator
@@ -8,6 +10,15 @@ from tests.golden.cases import NAMES, load_case
 
 TOLERANCE = 1e-4  # relative
 WITH_GRADIENTS = [name for name in NAMES if name != "medium_128px"]  # its file holds no gradients
+MODES = ("auto", "reference", "triton")
+
+
+def slow_where_interpreted(names, modes, *, quick=()):
+    """Pairs of a case and a mode; the interpreted kernels take long for all cases but ``quick`` ones."""
+    return [
+        pytest.param(name, mode, marks=[pytest.mark.slow] if mode == "triton" and name not in quick else [])
+        for name, mode in product(names, modes)
+    ]
 
 
 def assert_relative(actual, expected, tolerance=TOLERANCE):
@@ -25,8 +36,7 @@ def losses(logits, target):
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the interpreter's: rows of hidden keys overflow
-@pytest.mark.parametrize("mode", ["auto", "reference", "triton"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "mode"), slow_where_interpreted(NAMES, MODES, quick=["text_only"]))
 def test_outputs(name, mode, monkeypatch):
     monkeypatch.setenv("OFA_MI_KERNELS", mode)
     case = load_case(name)
@@ -45,8 +55,7 @@ def test_outputs(name, mode, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the interpreter's: rows of hidden keys overflow
-@pytest.mark.parametrize("mode", ["auto", "triton"])
-@pytest.mark.parametrize("name", WITH_GRADIENTS)
+@pytest.mark.parametrize(("name", "mode"), slow_where_interpreted(WITH_GRADIENTS, ("auto", "triton")))
 def test_gradients(name, mode, monkeypatch):
     monkeypatch.setenv("OFA_MI_KERNELS", mode)
     case = load_case(name)

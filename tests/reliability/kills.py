@@ -211,10 +211,13 @@ def start(job: Job, out: Path, log: Path) -> int:
     sys.stderr.flush()
     child = os.fork()
     if child:
+        # As the child does: whoever comes first, a kill finds the group from the beginning.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.setpgid(child, child)
         return child
     status = 1
     with contextlib.suppress(BaseException):
-        os.setsid()
+        os.setpgid(0, 0)
         number = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(number, 1)
         os.dup2(number, 2)

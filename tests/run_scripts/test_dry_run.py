@@ -8,7 +8,17 @@ import subprocess
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.run_scripts.helpers import FOLDER, SCRIPTS, dry_run, error_of, option, options, printed_commands, run_script
+from tests.run_scripts.helpers import (
+    BEYOND,
+    FOLDER,
+    SCRIPTS,
+    dry_run,
+    error_of,
+    option,
+    options,
+    printed_commands,
+    run_script,
+)
 
 PROFILES = ("paper", "cpu")
 
@@ -29,7 +39,7 @@ def test_is_valid_bash(path):
     subprocess.run(["bash", "-n", str(path)], check=True)
 
 
-@pytest.mark.parametrize("name", [*SCRIPTS, "reproduce.sh", "slurm/reproduce.sh"])
+@pytest.mark.parametrize("name", [*SCRIPTS, *BEYOND, "reproduce.sh", "slurm/reproduce.sh"])
 def test_begins_with_what_it_shows_needs_and_costs(name):
     lines = (FOLDER / name).read_text().splitlines()
     assert lines[0] == "#!/usr/bin/env bash" and os.access(FOLDER / name, os.X_OK)
@@ -51,7 +61,7 @@ def test_there_is_a_script_for_every_experiment():
     }
     others = {"reproduce.sh", "slurm/reproduce.sh", "quickstart.sh", "test.sh"}
     others |= {"analysis/cpu_speed.sh", "analysis/factors.sh"}
-    assert found - shared == {*SCRIPTS, *others}
+    assert found - shared == {*SCRIPTS, *BEYOND, *others}
 
 
 def test_speed_is_measured_by_precision_and_processes(tmp_path):
@@ -83,6 +93,31 @@ def test_a_point_of_the_curve_is_as_many_updates_as_its_instances_make(tmp_path)
     ]
 
 
+def test_a_point_of_more_instructions_adds_generated_ones_and_nothing_else(tmp_path):
+    settings = {"OUT": tmp_path, "PROFILE": "cpu", "SEEDS": "1 2", "INSTRUCTION_CURVE": "5 20"}
+    commands = dry_run("beyond/instructions.sh", **settings)
+    folder = f"{tmp_path}/instructions/20"
+    assert commands[0] == ["ofa-mi", "instructions", "augment", "--per-task", "15", "--out", folder]
+    five, _, twenty, _ = (command for command in commands if "train" in command[:2])
+    file = f"{folder}/instructions.jsonl"
+    assert option(twenty, "--extra-instructions") == file and "--extra-instructions" not in five
+    assert [word for word in twenty if word not in five] == [
+        "--extra-instructions", file, f"{tmp_path}/checkpoints/instructions-20/seed1"
+    ]  # fmt: skip
+    assert [word for word in five if word not in twenty] == [
+        "--num-instructions", "5", f"{tmp_path}/checkpoints/instructions-5/seed1"
+    ]  # fmt: skip
+    (tmp_path / "instructions/20").mkdir(parents=True)
+    (tmp_path / "instructions/20/manifest.json").touch()
+    assert dry_run("beyond/instructions.sh", **settings) == commands[1:], "made once"
+
+
+def test_every_training_can_have_extra_instructions(tmp_path):
+    for name in ("finetune/multiinstruct.sh", "transfer/mixed.sh"):
+        (command,) = trainings(name, OUT=tmp_path, EXTRA_INSTRUCTIONS="more/instructions.jsonl")
+        assert option(command, "--extra-instructions") == "more/instructions.jsonl"
+
+
 def test_every_factor_adds_its_options_to_those_of_the_base(tmp_path):
     commands = dry_run("analysis/factors.sh", OUT=tmp_path, SEEDS="1", PRECISION="fp32")
     trained = {option(c, "--save-dir").split("/")[-2]: c for c in commands if "train" in c}
@@ -112,7 +147,7 @@ def test_profiles_set_the_same_values_but_for_the_size_of_generated_data():
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("name", [*SCRIPTS, *BEYOND])
 def test_dry_run_prints_commands_and_makes_nothing(name, profile, tmp_path):
     printed = printed_commands(name, profile, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -262,10 +297,10 @@ def test_pretraining_is_a_curriculum_from_scratch_and_one_seed(tmp_path):
     from ofa_mi.instructions.registry import default_registry
 
     registry = default_registry()
-    for command in stages:
+    for command, updates in zip(stages, ("250", "250", "500"), strict=True):
         assert options(command, "--num-instructions", "--max-update", "--arch") == {
             "--num-instructions": "1",
-            "--max-update": "334",
+            "--max-update": updates,
             "--arch": "ofa_nano",
         }
         excluded = option(command, "--exclude-tasks").split(",") if "--exclude-tasks" in command else []
@@ -339,9 +374,9 @@ def test_quickstart_trains_and_evaluates_as_the_experiments_do(tmp_path):
     scratch = dry_run("quickstart.sh", **settings, FROM_SCRATCH=1, PRETRAIN_UPDATES=8)
     *stages, last = (command for command in scratch if "--save-dir" in command)
     folders = [f"{tmp_path}/out/{name}" for name in ("pretrained-1", "pretrained-2", "pretrained")]
-    for folder, stage in zip(folders, stages, strict=True):
+    for folder, updates, stage in zip(folders, "224", stages, strict=True):
         assert options(stage, "--max-update", "--lr", "--save-dir", "--num-instructions", "--max-tgt-length") == {
-            "--max-update": "3",
+            "--max-update": updates,
             "--lr": "1.2e-3",
             "--save-dir": folder,
             "--num-instructions": "1",
@@ -450,6 +485,11 @@ def test_impossible_value_is_one_line(settings, message, tmp_path):
             {"PRESENTATIONS": "0"},
             "PRESENTATIONS=0: must be whole numbers from 1 with a space between them",
         ),
+        (
+            "beyond/instructions.sh",
+            {"INSTRUCTION_CURVE": "5,20"},
+            "INSTRUCTION_CURVE=5,20: must be whole numbers from 1 with a space between them",
+        ),
         ("ablation/num_instructions.sh", {"INSTRUCTION_COUNTS": "6"}, "INSTRUCTION_COUNTS=6: must be of 1 2 3 4"),
         ("ablation/task_groups.sh", {"POINTS": "0"}, "POINTS=0: must be of 1 2 3 4"),
         ("pretrain/small.sh", {"PROFILE": "paper"}, "PRETRAIN_UPDATES=0: set a number of updates, or CHECKPOINT"),
@@ -463,7 +503,7 @@ def test_impossible_value_of_a_script_is_one_line(name, settings, message, tmp_p
 # -- everything, and Slurm
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", ["paper", pytest.param("cpu", marks=pytest.mark.slow)])
 def test_reproduce_runs_every_script_in_order(profile, tmp_path):
     settings = {"PROFILE": profile, "OUT": tmp_path, "SEEDS": "1 2"}
     if profile == "cpu":  # whose default is the shipped model, which nothing has to make
@@ -581,4 +621,4 @@ def test_every_value_is_documented_with_its_defaults():
 
 def test_every_script_is_documented():
     text = (REPOSITORY / "docs/experiments.md").read_text()
-    assert [name for name in (*SCRIPTS, "reproduce.sh") if f"`{name}`" not in text] == []
+    assert [name for name in (*SCRIPTS, *BEYOND, "reproduce.sh") if f"`{name}`" not in text] == []

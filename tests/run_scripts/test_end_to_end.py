@@ -16,7 +16,7 @@ import pytest
 from ofa_mi import checkpoint
 from tests.run_scripts.helpers import FOLDER, run_script
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 TINY = {
     "PROFILE": "cpu",
     "SEEDS": "1",

@@ -17,6 +17,8 @@ from tests.tasks.test_training import data, losses  # noqa: F401 (data is a fixt
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
+pytestmark = pytest.mark.slow
+
 
 def start(data, save_dir, *extra, launcher=(), module="ofa_mi.cli", **variables):  # noqa: F811
     """Twelve updates on batches of 4, as `ofa-mi train` or under a launcher; returns the finished process."""

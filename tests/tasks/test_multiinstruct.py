@@ -9,6 +9,7 @@ import torch
 from fairseq.criterions import FairseqCriterion
 from fairseq.logging import metrics
 from fairseq.tasks import FairseqTask
+from omegaconf import OmegaConf
 from PIL import Image
 
 from ofa_mi import checkpoint
@@ -168,6 +169,40 @@ def test_instructions_in_german(tmp_path):
         task(write(data, "train", [record(0)]), instruction_language="de").load_dataset("train")
     with pytest.raises(ConfigError, match="no task has instructions in language 'xx'"):
         task(data, instruction_language="xx")
+
+
+def test_extra_instructions_are_for_training_only(data, tmp_path):
+    def made(texts):
+        lines = [{"task": "visual_grounding", "instruction": text, "origin": "grammar"} for text in texts]
+        (tmp_path / "extra.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        one = task(data, extra_instructions=str(tmp_path / "extra.jsonl"))
+        for split in ("train", "valid"):
+            one.load_dataset(split)
+        return one
+
+    own = default_registry()["visual_grounding"].instructions
+    texts = tuple(f"Point at this, now for time {i}: {{text}}" for i in range(40))
+    one = made(texts)
+    asked = {
+        split: {spec.name: spec.instructions for spec in one.datasets[split].specs.values()}
+        for split in ("train", "valid")
+    }
+    assert asked["train"]["visual_grounding"] == (*own, *texts) and asked["valid"]["visual_grounding"] == own
+    assert asked["train"]["color_understanding"] == asked["valid"]["color_understanding"]
+    sources = {}
+    for split, dataset in one.datasets.items():
+        for epoch in range(20):
+            dataset.set_epoch(epoch)
+            sources.setdefault(split, set()).add(one.vocabulary.decode_text(dataset[4].source[1:-1]))
+    assert sum("now for time" in source for source in sources["train"]) > 10
+    assert not any("now for time" in source for source in sources["valid"])
+    # A run knows which ones it has: batches under others are refused.
+    cfg = OmegaConf.create({"task": {}, "dataset": {"train_subset": "train"}, "optimization": {"update_freq": [1]}})
+    known = [made(some).origin(cfg).settings["extra_instructions"] for some in (texts, texts, texts[1:])]
+    assert known[0] == known[1] != known[2] and known[0].startswith("sha256:")
+    plain = task(data)
+    plain.load_dataset("train")
+    assert plain.origin(cfg).settings["extra_instructions"] == ""
 
 
 def test_metric_that_cannot_score_the_answers_is_found_before_training(tmp_path):

@@ -96,6 +96,7 @@ def test_trains_and_reports_task_metrics(uninterrupted):
     assert {"valid_loss", "valid_score", "valid_color_understanding", "valid_visual_grounding"} <= set(valid[-1])
 
 
+@pytest.mark.slow
 def test_killed_run_continues_with_the_same_batches(data, uninterrupted, tmp_path):
     log = tmp_path / "log"
     with log.open("w") as output:
@@ -115,10 +116,12 @@ def test_killed_run_continues_with_the_same_batches(data, uninterrupted, tmp_pat
     assert before | after == whole
 
 
+@pytest.mark.slow
 def test_result_does_not_depend_on_the_number_of_workers(data, uninterrupted, tmp_path):
     assert losses(train(data, tmp_path, "--num-workers", "0")) == losses(uninterrupted)
 
 
+@pytest.mark.slow
 def test_bad_option_is_one_line(data, tmp_path):
     done = subprocess.run(
         command(data, tmp_path, "--tasks", "visual_groundin"), env=environment(), capture_output=True, text=True

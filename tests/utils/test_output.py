@@ -49,7 +49,7 @@ def test_streams_that_do_not_encode_stay(monkeypatch):
     assert end.value.code == 0 and sys.stdout.getvalue().startswith("ofa-mi ")
 
 
-@pytest.mark.parametrize("program", ["ofa_mi.cli", "fairseq_cli.train"])
+@pytest.mark.parametrize("program", ["ofa_mi.cli", pytest.param("fairseq_cli.train", marks=pytest.mark.slow)])
 def test_processes_whose_output_is_ascii(tmp_path, program):
     """From the file's name in fairseq's log of the settings to the error at the end."""
     data = tmp_path / "größe"

@@ -114,7 +114,8 @@ def summary(result: Any, card_dir: Path) -> Iterator[str]:
 
 def guess_table(guesses: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """One line per task with options: how far its answers can be guessed without the image, in percent."""
-    from ofa_mi.data_prep.check.card import best_text, percent, verdict_text
+    from ofa_mi.data_prep.check.page import best_text, percent, verdict_text
+    from ofa_mi.document.text import aligned
 
     rows = [
         ("guess without the image", "choices", "chance", "options", "with inputs", "95% of best", "verdict", "best")
@@ -129,9 +130,4 @@ def guess_table(guesses: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         rows.append(
             (guess["task"], choices, percent(guess["chance"]), *values, interval, verdict_text(guess), best_text(guess))
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(
-            cell.rjust(width) if 0 < place < 6 else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
+    yield from (line.rstrip() for line in aligned(rows, range(1, 6)))

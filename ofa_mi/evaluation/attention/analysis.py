@@ -31,9 +31,10 @@ import torch
 from torch import Tensor
 
 from ofa_mi.decoding.predictor import Predictor, Query
+from ofa_mi.document.figures import standalone
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation.asking.plan import EvaluationOptions, Plan, Question, file_hash, weights_hash
-from ofa_mi.evaluation.attention.plots import HeatMaps, Shares, heat_map_figure, layers_shown, share_figure
+from ofa_mi.evaluation.attention.plots import HeatMaps, heat_map_figure, layers_shown, share_figure
 from ofa_mi.evaluation.formats import Measurement, read_measurement
 from ofa_mi.instructions.prompt import RegionSegment
 from ofa_mi.instructions.registry import Registry, default_registry
@@ -50,7 +51,7 @@ DEFINITION = (
     "text tokens and heads, then over instructions, then over instances; uniform: patches / (patches + text tokens), "
     "the share that even attention would give; standard_error: of the mean over instances"
 )
-RESULT, TABLE, PLOT = "attention.json", "attention.csv", "attention.png"
+RESULT, TABLE, PLOT = "attention.json", "attention.csv", "attention.svg"
 ALL_TASKS = "all"  # in the table, the line of all tasks together
 DIGITS = 6  # after the point, of every share that is stored
 
@@ -199,7 +200,7 @@ def analyse(
         measured[name] = found
     result = summarise(measured, checkpoints, selection)
     result["heat_maps"] = _draw_heat_maps(measured, selection, options.layers, out_dir)
-    atomic_write(out_dir / PLOT, share_figure(_curves(result)))
+    atomic_write(out_dir / PLOT, standalone(share_figure(result["checkpoints"], "attention")).encode())
     atomic_write(out_dir / TABLE, _table(result).encode())
     _write_json(out_dir / RESULT, result, indent=1)
     return result
@@ -458,17 +459,6 @@ def _table(result: Mapping[str, Any]) -> str:
                 numbers = layer["layer"], layer["mean"], layer["standard_error"], values["uniform"]
                 writer.writerow((checkpoint["name"], task, values["instances"], *numbers))
     return file.getvalue()
-
-
-def _curves(result: Mapping[str, Any]) -> dict[str, Shares]:
-    return {
-        checkpoint["name"]: Shares(
-            tuple(layer["mean"] for layer in checkpoint["by_layer"]),
-            tuple(layer["standard_error"] for layer in checkpoint["by_layer"]),
-            checkpoint["uniform"],
-        )
-        for checkpoint in result["checkpoints"]
-    }
 
 
 def _draw_heat_maps(

@@ -1,4 +1,4 @@
-"""Pictures of attention to images: shares over layers, and heat maps over an image, as PNG files."""
+"""Pictures of attention to images: shares over layers as a figure, and heat maps over an image as PNG."""
 
 from __future__ import annotations
 
@@ -9,23 +9,20 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from statistics import fmean
+from typing import Any
 
 import numpy as np
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
 from PIL import Image
 
+from ofa_mi.document.blocks import Figure, LineChart, Series
 from ofa_mi.document.drawing import draw_boxes
+from ofa_mi.document.text import shortened
 from ofa_mi.errors import ConfigError
 from ofa_mi.geometry import Box
 
-# After Okabe and Ito (2008), told apart with any colour blindness; grey first, for what is not tuned.
-COLOURS = ("#6b7480", "#0072b2", "#c85300", "#00805c", "#b0478a", "#9a6b00", "#2a86bd", "#5b4fc4")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-INK, SOFT, LINE = "#1c2430", "#5d6877", "#dfe3e9"
+INK, SOFT = "#1c2430", "#5d6877"
 DPI = 160
-LABEL_GAP = 0.055  # between the middles of two labels, as part of the axis
 MOST_PANELS = 6  # of layers beside the one of all layers, unless more are asked for
 COLOUR_MAP = "PuOr_r"  # violet below even, orange above; told apart with any colour blindness
 SCALE_ENDS = (2.0, 8.0)  # the scale reaches at least and at most so many times even
@@ -33,21 +30,6 @@ SCALE_TICKS = (1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8)
 PANEL, HEAD, MARGIN = 1.5, 2.4, 0.4  # inches: a panel's width, the image's, and that of a row's label
 CHARACTERS = 11.5  # of the prompt per inch
 PROMPT_LINES = 8
-
-
-@dataclass(frozen=True)
-class Shares:
-    """Shares of one checkpoint.
-
-    Attributes:
-        means: From 0 to 1, one per layer.
-        errors: Standard errors, None where there is none.
-        uniform: What even attention would give.
-    """
-
-    means: tuple[float, ...]
-    errors: tuple[float | None, ...]
-    uniform: float
 
 
 @dataclass(frozen=True)
@@ -88,87 +70,39 @@ def layers_shown(depth: int, layers: Sequence[int] | None, name: str) -> tuple[i
     return tuple(layers)
 
 
-def share_figure(curves: Mapping[str, Shares]) -> bytes:
-    """Share of the text's attention on image patches over layers, one line per checkpoint, as PNG.
+def share_figure(checkpoints: Sequence[Mapping[str, Any]], name: str, first: Sequence[str] = ()) -> Figure:
+    """Share of the text's attention on image patches over layers, one line per checkpoint.
 
-    Bands are one standard error wide on both sides; dotted lines are what even attention would give.
+    Whiskers are standard errors; dashed lines are what even attention would give: one, or several if prompts or images
+    have other lengths.
+
+    Args:
+        checkpoints: Of an ``attention.json``.
+        name: Of the figure.
+        first: Names that have the first colours, whether they are among the checkpoints or not.
     """
-    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
-    axes = figure.add_subplot()
-    labels = []
-    depth = max(len(curve.means) for curve in curves.values())
-    for i, (name, curve) in enumerate(curves.items()):
-        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
-        layers, means = np.arange(1, len(curve.means) + 1), 100 * np.array(curve.means)
-        errors = 100 * np.array([error or 0.0 for error in curve.errors])
-        axes.fill_between(layers, means - errors, means + errors, color=colour, alpha=0.18, linewidth=0)
-        axes.plot(layers, means, color=colour, marker=marker, linewidth=2, markersize=5, clip_on=False)
-        labels.append((means[-1], name, colour))
-    labels += _uniform_lines(axes, curves)
-    axes.set_xlim(1 - 0.04 * max(depth - 1, 1), depth + 0.04 * max(depth - 1, 1))
-    axes.set_ylim(0, min(100, 1.12 * max(axes.get_ylim()[1] / 1.05, *(place for place, _, _ in labels))))
-    axes.set_xticks(range(1, depth + 1) if depth <= 12 else range(2, depth + 1, 2))
-    axes.yaxis.set_major_formatter("{x:g}%")
-    axes.set_xlabel("encoder layer", color=INK)
-    axes.set_title("Share of text tokens' self-attention on image patches", loc="left", fontsize=11, color=INK)
-    _plain(axes)
-    _label_lines(axes, labels)
-    return _png(figure)
+    names = list(dict.fromkeys([*first, *(checkpoint["name"] for checkpoint in checkpoints)]))
+    lines, levels = [], {}
+    for checkpoint in checkpoints:
+        points = tuple((layer["layer"], 100 * layer["mean"]) for layer in checkpoint["by_layer"])
+        errors = tuple(percent(layer["standard_error"]) for layer in checkpoint["by_layer"])
+        lines.append(Series(checkpoint["name"], points, errors, names.index(checkpoint["name"])))
+        levels.setdefault(round(100 * checkpoint["uniform"]), []).append(checkpoint)
+    layers = [layer for line in lines for layer, _ in line.points]
+    for even in levels.values():
+        label = "even" if len(levels) == 1 else f"even, {', '.join(checkpoint['name'] for checkpoint in even)}"
+        level = 100 * fmean(checkpoint["uniform"] for checkpoint in even)
+        lines.append(Series(label, ((min(layers), level), (max(layers), level)), dashed=True, marked=False))
+    title = "Share of attention on the image by layer, in percent"
+    note = "; bars: standard error over instances" if any(any(line.spreads) for line in lines) else ""
+    return Figure(
+        name, title + note, LineChart(tuple(lines), "encoder layer", "% of attention on the image", from_zero=True)
+    )
 
 
-def _uniform_lines(axes, curves: Mapping[str, Shares]) -> list[tuple[float, str, str]]:
-    """Dotted lines of even attention: one, or several if prompts or images have other lengths; their labels."""
-    levels: dict[int, list[str]] = {}
-    for name, curve in curves.items():
-        levels.setdefault(round(100 * curve.uniform), []).append(name)
-    labels = []
-    for names in levels.values():
-        level = 100 * math.fsum(curves[name].uniform for name in names) / len(names)
-        axes.axhline(level, color=INK, linestyle=":", linewidth=1.4)
-        labels.append((level, "even attention" if len(levels) == 1 else f"even, {', '.join(names)}", INK))
-    return labels
-
-
-def _label_lines(axes, labels: Sequence[tuple[float, str, str]]) -> None:
-    """Write names beside the ends of lines, moved apart where they would overlap."""
-    low, high = axes.get_ylim()
-    places = _apart([value for value, _, _ in labels], LABEL_GAP * (high - low))
-    for place, (value, name, colour) in zip(places, labels, strict=True):
-        axes.annotate(
-            _short(name, 28),
-            xy=(1, value),
-            xytext=(1.05, place),
-            xycoords=("axes fraction", "data"),
-            textcoords=("axes fraction", "data"),
-            arrowprops={"arrowstyle": "-", "color": colour, "alpha": 0.5, "linewidth": 0.8, "relpos": (0, 0.5)},
-            color=colour,
-            va="center",
-            fontsize=9,
-            annotation_clip=False,
-            parse_math=False,
-        )
-
-
-def _apart(values: Sequence[float], gap: float) -> list[float]:
-    """``values`` with at least ``gap`` between any two, in the same order of size, moved as little as possible.
-
-    Runs of values that are too close become one block around their mean; blocks that touch are merged.
-    """
-    order = sorted(range(len(values)), key=values.__getitem__)
-    blocks: list[list[int]] = []
-
-    def start(block: list[int]) -> float:
-        return math.fsum(values[i] for i in block) / len(block) - gap * (len(block) - 1) / 2
-
-    for i in order:
-        blocks.append([i])
-        while len(blocks) > 1 and start(blocks[-1]) < start(blocks[-2]) + gap * len(blocks[-2]):
-            blocks[-2:] = [blocks[-2] + blocks[-1]]
-    places = [0.0] * len(values)
-    for block in blocks:
-        for rank, i in enumerate(block):
-            places[i] = start(block) + gap * rank
-    return places
+def percent(value: float | None) -> float | None:
+    """A share in percent, if there is one."""
+    return None if value is None else 100 * value
 
 
 def heat_map_figure(shown: HeatMaps, layers: Sequence[int] | None = None) -> bytes:
@@ -181,13 +115,16 @@ def heat_map_figure(shown: HeatMaps, layers: Sequence[int] | None = None) -> byt
         shown: The instance and the attention.
         layers: As in :func:`layers_shown`.
     """
+    from matplotlib.colors import LogNorm  # takes a second, so that a report of other things does not import it
+    from matplotlib.figure import Figure as Canvas
+
     rows = {name: _panels(attention, layers, name) for name, attention in shown.attention.items()}
     columns = max(map(len, rows.values()))
     aspect = min(2.0, max(0.4, shown.image.height / shown.image.width))
     width = max(6.4, MARGIN + columns * PANEL)
     head = max(1.6, HEAD * aspect) + 0.15
     body = len(rows) * (PANEL * aspect + 0.3) + 0.9  # titles of panels, and the scale
-    figure = Figure(figsize=(width, head + body), layout="constrained")
+    figure = Canvas(figsize=(width, head + body), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=(head, body))
     _head(above, shown, width)
     axes = below.subplots(len(rows), columns, squeeze=False)
@@ -221,7 +158,7 @@ def _scale(panels: Sequence[np.ndarray]) -> tuple[float, float]:
     return 1 / top, top
 
 
-def _panel(axes, image: Image.Image, panel: np.ndarray, norm: LogNorm):
+def _panel(axes, image: Image.Image, panel: np.ndarray, norm):
     """Patches in colour over a pale image; patches cover it whole, because the model sees it resized to a square."""
     side = math.isqrt(len(panel))
     place = (0, image.width, image.height, 0)
@@ -235,7 +172,7 @@ def _panel(axes, image: Image.Image, panel: np.ndarray, norm: LogNorm):
 
 def _row_label(axes, name: str) -> None:
     axes.text(
-        *(-0.06, 0.5, _short(name, 20)),
+        *(-0.06, 0.5, shortened(name, 20)),
         transform=axes.transAxes,
         rotation=90,
         va="center",
@@ -247,7 +184,9 @@ def _row_label(axes, name: str) -> None:
 
 
 def _scale_bar(figure, axes, drawn) -> None:
-    colours = ScalarMappable(drawn.norm, drawn.cmap)
+    from matplotlib.cm import ScalarMappable
+
+    colours = ScalarMappable(drawn.norm, drawn.cmap)  # without the opacity of the patches
     bar = figure.colorbar(colours, ax=axes, location="bottom", aspect=50, pad=0.02, extend="both", shrink=0.75)
     ticks = [tick for tick in SCALE_TICKS if drawn.norm.vmin <= tick <= drawn.norm.vmax]
     bar.set_ticks(ticks, labels=["even" if tick == 1 else f"{Fraction(tick)}x" for tick in ticks])
@@ -271,27 +210,13 @@ def _head(figure, shown: HeatMaps, width: float) -> None:
         ax.set_anchor("NW")
     room = int((width - HEAD) * CHARACTERS)
     lines = textwrap.wrap(shown.prompt.strip(), room, max_lines=PROMPT_LINES, placeholder=" …")
-    title = _short(shown.title, room)
+    title = shortened(shown.title, room)
     style = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "top", "parse_math": False}
     right.annotate(title, (0, 1), (0, 0), fontsize=8, color=SOFT, **style)
     right.annotate("\n".join(lines), (0, 1), (0, -18), fontsize=9, linespacing=1.4, color=INK, **style)
 
 
-def _plain(axes) -> None:
-    """A light frame: a grid of horizontal lines, and no box."""
-    axes.grid(axis="y", color=LINE, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=SOFT, length=0)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(LINE)
-
-
-def _short(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def _png(figure: Figure) -> bytes:
+def _png(figure) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # Prompts may be in scripts that the plots' font lacks; they are whole in attention.json.

@@ -6,9 +6,8 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 
-from ofa_mi.evaluation import published
-from ofa_mi.evaluation.report.sections import PaperRow
-from ofa_mi.evaluation.report.study import Curve, Seed, Strategy
+from ofa_mi.evaluation.report.published import ABLATIONS, PaperRow
+from ofa_mi.evaluation.report.study import Curve, Seed, Study
 from ofa_mi.evaluation.scoring.scores import TRAINED, ZERO_SHOT
 
 COLUMNS = (
@@ -28,19 +27,18 @@ COLUMNS = (
 _SUMMARIES = ("mean", "max", "deviation", "chance", "majority")
 
 
-def comma_separated(strategies: Sequence[Strategy], curves: Sequence[Curve], paper: Mapping[str, PaperRow]) -> str:
+def comma_separated(study: Study) -> str:
     """The numbers of all runs, seed by seed, and the paper's; ``deviation`` is over instructions."""
     file = io.StringIO()
     writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
-    for strategy in strategies:
+    for strategy in study.strategies:
         for condition, seeds in {"plain": strategy.seeds, **strategy.changed}.items():
             writer.writerows(_seeds({"strategy": strategy.name, "condition": condition}, seeds))
-    for curve in curves:
+    for curve in study.curves:
         for point in curve.points:
             writer.writerows(_seeds({"curve": curve.name, "place": point.place, "condition": "plain"}, point.seeds))
-    if paper:
-        writer.writerows(_paper(paper, curves))
+    writer.writerows(_paper(study.paper, study.curves if study.paper else ()))
     return file.getvalue()
 
 
@@ -73,7 +71,7 @@ def _paper(paper: Mapping[str, PaperRow], curves: Sequence[Curve]) -> Iterator[d
             values = {"mean": scores.mean, "max": scores.max, "deviation": scores.deviation}
             yield from _numbers({**line, "task": task, "metric": metric}, values)
     for curve in curves:
-        for place, (aggregated, sensitivity) in published.ABLATIONS.get(curve.name, {}).items():
+        for place, (aggregated, sensitivity) in ABLATIONS.get(curve.name, {}).items():
             line = {"source": "paper", "condition": "plain", "curve": curve.name, "place": place, "section": ZERO_SHOT}
             yield from _numbers(line, {"aggregated": aggregated, "sensitivity": sensitivity})
 

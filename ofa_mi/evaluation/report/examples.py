@@ -1,37 +1,26 @@
-"""Examples for a report: chosen by rules and a seed, never by hand, and shown with their boxes."""
+"""Examples for a report: chosen by rules and a seed, never by hand."""
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from PIL import Image
-
+from ofa_mi.document.pictures import small_jpeg
 from ofa_mi.errors import DataError
 from ofa_mi.evaluation.predictions import Key, Record, read_predictions
-from ofa_mi.evaluation.report.blocks import escape
-from ofa_mi.evaluation.report.charts import COLOURS, shortened
 from ofa_mi.evaluation.report.study import TASK_NAME, Run, Strategy
 from ofa_mi.evaluation.scoring.scores import PREDICTIONS
-from ofa_mi.evaluation.scoring.tables import task_label
 from ofa_mi.geometry import Box
-from ofa_mi.geometry import iou as box_iou
 from ofa_mi.instances.images import load_image
-from ofa_mi.instances.instance import Text, boxes_of, plain
+from ofa_mi.instances.instance import plain
 from ofa_mi.utils.files import path_inside
 from ofa_mi.utils.seeding import generator
 
 RIGHT_FROM = 50.0  # an answer counts as right from this score
 MAX_SIDE = 480  # pixels of an image in the report
 MAX_BYTES = 25_000  # of an image in the report
-TINY = 160  # pixels; smaller images are shown with their pixels
-SHOWN_HEIGHT = 340  # pixels of an image on the page, at most
-SAME_IOU = 0.9  # boxes that overlap more have one label
 
 KINDS = {"random": "drawn at random", "differ": "strategies differ", "best": "best", "worst": "worst"}
 RULE = (
@@ -185,191 +174,4 @@ def image_bytes(example: Example) -> bytes | None:
         image = load_image(path, name=record.instruction_id).convert("RGB")
     except DataError:
         return None
-    side = MAX_SIDE
-    while True:
-        image.thumbnail((side, side), Image.Resampling.LANCZOS)
-        for quality in (85, 70, 55, 40):
-            file = io.BytesIO()
-            image.save(file, format="JPEG", quality=quality, optimize=True)
-            if file.tell() <= MAX_BYTES:
-                return file.getvalue()
-        side = side * 3 // 4
-
-
-# -- HTML and Markdown
-
-
-def examples_html(examples: Sequence[Example], strategies: Sequence[str]) -> str:
-    """Cards by task, each of which opens; the script of the page adds filters."""
-    parts = []
-    for number, task in enumerate(dict.fromkeys(example.record.task for example in examples)):
-        chosen = [example for example in examples if example.record.task == task]
-        kind = "zero-shot" if chosen[0].record.split == "eval" else "trained"
-        cards = "".join(_card(example, strategies) for example in chosen)
-        label = html.escape(task_label(task))
-        parts.append(
-            f"<details class='task' data-task='{label}'{' open' if number == 0 else ''}>"
-            f"<summary>{label} <small>{kind}, {len(chosen)} examples</small></summary>"
-            f"<div class='cards'>{cards}</div></details>"
-        )
-    return f"<div id='examples-list'>{''.join(parts)}</div>"
-
-
-def examples_markdown(examples: Sequence[Example]) -> str:
-    """Questions, answers and truths as text; images are on the page only."""
-    parts = []
-    for task in dict.fromkeys(example.record.task for example in examples):
-        parts.append(f"### {escape(task_label(task))}")
-        for example in examples:
-            if example.record.task == task:
-                lines = [
-                    f"- **{KINDS[example.kind]}**, {escape(example.record.instruction_id)}, "
-                    f"instance {escape(example.record.unique_id)}",
-                    f"  - prompt: {escape(example.record.prompt)}",
-                    f"  - truth: {escape(truth_text(example.record))}",
-                ]
-                for name, answer in example.answers.items():
-                    score = f"{'✓' if is_right(answer) else '✗'} {score_pair(answer)[0]:.0f}"
-                    lines.append(f"  - {escape(name)}: {escape(answer_text(answer))} ({score})")
-                parts.append("\n".join(lines))
-    return "\n\n".join(parts)
-
-
-def _card(example: Example, strategies: Sequence[str]) -> str:
-    record = example.record
-    rows = []
-    for name, answer in example.answers.items():
-        colour = strategies.index(name) % COLOURS
-        heading = f"<th scope='row'><i class='dot b{colour}'></i>{html.escape(name)}</th>"
-        text = html.escape(answer_text(answer))
-        rows.append(f"<tr data-s='{colour}'>{heading}<td>{text}</td>{_mark(answer)}</tr>")
-    right = " ".join(str(strategies.index(name)) for name, answer in example.answers.items() if is_right(answer))
-    asked = " ".join(str(strategies.index(name)) for name in example.answers)
-    return (
-        f"<article class='card' data-kind='{example.kind}' data-right='{right}' data-asked='{asked}'>"
-        f"{_picture(example, strategies)}<div class='body'>"
-        f"<p class='tag'>{KINDS[example.kind]} · {html.escape(record.instruction_id)}</p>"
-        f"<p class='prompt' tabindex='0'>{html.escape(record.prompt)}</p>"
-        f"<table class='answers'><tbody><tr class='truth'><th scope='row'><i class='dot truth'></i>truth</th>"
-        f"<td>{html.escape(truth_text(record))}</td><td></td></tr>{''.join(rows)}</tbody></table></div></article>"
-    )
-
-
-def _mark(record: Record) -> str:
-    kind, sign, word = ("right", "✓", "right") if is_right(record) else ("wrong", "✗", "wrong")
-    score = score_pair(record)[0]
-    return f"<td class='{kind}'><span aria-label='{word}'>{sign}</span> {score:.0f}</td>"
-
-
-def _picture(example: Example, strategies: Sequence[str]) -> str:
-    jpeg, record = image_bytes(example), example.record
-    if jpeg is None or record.image_size is None:
-        return ""
-    width, height = record.image_size
-    source = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
-    shown = round(SHOWN_HEIGHT * width / height)
-    tiny = " tiny" if max(width, height) < TINY else ""
-    name = html.escape(f"image of {record.unique_id}")
-    return (
-        f"<div class='picture'><div style='max-width:{shown}px'>"
-        f"<img class='image{tiny}' src='{source}' alt='{name}' width='{width}' height='{height}'>"
-        f"{_overlay(example, strategies)}</div></div>"
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """A box on an image of the width :data:`FRAME_WIDTH`."""
-
-    box: Box
-    label: str
-    kind: str
-    strategy: int | None = None
-
-
-FRAME_WIDTH = 300
-_LABEL_HEIGHT = 13.0
-
-
-def _overlay(example: Example, strategies: Sequence[str]) -> str:
-    """Boxes over the image: regions of the prompt, options, the truth, and what every strategy answered."""
-    record = example.record
-    frames = [_Frame(box, "", "region") for box in record.regions]
-    frames += [_Frame(box, str(number), "option") for number, box in _options(record)]
-    frames += [_Frame(box, "truth", "truth") for box in record.target_boxes]
-    for group in _same_answers(example.answers):
-        label = _group_label([name for name, _ in group], len(example.answers))
-        for place, (name, box) in enumerate(group):
-            number = strategies.index(name) % COLOURS
-            frames.append(_Frame(box, label if place == 0 else "", f"l{number}", number))
-    if not frames:
-        return ""
-    width, height = record.image_size
-    scale = FRAME_WIDTH / width
-    tall = height * scale
-    parts, taken = [], []
-    for frame in sorted(frames, key=lambda frame: -_area(frame.box)):
-        x0, y0, x1, y1 = _inside([corner * scale for corner in frame.box], tall)
-        mark = "" if frame.strategy is None else f" data-s='{frame.strategy}'"
-        label = ""
-        if frame.label:
-            place = _label_place((x0, y0, x1, y1), len(frame.label) * 5.8 + 4, tall, taken)
-            taken.append(place)
-            label = f"<text x='{place[0] + 2:.1f}' y='{place[1] + 10:.1f}'>{html.escape(frame.label)}</text>"
-        shape = f"x='{x0:.1f}' y='{y0:.1f}' width='{x1 - x0:.1f}' height='{y1 - y0:.1f}'"
-        parts.append(f"<g class='{frame.kind}'{mark}><rect class='edge' {shape}/><rect {shape}/>{label}</g>")
-    return (
-        f"<svg class='boxes' viewBox='0 0 {FRAME_WIDTH} {tall:.0f}' preserveAspectRatio='none' aria-hidden='true'>"
-        f"{''.join(parts)}</svg>"
-    )
-
-
-def _same_answers(answers: Mapping[str, Record]) -> list[list[tuple[str, Box]]]:
-    """Boxes of all strategies, those that are nearly the same together."""
-    groups: list[list[tuple[str, Box]]] = []
-    for name, answer in answers.items():
-        for box in answer.prediction.boxes:
-            same = next((group for group in groups if box_iou(group[0][1], box) > SAME_IOU), None)
-            if same is None:
-                groups.append([(name, box)])
-            else:
-                same.append((name, box))
-    return groups
-
-
-def _group_label(names: Sequence[str], asked: int) -> str:
-    """One label for those who answered the same, since their names would cover the image."""
-    names = list(dict.fromkeys(names))
-    if len(names) == 1:
-        return shortened(names[0], 18)
-    return f"all {asked}" if len(names) == asked else f"{names[0]} + {len(names) - 1}"
-
-
-def _options(record: Record) -> list[tuple[int, Box]]:
-    """Number and box of every option that is one region, but for the right one."""
-    options: tuple[Text, ...] = record.options or ()
-    boxes = [(n, option[0]) for n, option in enumerate(options, start=1) if len(option) == 1 and boxes_of(option)]
-    return [(number, box) for number, box in boxes if box not in record.target_boxes]
-
-
-def _inside(box: Sequence[float], tall: float) -> Box:
-    xs, ys = (sorted(min(max(c, 1.0), side - 1) for c in box[i::2]) for i, side in enumerate((FRAME_WIDTH, tall)))
-    return xs[0], ys[0], xs[1], ys[1]
-
-
-def _area(box: Box) -> float:
-    return abs(box[2] - box[0]) * abs(box[3] - box[1])
-
-
-def _label_place(box: Box, width: float, tall: float, taken: Sequence[Box]) -> Box:
-    """Above the box if there is room, otherwise inside or below it, clear of other labels."""
-    x = min(box[0], FRAME_WIDTH - width)
-    wanted = [box[1] - _LABEL_HEIGHT, box[1] + 1, box[3] + 1, box[3] - _LABEL_HEIGHT]
-    # Under the labels that are there already, when the box's own places are taken.
-    candidates = [y for y in (*wanted, *(other[3] for other in taken)) if 0 <= y <= tall - _LABEL_HEIGHT] or [0.0]
-    places = [(x, y, x + width, y + _LABEL_HEIGHT) for y in candidates]
-    return next((place for place in places if not any(_overlap(place, other) for other in taken)), places[0])
-
-
-def _overlap(a: Box, b: Box) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+    return small_jpeg(image, (MAX_SIDE, MAX_SIDE), MAX_BYTES)

@@ -1,15 +1,18 @@
-"""What a report is about: strategies, the runs of each that differ by their seed, and runs under changed conditions."""
+"""What a report is about: strategies, the runs of each that differ by their seed, and what stands beside them."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ofa_mi.errors import ConfigError
 from ofa_mi.evaluation.conditions import Conditions
+from ofa_mi.evaluation.formats import Comparison, read_attention_file, read_comparison
+from ofa_mi.evaluation.report.published import PaperRow, paper_rows
+from ofa_mi.evaluation.report.training import TrainingLog, read_training_log
 from ofa_mi.evaluation.scoring.scores import SECTION_OF_SPLIT, read_run, read_scores, summarise
 from ofa_mi.evaluation.scoring.tables import Scores
 
@@ -137,6 +140,81 @@ class Curve:
     def numeric(self) -> bool:
         """Whether all places are numbers."""
         return all(_is_number(point.place) for point in self.points)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """What a report is made of; everything but the runs or an ablation may be missing.
+
+    Attributes:
+        runs: Name of the strategy and directory of every run, as :func:`read_strategies` takes them.
+        ablations: Name of the curve, place on it, and directory of a run.
+        published: Whether the paper's rows stand beside.
+        attention: Files of ``ofa-mi attention``.
+        comparisons: Files of ``ofa-mi compare``.
+        logs: Name and log of ``fairseq-train --log-format json``; several of a name are its seeds.
+        title: Heading.
+        notes: Paragraphs of plain text under the heading.
+        examples: So many of each kind per task.
+    """
+
+    runs: Sequence[tuple[str, str | Path]] = ()
+    ablations: Sequence[tuple[str, str, str | Path]] = ()
+    published: bool = False
+    attention: Sequence[str | Path] = ()
+    comparisons: Sequence[str | Path] = ()
+    logs: Sequence[tuple[str, str | Path]] = ()
+    title: str = "Evaluation report"
+    notes: Sequence[str] = ()
+    examples: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """All that a report shows.
+
+    Attributes:
+        strategies: In the order in which they are first named.
+        curves: Ablations.
+        paper: The paper's rows by strategy; empty if they are not wanted.
+        comparisons: Contents of files of ``ofa-mi compare``.
+        attention: Contents of files of ``ofa-mi attention`` and, as ``folder``, where each lies.
+        logs: Name and curves of every training.
+        examples: So many examples of each kind per task.
+    """
+
+    strategies: Sequence[Strategy] = ()
+    curves: Sequence[Curve] = ()
+    paper: Mapping[str, PaperRow] = field(default_factory=dict)
+    comparisons: Sequence[Comparison] = ()
+    attention: Sequence[Mapping[str, Any]] = ()
+    logs: Sequence[tuple[str, TrainingLog]] = ()
+    examples: int = 0
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the strategies; the place of each is the number of its colour."""
+        return [strategy.name for strategy in self.strategies]
+
+    @classmethod
+    def read(cls, options: ReportOptions) -> Study:
+        """Read all files of a report; errors as in :func:`~ofa_mi.evaluation.report.build_report`."""
+        if not (options.runs or options.ablations or options.attention):
+            raise ConfigError("a report needs at least one run, --ablation or --attention")
+        return cls(
+            strategies=read_strategies(options.runs),
+            curves=read_curves(options.ablations),
+            paper=paper_rows(options.published),
+            comparisons=[read_comparison(Path(path)) for path in options.comparisons],
+            attention=[read_attention(Path(path)) for path in options.attention],
+            logs=[(name, read_training_log(Path(path))) for name, path in options.logs],
+            examples=options.examples,
+        )
+
+
+def read_attention(path: Path) -> Mapping[str, Any]:
+    """A file of ``ofa-mi attention`` and, as ``folder``, where it lies; :class:`DataError` if it is none."""
+    return {**read_attention_file(path), "folder": path.parent}
 
 
 def read_strategies(runs: Iterable[tuple[str, str | Path]]) -> list[Strategy]:

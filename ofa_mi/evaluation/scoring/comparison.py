@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ofa_mi.document.text import aligned
 from ofa_mi.evaluation.metrics import get_metric
 from ofa_mi.evaluation.predictions import Record
 from ofa_mi.evaluation.scoring.protocol import sensitivity_report
@@ -311,8 +312,7 @@ def _table(section: Mapping[str, Any]) -> list[str]:
     for name in ("aggregated", "sensitivity"):
         if (total := section[name]) is not None:
             rows.append([name, "", "", *_numbers(total), f"{total['p']:.4f}" if "p" in total else "", ""])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(f"{cell:{'<' if i < 2 else '>'}{widths[i]}}" for i, cell in enumerate(row)) for row in rows]
+    lines = aligned(rows, range(2, len(rows[0])))
     rule = "-" * len(lines[0])
     return [rule, lines[0], rule, *(line.rstrip() for line in lines[1:])]
 

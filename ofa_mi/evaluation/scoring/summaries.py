@@ -1,4 +1,4 @@
-"""Several runs of one strategy in one: over the seeds of its training, and over the conditions of its evaluation."""
+"""Runs of one strategy under several conditions of its evaluation, in one."""
 
 from __future__ import annotations
 
@@ -19,50 +19,6 @@ from ofa_mi.evaluation.scoring.scores import SECTION_OF_SPLIT
 
 Scores = Mapping[str, Any]  # content of a scores.json
 
-_SAME_IN_ALL = ("group", "split", "version", "language", "mode", "metric", "instances", "instructions")
-
-
-def seed_summary(runs: Sequence[Scores]) -> dict[str, Any]:
-    """Scores of one strategy over several trainings, with two deviations that must not be mixed up.
-
-    The *seed* deviation is that of a task's mean (over instructions) over the runs: what another training gives. The
-    *instruction* deviation is the paper's, over the instructions of one run: what another wording gives; it is
-    averaged over the runs.
-
-    Args:
-        runs: Content of ``scores.json`` of each seed.
-
-    Returns:
-        ``runs`` (their number); ``tasks`` by name, with the keys of ``scores.json`` that are the same in all and, under
-        ``metrics``, ``values`` (a mean per run), ``mean``, ``seed_deviation`` (None for a single run),
-        ``instruction_deviation`` (None for a single instruction) and ``max`` (of the best instruction, averaged over
-        runs); for ``zero_shot`` and ``trained`` tasks the ``tasks``, and ``aggregated`` and ``sensitivity``,
-        each with ``values``, ``mean`` and ``deviation`` over runs, or None if a run lacks it.
-
-    Raises:
-        ConfigError: There is no run, or the runs were not evaluated on the same: other tasks, versions, languages,
-            instances, instructions or conditions.
-    """
-    if not runs:
-        raise ConfigError("no run to summarise")
-    first, *others = runs
-    for number, other in enumerate(others, start=2):
-        for what, there, here in _disagreements(first, other):
-            raise ConfigError(f"run {number} of a strategy differs from run 1 in {what}: {here} instead of {there}")
-    summary: dict[str, Any] = {"runs": len(runs), "tasks": {}}
-    for name, task in first["tasks"].items():
-        metrics = {metric: [run["tasks"][name]["metrics"][metric] for run in runs] for metric in task["metrics"]}
-        summary["tasks"][name] = {key: task[key] for key in _SAME_IN_ALL} | {
-            "metrics": {metric: _over_seeds(values) for metric, values in metrics.items()}
-        }
-    for section in SECTION_OF_SPLIT.values():
-        if section in first:
-            totals = {key: [run[section][key] for run in runs] for key in ("aggregated", "sensitivity")}
-            summary[section] = {"tasks": list(first[section]["tasks"])} | {
-                key: None if None in values else _spread(values) for key, values in totals.items()
-            }
-    return summary
-
 
 def robustness_summary(reference: Scores, variants: Mapping[str, Scores]) -> dict[str, Any]:
     """How the scores of a model change with the conditions of the evaluation.
@@ -81,36 +37,6 @@ def robustness_summary(reference: Scores, variants: Mapping[str, Scores]) -> dic
         ConfigError: A variant is scored by other metrics than the reference.
     """
     return {label: _against(reference, variant, label) for label, variant in variants.items()}
-
-
-def _disagreements(first: Scores, other: Scores):
-    """What two runs of one strategy should share and do not: (what, in the first, in the other)."""
-    if first["conditions"] != other["conditions"]:
-        yield "conditions", first["conditions"], other["conditions"]
-    if list(first["tasks"]) != list(other["tasks"]):
-        yield "tasks", ", ".join(first["tasks"]), ", ".join(other["tasks"])
-        return
-    for name, task in first["tasks"].items():
-        for key in _SAME_IN_ALL:
-            if task[key] != other["tasks"][name][key]:
-                yield f"{key} of {name}", task[key], other["tasks"][name][key]
-
-
-def _over_seeds(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    spread = _spread([metric["mean"] for metric in metrics])
-    deviations = [metric["deviation"] for metric in metrics]
-    return {
-        "values": spread["values"],
-        "mean": spread["mean"],
-        "seed_deviation": spread["deviation"],
-        "instruction_deviation": None if None in deviations else statistics.fmean(deviations),
-        "max": statistics.fmean(metric["max"] for metric in metrics),
-    }
-
-
-def _spread(values: Sequence[float]) -> dict[str, Any]:
-    summary = TaskScores.of(values)
-    return {"values": list(values), "mean": summary.mean, "deviation": summary.deviation}
 
 
 def _against(reference: Scores, variant: Scores, label: str) -> dict[str, Any]:

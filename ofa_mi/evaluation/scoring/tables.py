@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ofa_mi.document.text import aligned
 from ofa_mi.evaluation.scoring.baselines import ALPHA, is_above
 from ofa_mi.evaluation.scoring.scores import TRAINED, ZERO_SHOT
 from ofa_mi.instructions.spec import ENGLISH
@@ -112,7 +113,8 @@ class Table:
         sensitivity: Sensitivity of every run.
         counted: For every run, the number of tasks that count for its sensitivity, and of those that count
             for its aggregated performance.
-        remarks: What a reader must know to compare the runs.
+        notes: What a reader must know to read the table.
+        caveats: What keeps scores or totals from comparing, with those of another run or with anybody's.
     """
 
     section: str
@@ -121,17 +123,18 @@ class Table:
     aggregated: tuple[Total | None, ...]
     sensitivity: tuple[Total | None, ...]
     counted: tuple[tuple[int, int], ...]
-    remarks: tuple[str, ...]
+    notes: tuple[str, ...]
+    caveats: tuple[str, ...]
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Notes and caveats."""
+        return self.notes + self.caveats
 
     @property
     def title(self) -> str:
         """Heading of the table."""
         return TITLES[self.section]
-
-    @property
-    def has_choices(self) -> bool:
-        """Whether any task has a chance level."""
-        return any(row.chance is not None for row in self.rows)
 
 
 def build_tables(runs: Mapping[str, Scores | Sequence[Scores]]) -> list[Table]:
@@ -160,6 +163,12 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
 
+def mean_total(values: Iterable[float | None]) -> Total | None:
+    """A total of the seeds that have one; None if none has."""
+    known = [value for value in values if value is not None]
+    return Total(*mean_and_deviation(known)) if known else None
+
+
 def _table(section: str, runs: Mapping[str, Sequence[Scores]]) -> Table:
     names = sorted({n for seeds in runs.values() for scores in seeds for n in _tasks_of(scores, section)})
     # A task may be held out in one run and trained in another; here it is what this section says it is.
@@ -178,7 +187,8 @@ def _table(section: str, runs: Mapping[str, Sequence[Scores]]) -> Table:
         tuple(_total(group, "aggregated") for group in totals.values()),
         tuple(_total(group, "sensitivity") for group in totals.values()),
         tuple(_counted(group[0]) for group in totals.values()),
-        (*_marks(rows, totals), *_remarks(tasks, totals)),
+        (*_marks(rows, totals), *_of_totals(tasks, totals)),
+        (*_of_tasks(tasks, totals), *_differences(tasks, totals)),
     )
 
 
@@ -188,8 +198,7 @@ def _tasks_of(scores: Scores, section: str) -> Sequence[str]:
 
 def _total(seeds: Sequence[Mapping[str, Any]], name: str) -> Total | None:
     # A total that a seed lacks is a total of fewer tasks; the mean over the others is said to be of them by a remark.
-    values = [total[name] for total in seeds if total.get(name) is not None]
-    return Total(*mean_and_deviation(values)) if values else None
+    return mean_total(total.get(name) for total in seeds)
 
 
 def _counted(total: Mapping[str, Any]) -> tuple[int, int]:
@@ -269,7 +278,7 @@ def _marks(rows: Sequence[Row], totals: Mapping[str, Sequence[Mapping[str, Any]]
     )
 
 
-def _remarks(
+def _of_totals(
     tasks: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], totals: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> Iterator[str]:
     for run, seeds in totals.items():
@@ -282,11 +291,15 @@ def _remarks(
             yield f"{run}: not counted for sensitivity{_in_seeds(seeds, 'left_out')}: {said}."
         if extra := list(dict.fromkeys(task for total in seeds for task in total.get("not_aggregated", ()))):
             yield f"{run}: beside the benchmark, so in neither total: {', '.join(extra)}."
+
+
+def _of_tasks(
+    tasks: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], totals: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> Iterator[str]:
     for name, runs in tasks.items():
         for run, seeds in zip(totals, runs, strict=True):
             for remark in dict.fromkeys(remark for task in seeds for remark in task.get("remarks", ())):
                 yield f"{run}: {name}: {remark}."
-    yield from _differences(tasks, totals)
 
 
 def _differences(
@@ -348,14 +361,8 @@ def _lines(table: Table) -> list[list[str]]:
 
 def _aligned(table: Table) -> str:
     lines = _lines(table)
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    texts = [
-        "  ".join(
-            cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    ]
+    texts = aligned(lines, range(2, len(lines[0])))
+    rule = "-" * len(texts[0])
     title = f"{table.title}: mean ± deviation (max) over instructions"
     return "\n".join([title, rule, texts[0], rule, *texts[1:-2], rule, *texts[-2:], *table.remarks])
 

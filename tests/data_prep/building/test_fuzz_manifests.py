@@ -8,9 +8,11 @@ import pytest
 from ofa_mi.commands.data.shared import print_counts, print_notes
 from ofa_mi.data_prep.building.build import Details
 from ofa_mi.data_prep.building.output import SPLITS, OutputDirectory
-from ofa_mi.data_prep.check.card import _origins, open_card
+from ofa_mi.data_prep.check.card import open_card
 from ofa_mi.data_prep.check.checking import _check_manifests
-from ofa_mi.data_prep.check.document import to_html, to_markdown
+from ofa_mi.data_prep.check.page import _origins
+from ofa_mi.document.html import to_html
+from ofa_mi.document.markdown import to_markdown
 from ofa_mi.errors import DataError
 from ofa_mi.instructions.registry import default_registry
 from ofa_mi.instructions.versions import compare, read_versions
@@ -60,8 +62,8 @@ def test_fuzz_checked_manifests(tmp_path):
         findings = SimpleNamespace(add=lambda kind, file, line, message: found.append(message))
         scan = SimpleNamespace(files=[file], findings=findings, counts={})
         for block in _origins(_check_manifests([tmp_path], scan)):
-            to_html("card", [block])
-            to_markdown("card", [block], "pictures")
+            to_html(block)
+            to_markdown(block)
         assert all(message.isprintable() and len(message) < 1000 for message in found), found
         json.dumps(found).encode()
 

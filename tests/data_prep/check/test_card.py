@@ -8,7 +8,6 @@ import pytest
 
 from ofa_mi.data_prep.check.checking import check
 from ofa_mi.data_prep.check.counts import Tally, TaskCounts, quantiles
-from ofa_mi.data_prep.check.document import Cell, Paragraph, Shares, Table, escape, to_html, to_markdown
 from ofa_mi.data_prep.check.scan import directory_names
 from ofa_mi.errors import DataError
 from ofa_mi.instructions.registry import default_registry
@@ -195,16 +194,3 @@ def test_labels_are_fixed_only_if_they_come_again():
     few = TaskCounts()
     few.offered.add(["yes", "no"] * 3)
     assert few.labels() is None
-
-
-def test_document():
-    table = Table(
-        ("Task", "n", "x"), ((Cell("a|b", "small"), Cell("3", tone="warn"), Shares((("yes", 0.25),), "1 more")),)
-    )
-    markdown = to_markdown("T_1", [Paragraph("x < y"), table], "pictures")
-    assert markdown.startswith("# T\\_1\n\nx &lt; y\n\n| Task | n | x |\n| --- | --- | --- |\n")
-    assert "| a\\|b (small) | **3** | yes 25.0% · 1 more |" in markdown
-    page = to_html("T", [table])
-    assert "<th scope='row'>a|b<small>small</small></th>" in page and "<b class='warn'>3</b>" in page
-    assert "width:25.0%" in page
-    assert escape("[a](b) `c`\n#") == r"\[a\](b) \`c\` \#"

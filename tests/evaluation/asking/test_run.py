@@ -247,6 +247,7 @@ def test_batches_go_from_long_to_short(tmp_path):
     assert asked == sorted(asked, reverse=True)
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_no_more_than_a_batch(data_dir, finished, tmp_path):
     """Killed for good, in the middle of a batch; all batches before are in the file, and the run goes on."""
     code = f"""

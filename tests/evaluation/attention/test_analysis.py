@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import math
+import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
@@ -18,11 +19,12 @@ from ofa_mi.data.regions import RegionCodec
 from ofa_mi.data.transform import ImageTransform
 from ofa_mi.data.vocabulary import Vocabulary, build_compact
 from ofa_mi.decoding.predictor import Predictor
+from ofa_mi.document.figures import draw
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation.asking.plan import EvaluationOptions
 from ofa_mi.evaluation.attention import plots as attention_plots
 from ofa_mi.evaluation.attention.analysis import AttentionOptions, analyse, image_attention
-from ofa_mi.evaluation.attention.plots import Shares, _apart, layers_shown, share_figure
+from ofa_mi.evaluation.attention.plots import layers_shown, share_figure
 from tests.golden.cases import build_model
 from tests.models.helpers import PAD, images, small_model, tokens
 
@@ -245,7 +247,7 @@ def test_two_checkpoints(runs):
     for one, two, layer in zip(random["by_layer"], even["by_layer"], even["difference"]["by_layer"], strict=True):
         assert layer["mean"] == pytest.approx(two["mean"] - one["mean"], abs=2e-6)
         assert layer["ratio"] == pytest.approx(two["mean"] / one["mean"], abs=1e-5)
-    assert Image.open(out / "attention.png").format == "PNG"
+    assert ElementTree.parse(out / "attention.svg").getroot().tag.endswith("svg")
 
 
 def test_means_and_errors_are_over_instances(runs):
@@ -350,16 +352,18 @@ def test_layers_shown():
     assert layers_shown(1, None, "x") == (1,)
 
 
-def test_labels_are_moved_apart():
-    assert _apart([5.0, 1.0], 1) == [5.0, 1.0]
-    assert _apart([1.0, 1.0, 1.0], 1) == [0.0, 1.0, 2.0]
-    moved = _apart([3.0, 2.9, 1.95, 0.0], 1)
-    assert moved == pytest.approx([3.61667, 2.61667, 1.61667, 0.0], abs=1e-4)
+def test_figure_of_models_with_other_depths_and_lengths():
+    def checkpoint(name, uniform, *shares):
+        layers = [{"layer": n, "mean": mean, "standard_error": error} for n, (mean, error) in enumerate(shares, 1)]
+        return {"name": name, "uniform": uniform, "by_layer": layers}
 
-
-def test_plot_of_models_with_other_depths_and_lengths():
-    curves = {"a": Shares((0.5,), (None,), 0.6), "b $x$": Shares((0.2, 0.3), (0.01, 0.02), 0.7)}
-    assert Image.open(io.BytesIO(share_figure(curves))).width == 320
+    one, two = checkpoint("a", 0.6, (0.5, None)), checkpoint("b $x$", 0.7, (0.2, 0.01), (0.3, 0.02))
+    figure = share_figure([one, two], "attention", ["c", "b $x$"])
+    assert [line.label for line in figure.chart.lines] == ["a", "b $x$", "even, a", "even, b $x$"]
+    assert [line.colour for line in figure.chart.lines[:2]] == [2, 1]
+    assert figure.chart.lines[1].spreads == (1.0, 2.0) and figure.chart.lines[3].points == ((1, 70.0), (2, 70.0))
+    (level,) = share_figure([one], "attention").chart.lines[1:]
+    assert level.label == "even" and ElementTree.fromstring(draw(figure))[0].text == figure.title
 
 
 # -- the command

@@ -7,7 +7,7 @@ import pytest
 
 from ofa_mi.errors import ConfigError
 from ofa_mi.evaluation import TaskScores, aggregated, inter_task_sensitivity, sensitivity, sensitivity_report
-from ofa_mi.evaluation.published import (
+from ofa_mi.evaluation.report.published import (
     AGGREGATED,
     COMMONSENSE_ACCURACY,
     MODELS,

@@ -1,4 +1,4 @@
-"""Runs of several seeds, and runs under several conditions, in one; by hand."""
+"""Runs under several conditions in one, by hand."""
 
 import copy
 import math
@@ -8,7 +8,7 @@ import pytest
 from ofa_mi.errors import ConfigError
 from ofa_mi.evaluation.scoring.protocol import TaskScores
 from ofa_mi.evaluation.scoring.scores import summarise
-from ofa_mi.evaluation.scoring.summaries import robustness_summary, seed_summary
+from ofa_mi.evaluation.scoring.summaries import robustness_summary
 
 
 def entry(*scores, **changes):
@@ -26,54 +26,6 @@ def scores(perturb="none", **tasks):
         sections |= {section: summarise(chosen)} if chosen else {}
     conditions = {"prompt_style": "instruction", "perturb": perturb, "image": "given"}
     return {"conditions": conditions, "tasks": tasks, **sections}
-
-
-def test_seeds_by_hand():
-    """Means 20, 30 and 40 of three seeds: 30 with deviation 10. Within them deviations 10, 0 and 20: 10."""
-    runs = [scores(a=entry(10, 20, 30)), scores(a=entry(30, 30, 30)), scores(a=entry(20, 40, 60))]
-    summary = seed_summary(runs)
-    assert summary["runs"] == 3
-    assert summary["tasks"]["a"]["metrics"]["accuracy"] == {
-        "values": [20, 30, 40],
-        "mean": 30,
-        "seed_deviation": 10,
-        "instruction_deviation": pytest.approx(10),
-        "max": 40,
-    }
-    assert {key: summary["tasks"]["a"][key] for key in ("metric", "instances", "split")} == {
-        "metric": "accuracy", "instances": 9, "split": "eval",
-    }  # fmt: skip
-    total = summary["zero_shot"]
-    assert total["tasks"] == ["a"] and total["aggregated"] == {"values": [20, 30, 40], "mean": 30, "deviation": 10}
-    assert total["sensitivity"]["values"] == [50, 0, 50]
-    assert "trained" not in summary
-
-
-def test_one_seed_and_one_instruction_have_no_deviation():
-    summary = seed_summary([scores(a=entry(10))])
-    metric = summary["tasks"]["a"]["metrics"]["accuracy"]
-    assert metric["seed_deviation"] is metric["instruction_deviation"] is None
-    assert summary["zero_shot"]["aggregated"]["deviation"] is None
-    assert summary["zero_shot"]["sensitivity"] is None
-
-
-@pytest.mark.parametrize(
-    ("other", "message"),
-    [
-        (scores(a=entry(1, 2), b=entry(1, 2)), "run 2 of a strategy differs from run 1 in tasks: a, b instead of a"),
-        (scores(a=entry(1, 2, version=2)), "version of a: 2 instead of 1"),
-        (scores(a=entry(1, 2, language="de")), "language of a: de instead of en"),
-        (scores(a=entry(1, 2, mode="rank")), "mode of a: rank instead of generate"),
-        (scores(a=entry(1, 2, instances=8)), "instances of a: 8 instead of 9"),
-        (scores(a=entry(1, 2, 3)), "instructions of a"),
-        (scores("typos", a=entry(1, 2)), "in conditions"),
-    ],
-)
-def test_seeds_that_do_not_compare_are_an_error(other, message):
-    with pytest.raises(ConfigError, match=message):
-        seed_summary([scores(a=entry(1, 2)), other])
-    with pytest.raises(ConfigError, match="no run"):
-        seed_summary([])
 
 
 def test_robustness_by_hand():
