@@ -289,7 +289,8 @@ class Decoder(FairseqIncrementalDecoder):
         self_biases, cross_bias = self._biases(max_length, encoder_out["position_embeddings"][0])
         head_width = source.shape[-1] // self.heads
         shape = (len(self.layers), 2, len(source) * beams, self.heads, max_length, head_width)
-        memory = [layer.encoder_attn.keys_values(source) for layer in self.layers]
+        # Contiguous: every step reads them.
+        memory = [tuple(t.contiguous() for t in layer.encoder_attn.keys_values(source)) for layer in self.layers]
         return DecoderState(
             beams=beams,
             position=0,

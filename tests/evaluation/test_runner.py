@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -24,7 +25,7 @@ from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation import sensitivity
 from ofa_mi.evaluation.metrics import Truth
 from ofa_mi.evaluation.predictions import read_predictions
-from ofa_mi.evaluation.runner import EvaluationOptions, evaluate
+from ofa_mi.evaluation.runner import EvaluationOptions, batches, evaluate
 from ofa_mi.evaluation.scoring import chance_level, majority_level, read_scores, score_run
 from ofa_mi.instructions.registry import default_registry
 from tests.data.test_tsv import ROWS, write
@@ -484,3 +485,26 @@ def test_ofas_own_files_are_evaluated_where_they_lie(tmp_path):
     assert scores["tasks"]["image_captioning"]["instances"] == 2
     with pytest.raises(DataError, match=r"holds no valid\.jsonl"):
         run(tmp_path, tmp_path / "other", EvaluationOptions(split="valid"))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "size", "expected"),
+    [
+        ([5, 5, 5, 5], 16, [15, 5]),
+        ([5, 5], 5, [5, 5]),
+        ([5, 5], 4, [4, 1, 4, 1]),
+        ([1, 1, 1], 2, [2, 1]),
+        ([3, 12, 2], 8, [3, 8, 6]),
+        ([], 4, []),
+    ],
+)
+def test_questions_about_one_instance_share_a_batch(sizes, size, expected):
+    """So that its image is encoded once."""
+    questions = [
+        SimpleNamespace(store=0, instance=SimpleNamespace(unique_id=str(number)))
+        for number, n in enumerate(sizes)
+        for _ in range(n)
+    ]
+    found = list(batches(questions, size))
+    assert [len(batch) for batch in found] == expected
+    assert [question for batch in found for question in batch] == questions
