@@ -55,10 +55,17 @@ def cpu_has_bf16() -> bool:
     return any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "sve_bf16", "bf16"))
 
 
+def dtype_of(precision: str) -> torch.dtype:
+    """What ``precision`` multiplies."""
+    import torch
+
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+
 def autocast(precision: str, device: torch.device) -> AbstractContextManager:
     """A context in which a forward pass computes in ``precision``; see :func:`check_precision`."""
     if precision == "fp32":
         return nullcontext()
     import torch
 
-    return torch.autocast(device.type, torch.bfloat16 if precision == "bf16" else torch.float16)
+    return torch.autocast(device.type, dtype_of(precision))

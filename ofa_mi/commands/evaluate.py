@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="DIR", help="directory of the run")
     add_device_option(parser)
     add_precision_option(parser)
-    parser.add_argument("--batch-size", type=int, default=16, help="questions per batch")
+    parser.add_argument("--batch-size", type=int, default=16, help="questions per batch, at most")
     parser.add_argument("--shard", default="0/1", metavar="I/N", help="answer part I (from 0) of N parts")
 
     what = parser.add_argument_group("what is asked")

@@ -2,5 +2,4 @@
 
 In the order of the flow: `modes` (the ways to decode), `trie` (what may be said), `beam` and `ranking` (what the model
 says), `kinds` (how a kind of answer is searched for), `predictor` (questions in, answers out).
-`benchmark` compares the search with fairseq's.
 """

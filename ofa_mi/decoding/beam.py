@@ -7,9 +7,10 @@ with the best K others, and stop a sentence when it has K finished hypotheses. W
 - Cross-attention keys and values and all position biases exist once per sentence, not per beam and step
   (`decoder.start`); a change of beams moves the self-attention cache only (`state.reorder`).
 - A sentence that is done leaves the batch (`state.select`).
-- Over the vocabulary, a step reads the logits twice: once for their logsumexp, once for the best 2K of every beam. No
-  log-probabilities are written, nothing is sorted, and there is one synchronisation with the host.
-- If every sentence is constrained, the output layer computes the columns of the allowed tokens only.
+- Over the vocabulary, a step finds the best 2K of every beam through the largest of each group of columns
+  (:func:`_best`). Nothing is sorted, and there is one synchronisation with the host.
+- Constrained sentences are searched apart from free ones: for them the output layer computes the columns of the
+  allowed tokens only.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from ofa_mi.data.vocabulary import BOS, EOS, PAD
 from ofa_mi.decoding.trie import Automaton, TrieTable
 from ofa_mi.errors import ConfigError, OfaMiError
 
+GROUP = 64  # columns of which only the largest is looked at first
 ENCODER_INPUTS = ("src_tokens", "src_lengths", "patch_images", "patch_masks", "patch_index")
 
 
@@ -96,7 +98,7 @@ def generate(
 
     Args:
         model: Model in evaluation mode with the decoding interface (`encoder`, `decoder.start`, `decoder.step`,
-            `decoder.output_layer`).
+            `decoder.head`).
         net_input: ``src_tokens`` (B, S), ``src_lengths`` (B,), and ``patch_images``, ``patch_masks`` if there are any.
         config: Settings of the search.
         allowed: One automaton or None per sentence.
@@ -108,26 +110,44 @@ def generate(
         ConfigError: ``allowed`` does not fit the batch, or outputs would be longer than the decoder's positions.
         OfaMiError: The model's logits are NaN, so that nothing can be chosen.
     """
-    device = net_input["src_tokens"].device
     num_sentences = len(net_input["src_tokens"])
     if allowed is None:
         allowed = [None] * num_sentences
     if len(allowed) != num_sentences:
         raise ConfigError(f"{len(allowed)} automata for {num_sentences} sentences; give one, or None, per sentence")
+    device = net_input["src_tokens"].device
+    free = [row for row, automaton in enumerate(allowed) if automaton is None]
+    constrained = [row for row, automaton in enumerate(allowed) if automaton is not None]
+    searches = []
+    if free:
+        searches.append((free, _Search(len(free), config, None, device)))
+    if constrained:
+        table = TrieTable([allowed[row] for row in constrained], device)
+        searches.append((constrained, _Search(len(constrained), config, table, device)))
+    for _, search in searches:
+        if search.num_steps > model.max_decoder_positions():
+            raise ConfigError(
+                f"an output of {search.num_steps} tokens was asked for, but the decoder has only "
+                f"{model.max_decoder_positions()} positions; reduce max_len or shorten the options"
+            )
+    encoder_out = encode(model, net_input)
+    results: list[list[Hypothesis]] = [[]] * num_sentences
+    for rows, search in searches:
+        part = encoder_out
+        if len(rows) < num_sentences:
+            part = model.encoder.reorder_encoder_out(encoder_out, torch.tensor(rows, device=device))
+        for row, hypotheses in zip(rows, _run(model.decoder, part, search), strict=True):
+            results[row] = hypotheses
+    return results
 
-    table = TrieTable(allowed, device) if any(automaton is not None for automaton in allowed) else None
-    search = _Search(num_sentences, config, table, device)
-    if search.num_steps > model.max_decoder_positions():
-        raise ConfigError(
-            f"an output of {search.num_steps} tokens was asked for, but the decoder has only "
-            f"{model.max_decoder_positions()} positions; reduce max_len or shorten the options"
-        )
-    state = model.decoder.start(encode(model, net_input), beams=config.beam, max_length=search.num_steps)
-    ids = None if table is None else table.ids
+
+def _run(decoder, encoder_out: dict, search: _Search) -> list[list[Hypothesis]]:
+    """Carry out a search over sentences that are encoded."""
+    state = decoder.start(encoder_out, beams=search.config.beam, max_length=search.num_steps)
+    head = decoder.head(search.ids)
     for step in range(search.num_steps):
-        features = model.decoder.step(search.tokens[:, :, step : step + 1], state)  # B, K, 1, C
-        logits = model.decoder.output_layer(features[:, :, 0], ids=ids).float()  # B, K, N
-        parents, remaining = search.advance(step, logits)
+        features = decoder.step(search.tokens[:, :, step : step + 1], state)  # B, K, 1, C
+        parents, remaining = search.advance(step, head(features[:, :, 0]))
         if remaining is not None:
             if len(remaining) == 0:
                 break
@@ -176,15 +196,14 @@ class _Search:
         self.config, self.table = config, table
         shape = num_sentences, config.beam
         self.sentences = torch.arange(num_sentences, device=device)  # rows of the original batch
-        self.limit = torch.full((num_sentences,), config.max_len, device=device)  # tokens before </s>
-        self.nodes = None
-        self.free = torch.ones(num_sentences, dtype=torch.bool, device=device)
-        if table is not None:
-            self.free = ~table.constrained
-            self.limit = torch.where(self.free, self.limit, table.max_len - 1)
+        # Tokens before </s>; where an output is in the automaton; and the columns of the logits: the vocabulary, or the
+        # allowed tokens only.
+        if table is None:
+            self.limit = torch.full((num_sentences,), config.max_len, device=device)
+            self.nodes = self.ids = None
+        else:
+            self.limit, self.ids = table.max_len - 1, table.ids
             self.nodes = table.start[:, None].expand(shape)
-        # Columns of the logits: the vocabulary, or the allowed tokens only.
-        self.ids = None if table is None else table.ids
         self.num_steps = int(self.limit.max()) + 1
 
         self.tokens = torch.full((*shape, self.num_steps + 1), PAD, device=device)
@@ -259,29 +278,26 @@ class _Search:
         """Cumulative score, column and parent beam of the best 2K continuations, best first: (B', C) each."""
         if self.nodes is not None:
             logits.masked_fill_(self.table.forbidden(self.nodes, logits.shape[-1]), -torch.inf)
-        base = self.scores - logits.logsumexp(-1)  # B', K
-        self._rule_out(step, logits)
+        log_probs = logits.log_softmax(-1)  # B', K, N
+        if self.nodes is None:
+            self._rule_out(step, log_probs)
         # The best 2K of a sentence are among the best 2K of each of its beams.
-        best, columns = logits.topk(min(2 * self.config.beam, logits.shape[-1]))  # B', K, 2K
-        scores = (best + base[:, :, None]).flatten(1)  # B', K * 2K
+        best, columns = _best(log_probs, 2 * self.config.beam)  # B', K, 2K
+        scores = (best + self.scores[:, :, None]).flatten(1)  # B', K * 2K
         scores, place = scores.topk(min(2 * self.config.beam, scores.shape[1]))  # B', 2K
         return scores, columns.flatten(1).gather(1, place), place // columns.shape[2]
 
-    def _rule_out(self, step: int, logits: Tensor) -> None:
-        """Set to -inf, after normalisation, what the limits of the search forbid to free sentences."""
-        if self.ids is not None:
-            return
-        free = self.free
-        logits[:, :, PAD] = -torch.inf
+    def _rule_out(self, step: int, log_probs: Tensor) -> None:
+        """Set to -inf, after normalisation, what the limits of the search forbid."""
+        log_probs[:, :, PAD] = -torch.inf
         if step < self.config.min_len:
-            logits[:, :, EOS].masked_fill_(free[:, None], -torch.inf)
+            log_probs[:, :, EOS] = -torch.inf
         if step >= self.config.max_len:
-            end = logits[:, :, EOS].clone()
-            logits.masked_fill_(free[:, None, None], -torch.inf)
-            logits[:, :, EOS] = end
+            end = log_probs[:, :, EOS].clone()
+            log_probs.fill_(-torch.inf)
+            log_probs[:, :, EOS] = end
         elif 0 < self.config.no_repeat_ngram <= step:
-            repeated = _repeated(self.tokens[:, :, 1 : step + 1], self.config.no_repeat_ngram)
-            logits.scatter_(2, torch.where(free[:, None, None], repeated, PAD), -torch.inf)
+            log_probs.scatter_(2, _repeated(self.tokens[:, :, 1 : step + 1], self.config.no_repeat_ngram), -torch.inf)
 
     def _finish(self, step: int, ended: Tensor, parents: Tensor, scores: Tensor) -> None:
         """Store the beams (B', K) that have just said ``</s>``."""
@@ -293,7 +309,7 @@ class _Search:
 
     def _select(self, sentences: Tensor) -> None:
         """Keep only these of the B' sentences."""
-        for name in ("sentences", "limit", "free", "tokens", "scores", "nodes"):
+        for name in ("sentences", "limit", "tokens", "scores", "nodes"):
             values = getattr(self, name)
             if values is not None:
                 setattr(self, name, values[sentences])
@@ -310,3 +326,22 @@ def _repeated(tokens: Tensor, n: int) -> Tensor:
     last = tokens[:, :, tokens.shape[2] - n + 1 :]  # B, K, n - 1
     match = (grams[..., :-1] == last[:, :, None]).all(-1)
     return torch.where(match, grams[..., -1], PAD)
+
+
+def _best(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The ``count`` largest of (…, N), and their places, best first, as ``topk``: (…, count or N) each.
+
+    They lie in the ``count`` groups of columns that have the largest maxima, or in the few columns that are in none.
+    A maximum over groups takes a tenth of the time of ``topk`` over a vocabulary.
+    """
+    groups = values.shape[-1] // GROUP
+    if groups <= 2 * count:  # hardly fewer candidates
+        return values.topk(min(count, values.shape[-1]))
+    # Neighbouring columns are in neighbouring groups, so that the maximum is one over whole rows.
+    maxima = values[..., : groups * GROUP].unflatten(-1, (GROUP, groups)).amax(-2)  # …, groups
+    members = torch.arange(GROUP, device=values.device) * groups
+    columns = (maxima.topk(count).indices[..., None] + members).flatten(-2)  # …, count * GROUP
+    others = torch.arange(groups * GROUP, values.shape[-1], device=values.device)
+    columns = torch.cat([columns, others.expand(*columns.shape[:-1], -1)], dim=-1)
+    best, place = values.gather(-1, columns).topk(count)
+    return best, columns.gather(-1, place)

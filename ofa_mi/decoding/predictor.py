@@ -33,7 +33,8 @@ from ofa_mi.geometry import Box
 from ofa_mi.instances.instance import Text
 from ofa_mi.instructions.prompt import OPTION_SEPARATOR, Prompt, TextSegment, text_segments
 from ofa_mi.instructions.rendering import EMPTY_SET
-from ofa_mi.precision import autocast, check_precision
+from ofa_mi.models.inference import for_inference
+from ofa_mi.precision import check_precision
 
 DEFAULT_PATCH_IMAGE_SIZE, DEFAULT_MAX_IMAGE_SIZE = 480, 512  # of checkpoints that do not say; the released ones
 
@@ -83,7 +84,8 @@ class Predictor:
     """A model with all it takes to ask it questions.
 
     Args:
-        model: OFA model; it is moved to ``device`` and put into evaluation mode.
+        model: OFA model; it is moved to ``device`` and put into evaluation mode. What computes is the attribute
+            ``model``, made of it by :func:`~ofa_mi.models.inference.for_inference`.
         encoder: Prompts to tokens and back.
         transform: Images to pixels.
         generation: Settings of the search. Its length limits and ``no_repeat_ngram`` are for text: a region is
@@ -91,7 +93,7 @@ class Predictor:
         device: Where to compute.
         black_image: Give a question without an image a black one, for models trained like that.
         option_markers: How the model was taught to read options; for whoever renders its prompts.
-        precision: One of ``ofa_mi.precision.PRECISIONS``; the weights stay as they are.
+        precision: One of ``ofa_mi.precision.PRECISIONS``, in which matrices are held and multiplied.
 
     Raises:
         ConfigError: The device lacks the precision.
@@ -111,7 +113,7 @@ class Predictor:
     ) -> None:
         check_precision(precision, torch.device(device), f"--precision {precision}")
         self.precision = precision
-        self.model = model.to(device).eval()
+        self.model = for_inference(model.to(device).eval(), precision)
         self.encoder, self.transform = encoder, transform
         self.generation = generation or GenerationConfig()
         self.device = torch.device(device)
@@ -192,8 +194,7 @@ class Predictor:
             return self._rank(queries)
         allowed = [self._automaton(query) for query in queries] if mode == "constrained" else None
         outputs = [query.output for query in queries]
-        with autocast(self.precision, self.device):
-            found = generate_answers(self.model, self.net_input(queries), outputs, self.generation, allowed=allowed)
+        found = generate_answers(self.model, self.net_input(queries), outputs, self.generation, allowed=allowed)
         return [
             self._prediction(query, best.tokens, best.score) for query, (best, *_) in zip(queries, found, strict=True)
         ]
@@ -226,8 +227,7 @@ class Predictor:
             if not query.options:
                 raise ConfigError(f"{query.name}: mode rank needs options to choose from, and there are none")
         options = [[self.encoder.option(option, query.image_size) for option in query.options] for query in queries]
-        with autocast(self.precision, self.device):
-            scores = rank_options(self.model, self.net_input(queries), options, normalize=self.generation.normalize)
+        scores = rank_options(self.model, self.net_input(queries), options, normalize=self.generation.normalize)
         predictions = []
         for query, choices, row in zip(queries, options, scores, strict=True):
             best = max(range(len(row)), key=row.__getitem__)

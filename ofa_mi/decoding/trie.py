@@ -159,40 +159,32 @@ class TrieTable:
     """The automata of a batch as tensors.
 
     Args:
-        automata: One per sentence; None leaves a sentence free.
+        automata: One per sentence.
         device: Where the tensors live.
 
     Attributes:
-        constrained: bool (B,), False for a free sentence.
-        ids: int64 (N,), sorted union of all allowed tokens if every sentence is constrained, otherwise None. Columns
-            of the logits are then these ids instead of the vocabulary.
+        ids: int64 (N,), sorted union of all allowed tokens: columns of the logits are these instead of the vocabulary.
         start: int64 (B,), start node of every sentence.
-        max_len: int64 (B,), tokens of the longest sequence with ``</s>``; 0 for a free sentence.
+        max_len: int64 (B,), tokens of the longest sequence with ``</s>``.
     """
 
-    def __init__(self, automata: Sequence[Automaton | None], device: torch.device) -> None:
-        # Node 0 belongs to free sentences and to finished beams; sentences that share an automaton share its nodes.
+    def __init__(self, automata: Sequence[Automaton], device: torch.device) -> None:
+        # Node 0 belongs to finished beams; sentences that share an automaton share its nodes.
         tokens, children, first_node = [()], [()], {}
         for automaton in automata:
-            if automaton is not None and id(automaton) not in first_node:
+            if id(automaton) not in first_node:
                 offset = first_node[id(automaton)] = len(tokens)
                 tokens += automaton.tokens
                 children += [[offset + child for child in row] for row in automaton.children]
-        starts = [0 if automaton is None else first_node[id(automaton)] for automaton in automata]
-        max_len = [0 if automaton is None else automaton.max_len for automaton in automata]
+        union = sorted({token for row in tokens for token in row})
+        column = {token: index for index, token in enumerate(union)}
 
-        self.constrained = torch.tensor([automaton is not None for automaton in automata], device=device)
-        self.start = torch.tensor(starts, device=device)
-        self.max_len = torch.tensor(max_len, device=device)
-        self.ids = None
-        if all(automaton is not None for automaton in automata):
-            union = sorted({token for row in tokens for token in row})
-            column = {token: index for index, token in enumerate(union)}
-            tokens = [[column[token] for token in row] for row in tokens]
-            self.ids = torch.tensor(union, device=device)
+        self.ids = torch.tensor(union, device=device)
+        self.start = torch.tensor([first_node[id(automaton)] for automaton in automata], device=device)
+        self.max_len = torch.tensor([automaton.max_len for automaton in automata], device=device)
         width = max(1, *map(len, tokens))
-        self._columns = _padded(tokens, width, -1).to(device)  # (nodes, F)
-        self._children = _padded(children, width, 0).to(device)  # (nodes, F)
+        self._columns = _padded([[column[token] for token in row] for row in tokens], width, -1).to(device)  # nodes, F
+        self._children = _padded(children, width, 0).to(device)  # nodes, F
 
     def forbidden(self, nodes: torch.Tensor, num_columns: int) -> torch.Tensor:
         """What may not follow: bool (..., num_columns) for nodes (...); at node 0 nothing is forbidden."""

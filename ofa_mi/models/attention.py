@@ -38,6 +38,10 @@ class MultiheadAttention(nn.Module):
         """(B, Lk, C) -> two of (B, H, Lk, D)."""
         return self._split(self.k_proj(x)), self._split(self.v_proj(x))
 
+    def queries_keys_values(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, L, C) -> three of (B, H, L, D), for attention of ``x`` to itself."""
+        return self.queries(x), *self.keys_values(x)
+
     def attend(
         self,
         q: Tensor,

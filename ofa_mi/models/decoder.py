@@ -4,6 +4,7 @@ Image-code targets (text-to-image generation) are not implemented; their paramet
 load, and stay as they are.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -56,6 +57,10 @@ class DecoderState:
     def max_length(self) -> int:
         return self.cache.shape[4]
 
+    @property
+    def device(self) -> torch.device:
+        return self.cache.device
+
     def extend(self, layer: int, k: Tensor, v: Tensor) -> KeysValues:
         """Store keys and values (B * K, H, T, D) from ``position`` on; return those of all positions so far."""
         end = self.position + k.shape[2]
@@ -80,9 +85,16 @@ class DecoderState:
         cache = self.cache.new_empty(*self.cache.shape[:2], len(sentences) * self.beams, *self.cache.shape[3:])
         cache[..., : self.position, :] = past.index_select(2, (sentences[:, None] * self.beams + beams).flatten())
         self.cache = cache
-        self.memory = [(k.index_select(0, sentences), v.index_select(0, sentences)) for k, v in self.memory]
-        if self.encoder_padding_mask is not None:
-            self.encoder_padding_mask = self.encoder_padding_mask.index_select(0, sentences)
+        self.memory, self.encoder_padding_mask = self.of(sentences)
+
+    def of(self, sentences: Tensor) -> tuple[list[KeysValues], Tensor | None]:
+        """``memory`` and ``encoder_padding_mask`` of some sentences (B',) int64, which may repeat."""
+        present = torch.arange(len(self.memory[0][0]), device=sentences.device)
+        if sentences.equal(present):
+            return self.memory, self.encoder_padding_mask
+        memory = [(k.index_select(0, sentences), v.index_select(0, sentences)) for k, v in self.memory]
+        mask = self.encoder_padding_mask
+        return memory, None if mask is None else mask.index_select(0, sentences)
 
     def _move(self, hypotheses: Tensor) -> None:
         past = self.cache[..., : self.position, :]
@@ -207,7 +219,7 @@ class Decoder(FairseqIncrementalDecoder):
                 encoder_padding_mask=memory_padding,
             )
 
-        x = self._embed(tokens)
+        x = self._embed(tokens, slice(tokens.shape[1]))
         for index in range(len(self.layers)):
             if states is not None:
                 states.append(x.transpose(0, 1))
@@ -219,16 +231,22 @@ class Decoder(FairseqIncrementalDecoder):
             states.append(x.transpose(0, 1))
         return self.layer_norm(x)
 
-    def output_layer(self, features: Tensor, ids: Tensor | None = None) -> Tensor:
-        """Features (…, C) -> logits (…, V), or (…, N) for the vocabulary rows ``ids`` (N,) only."""
-        weight = self.output_projection.weight
-        return F.linear(features, weight if ids is None else weight[ids])
+    def output_layer(self, features: Tensor) -> Tensor:
+        """Features (…, C) -> logits (…, V)."""
+        return self.output_projection(features)
 
-    def _embed(self, tokens: Tensor, first: int = 0) -> Tensor:
-        """(B, T) tokens at the positions from ``first`` on -> (B, T, C)."""
+    def head(self, ids: Tensor | None = None) -> Callable[[Tensor], Tensor]:
+        """The output layer, for many calls: features (…, C) -> fp32 logits (…, V), or (…, N) of the rows ``ids``."""
+        if ids is None:
+            return lambda features: self.output_layer(features).float()
+        rows = self.embed_tokens.weight[ids]  # the output projection's
+        return lambda features: F.linear(features, rows).float()
+
+    def _embed(self, tokens: Tensor, positions: Tensor | slice) -> Tensor:
+        """(B, T) tokens at ``positions``, (B or 1, T) or the same T for all -> (B, T, C)."""
         x = self.embed_tokens(tokens)
         if not self.config.disable_entangle:
-            x = x + self.embed_positions.weight[first : first + tokens.shape[1]]
+            x = x + self.embed_positions.weight[positions]
         return self.dropout(self.layernorm_embedding(x))
 
     def _biases(self, length: int, source_positions: Tensor) -> tuple[list[PositionBias], PositionBias]:
@@ -271,11 +289,13 @@ class Decoder(FairseqIncrementalDecoder):
         self_biases, cross_bias = self._biases(max_length, encoder_out["position_embeddings"][0])
         head_width = source.shape[-1] // self.heads
         shape = (len(self.layers), 2, len(source) * beams, self.heads, max_length, head_width)
+        # Contiguous: every step reads them.
+        memory = [tuple(t.contiguous() for t in layer.encoder_attn.keys_values(source)) for layer in self.layers]
         return DecoderState(
             beams=beams,
             position=0,
-            cache=source.new_empty(shape),
-            memory=[layer.encoder_attn.keys_values(source) for layer in self.layers],
+            cache=memory[0][0].new_empty(shape),  # in the precision of keys
+            memory=memory,
             encoder_padding_mask=padding if padding.any() else None,
             self_biases=[position_bias(bias) for bias in self_biases],
             cross_bias=position_bias(cross_bias),
@@ -301,7 +321,7 @@ class Decoder(FairseqIncrementalDecoder):
             raise ConfigError(
                 f"decoding {end} positions in a state that was started with max_length {state.max_length}"
             )
-        x = self._embed(tokens.flatten(0, 1), begin)  # B * K, T, C
+        x = self._embed(tokens.flatten(0, 1), slice(begin, end))  # B * K, T, C
         for index, layer in enumerate(self.layers):
             x = layer.step(
                 x,
@@ -313,6 +333,41 @@ class Decoder(FairseqIncrementalDecoder):
             )
         state.position = end
         return self.layer_norm(x).unflatten(0, tokens.shape[:2])
+
+    @torch.no_grad()
+    def read_trees(self, tokens: Tensor, parents: Tensor, state: DecoderState, sentences: Tensor) -> Tensor:
+        """Features of many prefixes of targets, of which those with the same beginning share its computation.
+
+        The prefixes of one sentence are the nodes of a tree; a node sees itself and its ancestors, and its position is
+        its depth. All nodes are positions of one sequence.
+
+        Args:
+            tokens: (B', N) int64, the decoder's input at each node; node 0 is the root.
+            parents: (B', N) int64, the parent of each node; the root's is itself, and so may be that of nodes which
+                fill up a smaller tree.
+            state: from :meth:`start`, for as many positions as the deepest tree has levels; it stays as it is.
+            sentences: (B',) int64, whose tree each is, among the sentences of ``state``.
+
+        Returns:
+            (B', N, C) features for :meth:`head`.
+        """
+        shared = bool((parents == parents[:1]).all())
+        ancestors = _ancestors(parents[:1] if shared else parents, levels=state.max_length)  # B' or 1, N, N
+        depth = ancestors.sum(-1) - 1  # B' or 1, N
+        memory, padding = state.of(sentences)
+        cross_bias = _of_nodes(state.cross_bias[:, depth])
+        x = self._embed(tokens, depth)
+        for index, layer in enumerate(self.layers):
+            bias = state.self_biases[index][:, depth[:, :, None], depth[:, None, :]]  # H, B' or 1, N, N
+            x = layer.step(
+                x,
+                memory[index],
+                self_bias=_of_nodes(bias.masked_fill(~ancestors, -torch.inf)),
+                cross_bias=cross_bias,
+                encoder_padding_mask=padding,
+                causal=False,
+            )
+        return self.layer_norm(x)
 
     # --- fairseq's incremental decoding, for its own SequenceGenerator -------------------------------------------
 
@@ -342,3 +397,18 @@ class Decoder(FairseqIncrementalDecoder):
         saved = self.get_incremental_state(incremental_state, "decoding")
         if saved is not None:
             saved["state"].select(new_order)
+
+
+def _ancestors(parents: Tensor, levels: int) -> Tensor:
+    """Which nodes each node of a tree sees, itself among them: (B, N) parents -> (B, N, N) bool."""
+    node = torch.arange(parents.shape[1], device=parents.device).expand_as(parents)
+    seen = torch.zeros(*parents.shape, parents.shape[1], dtype=torch.bool, device=parents.device)
+    for _ in range(levels):
+        seen.scatter_(2, node[:, :, None], True)
+        node = parents.gather(1, node)
+    return seen
+
+
+def _of_nodes(bias: Tensor) -> Tensor:
+    """(H, B or 1, N, L) as the attention takes it: (B, H, N, L), or (H, N, L) for all sentences alike."""
+    return bias[:, 0] if bias.shape[1] == 1 else bias.transpose(0, 1)

@@ -172,7 +172,7 @@ class Encoder(FairseqEncoder):
         images, rows = _images_and_rows(images, masks, index, batch)
         if images is None:
             return None
-        features = self.embed_images(images.to(self.image_proj.weight.dtype))  # N, channels, h, w
+        features = self.embed_images(images.to(self.embed_tokens.weight.dtype))  # N, channels, h, w
         height, width = features.shape[-2:]
         ids, positions = self._patch_positions(height, width)
         x = self.image_proj(features.flatten(2).transpose(1, 2)) + self.type_embedding.weight[IMAGE]

@@ -60,8 +60,7 @@ class EncoderLayer(TransformerLayer):
     def forward(self, x: Tensor, *, bias: PositionBias, padding_mask: Tensor | None) -> Tensor:
         """x (B, L, C), bias of a plane (H, L, L), padding_mask (B, L) True at padding -> (B, L, C)."""
         h = self.self_attn_layer_norm(x)
-        q = self.self_attn.queries(h)
-        k, v = self.self_attn.keys_values(h)
+        q, k, v = self.self_attn.queries_keys_values(h)
         x = self.add(x, self.attn_ln(self.self_attn.attend(q, k, v, bias=bias, key_padding_mask=padding_mask)))
         return self.feed_forward(x)
 
@@ -121,18 +120,19 @@ class DecoderLayer(TransformerLayer):
         padding_mask: Tensor | None = None,
         encoder_padding_mask: Tensor | None = None,
         extend: Callable[[Tensor, Tensor], KeysValues] | None = None,
+        causal: bool = True,
     ) -> Tensor:
         """The layer with the encoder's keys and values (B, H, S, D) given once per sentence.
 
         ``x`` is (B * K, T, C): K hypotheses (beams) per sentence. ``extend`` takes the keys and values (B * K, H, T, D)
-        of the new positions and returns those of all positions so far, from a cache.
+        of the new positions and returns those of all positions so far, from a cache. Without ``causal`` it is the bias
+        that says what a position sees.
         """
         h = self.self_attn_layer_norm(x)
-        q = self.self_attn.queries(h)
-        k, v = self.self_attn.keys_values(h)
+        q, k, v = self.self_attn.queries_keys_values(h)
         if extend is not None:
             k, v = extend(k, v)
-        h = self.self_attn.attend(q, k, v, bias=self_bias, key_padding_mask=padding_mask, causal=True)
+        h = self.self_attn.attend(q, k, v, bias=self_bias, key_padding_mask=padding_mask, causal=causal)
         x = self.add(x, self.self_attn_ln(h))
         h = self._attend_to_encoder(
             self.encoder_attn_layer_norm(x), memory, bias=cross_bias, padding_mask=encoder_padding_mask

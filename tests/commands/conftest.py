@@ -11,7 +11,7 @@ from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 from ofa_mi.data.vocabulary import Vocabulary, build_compact
 from tests.data.conftest import gpt2  # noqa: F401
 from tests.data_prep.check.conftest import make_directory, records  # noqa: F401
-from tests.decoding.conftest import image, predictor, vocabulary  # noqa: F401
+from tests.decoding.conftest import image, model, predictor, vocabulary  # noqa: F401
 from tests.evaluation.conftest import data_dir  # noqa: F401
 
 

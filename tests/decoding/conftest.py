@@ -23,13 +23,18 @@ def vocabulary(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def predictor(vocabulary):
+def model(vocabulary):
     torch.manual_seed(2)
     model = build_model("ofa_nano", len(vocabulary), init_std=0.02, **RELEASED_FORM)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim > 1 and "image" not in name:
                 parameter.mul_(8 if "embed_tokens" in name else 6)
+    return model
+
+
+@pytest.fixture(scope="session")
+def predictor(model, vocabulary):
     encoder = PromptEncoder(vocabulary, RegionCodec(patch_image_size=IMAGE_SIZE))
     generation = GenerationConfig(beam=3, max_len=12)
     return Predictor(model, encoder, ImageTransform(IMAGE_SIZE), generation=generation)

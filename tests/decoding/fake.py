@@ -10,6 +10,10 @@ class FakeState:
         self.calls = []
 
     @property
+    def device(self):
+        return self.source.device
+
+    @property
     def position(self):
         return self.prefix.shape[2]
 
@@ -61,7 +65,7 @@ class FakeEncoder:
 class FakeDecoder:
     def __init__(self, model):
         self.table, self.row = model.table, model.row
-        self.states, self.head_sizes = [], []
+        self.states, self.head_sizes, self.tree_sizes = [], [], []
 
     def start(self, encoder_out, *, beams, max_length):
         self.states.append(FakeState(encoder_out["encoder_out"][0], beams))
@@ -76,10 +80,27 @@ class FakeDecoder:
         rows = [self.row(source, state.prefix[:, :, : end + 1]) for end in range(start, state.position)]
         return torch.stack(rows, dim=2)[..., None]  # B, K, T, 1
 
-    def output_layer(self, features, ids=None):
-        logits = self.table[features[..., 0]]
-        self.head_sizes.append(logits.shape[-1] if ids is None else len(ids))
-        return logits if ids is None else logits[..., ids]
+    def read_trees(self, tokens, parents, state, sentences):
+        self.tree_sizes.append(tokens.shape)
+        rows = torch.empty_like(tokens)
+        for tree, source in enumerate(state.source[sentences]):
+            for node in range(tokens.shape[1]):
+                place = node
+                prefix = [tokens[tree, place]]
+                while place != parents[tree, place]:
+                    place = parents[tree, place]
+                    prefix.insert(0, tokens[tree, place])
+                rows[tree, node] = self.row(source, torch.stack(prefix))
+        return rows[..., None]  # B', N, 1
+
+    def head(self, ids=None):
+        self.head_sizes.append(self.table.shape[-1] if ids is None else len(ids))
+
+        def logits(features):
+            rows = self.table[features[..., 0]].float()
+            return rows if ids is None else rows[..., ids]
+
+        return logits
 
 
 def net_input(sources):

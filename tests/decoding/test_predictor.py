@@ -166,7 +166,7 @@ def test_questions_that_cannot_be_answered(predictor, queries):
     assert predictor.predict([], "rank") == predictor.predict([]) == []
 
 
-def test_a_checkpoint_holds_all_that_it_takes(predictor, queries, vocabulary, tmp_path):
+def test_a_checkpoint_holds_all_that_it_takes(predictor, model, queries, vocabulary, tmp_path):
     """Image size, bins, text case and markers come from the task that wrote it, the vocabulary from its state."""
     task = {
         "_name": "multiinstruct",
@@ -178,7 +178,7 @@ def test_a_checkpoint_holds_all_that_it_takes(predictor, queries, vocabulary, tm
         "option_markers": "off",
     }
     state = {
-        "model": predictor.model.state_dict(),
+        "model": model.state_dict(),
         "cfg": {"model": Namespace(arch="ofa_nano", **RELEASED_FORM), "task": task},
         "task_state": {"vocabulary": vocabulary.state()},
     }

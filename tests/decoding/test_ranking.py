@@ -17,9 +17,10 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize("normalize", [True, False])
-@pytest.mark.parametrize(("max_options", "max_rows"), [(16, 1024), (2, 3), (1, 1)])
-def test_equals_the_sum_of_log_probabilities(monkeypatch, normalize, max_options, max_rows):
-    monkeypatch.setattr(ranking, "MAX_OPTIONS", max_options)
+@pytest.mark.parametrize(("max_tree", "max_nodes", "max_rows"), [(256, 2048, 64), (4, 9, 3), (1, 1, 1)])
+def test_equals_the_sum_of_log_probabilities(monkeypatch, normalize, max_tree, max_nodes, max_rows):
+    monkeypatch.setattr(ranking, "MAX_TREE", max_tree)
+    monkeypatch.setattr(ranking, "MAX_NODES", max_nodes)
     monkeypatch.setattr(ranking, "MAX_ROWS", max_rows)
     model, sources = FakeModel(9), [3, 4, 5, 6]
     scores = rank_options(model, net_input(sources), OPTIONS, normalize=normalize)
@@ -29,6 +30,21 @@ def test_equals_the_sum_of_log_probabilities(monkeypatch, normalize, max_options
         for option, found in zip(options, row, strict=True):
             expected = sum(model.log_probs(source, option[:i])[token].item() for i, token in enumerate(option))
             assert found == pytest.approx(expected / len(option) if normalize else expected, abs=1e-5)
+
+
+def test_shared_beginnings_are_read_once():
+    """Six options of one sentence: the nodes are what lies before their tokens, each once."""
+    options = [[4, 5, 2], [4, 5, 6, 2], [4, 5, 6, 2], [4, 2], [2], [7, 5, 2]]
+    model = FakeModel(9)
+    (row,) = rank_options(model, net_input([3]), [options])
+    assert model.decoder.tree_sizes == [(1, 6)]  # nothing, 4, 45, 456, 7, 75
+    assert row[1] == row[2]
+    for option, score in zip(options, row, strict=True):
+        assert rank_options(model, net_input([3]), [[option]])[0] == pytest.approx([score], abs=1e-6)
+
+
+def test_nothing_to_rank():
+    assert rank_options(FakeModel(), net_input([3, 4]), [[], []]) == [[], []]
 
 
 def test_bad_options():

@@ -134,3 +134,19 @@ def test_an_unknown_switch_is_an_error(monkeypatch):
     monkeypatch.setenv("OFA_MI_KERNELS", "fast")
     with pytest.raises(ConfigError, match="OFA_MI_KERNELS='fast' is not one of auto, reference"):
         attention(*inputs(0, 1, 1, 2, 2, 4)[:3], scale=1.0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**31), batch=st.integers(1, 3), queries=st.integers(1, 40), shared=st.booleans())
+def test_padded_samples_without_gradients(seed, batch, queries, shared):
+    """Padding before, behind, all over and, in some examples, in between."""
+    tensors = inputs(seed, batch, 2, queries, 9, 4, shared=shared)
+    generator = torch.Generator().manual_seed(seed)
+    first, last = torch.randint(0, 10, (2, batch, 1), generator=generator)
+    place = torch.arange(9)
+    padding = (place < first) | (place >= last)
+    if seed % 3 == 0:
+        padding |= place == 4
+    with torch.no_grad():
+        actual = attention(*tensors[:3], bias=tensors[3], key_padding_mask=padding, scale=0.3)
+    torch.testing.assert_close(actual, definition(*tensors, padding, False, 0.3).detach())

@@ -69,10 +69,28 @@ def test_beam_search_like_use(encoder_out, seed):
             history, sentences = history[keep], sentences[keep]
 
 
-def test_output_layer_restricted_to_some_rows_of_the_vocabulary(encoder_out):
+def test_head_restricted_to_some_rows_of_the_vocabulary(encoder_out):
     features = torch.randn(2, 3, 32)
     ids = torch.tensor([7, 4, 30])
-    assert_close(MODEL.decoder.output_layer(features, ids), MODEL.decoder.output_layer(features)[..., ids])
+    assert_close(MODEL.decoder.head()(features), MODEL.decoder.output_layer(features))
+    assert_close(MODEL.decoder.head(ids)(features), MODEL.decoder.output_layer(features)[..., ids])
+
+
+def test_a_tree_gives_the_features_of_its_prefixes(encoder_out):
+    """Two trees of different size and form, and both of one sentence."""
+    words = torch.tensor([[0, 7, 8, 9, 7], [0, 9, 0, 0, 0]])
+    parents = torch.tensor([[0, 0, 1, 1, 2], [0, 0, 0, 0, 0]])
+    for sentences in ([0, 1], [1, 1]):
+        state = MODEL.decoder.start(encoder_out, max_length=4)
+        features = MODEL.decoder.read_trees(words, parents, state, torch.tensor(sentences))
+        for tree, nodes in enumerate((5, 2)):
+            for node in range(nodes):
+                path = [node]
+                while path[0]:
+                    path.insert(0, int(parents[tree, path[0]]))
+                alone = MODEL.decoder.start(encoder_out, max_length=4)
+                read = MODEL.decoder.step(words[tree, path].expand(BATCH, 1, -1), alone)
+                assert_close(features[tree, node], read[sentences[tree], 0, -1])
 
 
 def test_a_state_has_the_length_it_was_started_with(encoder_out):

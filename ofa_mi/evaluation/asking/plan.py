@@ -60,7 +60,7 @@ class EvaluationOptions:
         max_instances: At most so many instances per task, a fixed random choice; 0 for all.
         seed: Seed of that choice, of what ``perturb`` changes and of the images that are exchanged.
         split: Which file of the data directories: ``test`` is ``test.jsonl``.
-        batch_size: Questions per batch.
+        batch_size: Questions per batch, at most; those about one instance stay together where they fit.
         shard: This process answers every ``num_shards``-th instance, from this one.
         num_shards: Number of processes that share the work and the run directory.
     """

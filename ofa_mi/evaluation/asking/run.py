@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -93,10 +94,28 @@ def _answer(predictor: Predictor, plan: Plan, writer: PredictionWriter, total: i
             bar.set_description(spec.name)
             images = _Images(plan, spec)
             left = [question for question in plan.questions(spec) if question.key not in writer.done]
-            for start in range(0, len(left), plan.options.batch_size):
-                batch = left[start : start + plan.options.batch_size]
+            for batch in batches(left, plan.options.batch_size):
                 writer.write(_predict(predictor, batch, images, plan.conditions))
                 bar.update(len(batch))
+
+
+def batches(questions: Sequence[Question], size: int) -> Iterator[list[Question]]:
+    """Questions in their order, at most ``size`` at once; those about one instance, which follow each other, together.
+
+    Its image is then encoded once. More of them than ``size`` are spread over batches of their own.
+    """
+    batch: list[Question] = []
+    for _, group in groupby(questions, key=lambda question: (question.store, question.instance.unique_id)):
+        about_one = list(group)
+        if batch and len(batch) + len(about_one) > size:
+            yield batch
+            batch = []
+        batch += about_one
+        while len(batch) > size:
+            yield batch[:size]
+            batch = batch[size:]
+    if batch:
+        yield batch
 
 
 def _predict(predictor: Predictor, batch: Sequence[Question], images: _Images, conditions: Conditions) -> list[Record]:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -20,7 +21,7 @@ from ofa_mi.data_prep.check.checking import check
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation import sensitivity
 from ofa_mi.evaluation.asking.plan import EvaluationOptions
-from ofa_mi.evaluation.asking.run import evaluate
+from ofa_mi.evaluation.asking.run import batches, evaluate
 from ofa_mi.evaluation.metrics import Truth
 from ofa_mi.evaluation.predictions import read_predictions
 from ofa_mi.evaluation.scoring.scores import chance_level, majority_level, read_scores, score_run
@@ -484,3 +485,26 @@ def test_ofas_own_files_are_evaluated_where_they_lie(tmp_path):
     assert scores["tasks"]["image_captioning"]["instances"] == 2
     with pytest.raises(DataError, match=r"holds no valid\.jsonl"):
         run(tmp_path, tmp_path / "other", EvaluationOptions(split="valid"))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "size", "expected"),
+    [
+        ([5, 5, 5, 5], 16, [15, 5]),
+        ([5, 5], 5, [5, 5]),
+        ([5, 5], 4, [4, 1, 4, 1]),
+        ([1, 1, 1], 2, [2, 1]),
+        ([3, 12, 2], 8, [3, 8, 6]),
+        ([], 4, []),
+    ],
+)
+def test_questions_about_one_instance_share_a_batch(sizes, size, expected):
+    """So that its image is encoded once."""
+    questions = [
+        SimpleNamespace(store=0, instance=SimpleNamespace(unique_id=str(number)))
+        for number, n in enumerate(sizes)
+        for _ in range(n)
+    ]
+    found = list(batches(questions, size))
+    assert [len(batch) for batch in found] == expected
+    assert [question for batch in found for question in batch] == questions
