@@ -265,7 +265,9 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         same = there.scheme == here.scheme == "http" and there.hostname == here.hostname
         if there.scheme != "https" and not same:
             raise DataError(f"{one_line(req.full_url)}: is redirected to {one_line(newurl)}, which is not safe")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+        found = super().redirect_request(req, fp, code, msg, headers, newurl)
+        fp.close()  # urllib would read its body, however long
+        return found
 
 
 def _opener() -> urllib.request.OpenerDirector:

@@ -44,6 +44,8 @@ XZ_MEMORY = 1 << 28  # bytes that an xz file may ask for; xz -9 asks for a quart
 ZIP_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2})
 GZIP, BZIP2, XZ = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0"  # what such files begin with
 ZIP_KINDS = {0: "file", stat.S_IFREG: "file", stat.S_IFLNK: "link"}  # 0: made on a system that does not say
+# What a system says of names that no file has, and of a member that is a file here and a folder there.
+CLAIMED = (errno.EINVAL, errno.EOVERFLOW, errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 # What reading a damaged archive raises, be it on purpose or because what a header says makes no sense.
 DAMAGE = (
     *(zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, struct.error),
@@ -137,8 +139,8 @@ class _Unpacking:
         except DAMAGE as error:
             raise self._damaged(error) from error
         except OSError as error:
-            # None: a decompressor's. The others: a place or a name that no file has, which the archive claims.
-            if error.errno not in (None, errno.EINVAL, errno.EOVERFLOW):
+            # None: a decompressor's. The others: what the archive claims, since the hidden folder is ours.
+            if error.errno not in (None, *CLAIMED):
                 raise
             raise self._damaged(error) from error
 
@@ -252,6 +254,8 @@ class _Unpacking:
 
     def _inner_path(self, name: str) -> PurePosixPath | None:
         """Where a member goes below the folder; None if it is not wanted."""
+        if not name:
+            raise self._bad("a member has no name; the archive is not safe")
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or PureWindowsPath(name).drive or "\0" in name:
             raise self._bad(f"member {shown(name)} lies outside of the folder; the archive is not safe")

@@ -26,7 +26,7 @@ from ofa_mi.geometry import Box
 from ofa_mi.instances.instance import MAX_PIXELS, Text, text_from_json, text_to_json
 from ofa_mi.instructions.spec import ENGLISH, REWORDED, SPLITS
 from ofa_mi.utils.files import lock, open_atomic
-from ofa_mi.utils.json_files import Label, Name, Real, decode
+from ofa_mi.utils.json_files import Name, Real, decode
 
 logger = logging.getLogger(__name__)
 
@@ -283,6 +283,10 @@ _Number = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
 _Side = Annotated[int, msgspec.Meta(ge=1, le=MAX_PIXELS)]
 
 
+# TASK/NUMBER, or TASK/LANGUAGE/NUMBER.
+_InstructionId = Annotated[str, msgspec.Meta(pattern=r"^[\w .+,-]+(/[\w .+,][\w .+,-]*)?/[\w .+,-]+$", max_length=500)]
+
+
 class _StoredAnswer(msgspec.Struct, forbid_unknown_fields=True):
     text: str
     boxes: tuple[_StoredBox, ...]
@@ -298,7 +302,7 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     split: Literal[SPLITS]
     subset: str | None
     instruction: _Number
-    instruction_id: Label
+    instruction_id: _InstructionId
     prompt: str
     mode: Literal[MODES]
     prompt_style: Literal[PROMPT_STYLES]

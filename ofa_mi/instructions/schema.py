@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -371,7 +372,8 @@ class TaskFile:
             if value not in known:
                 self.fail(f"{key}: unknown name {shown(value)}{suggestion(value, known)}; known are {', '.join(known)}")
         if len(set(values)) != len(values):
-            self.fail(f"{key}: names something twice: {', '.join(values)}")
+            twice = ", ".join(name for name, times in Counter(values).items() if times > 1)
+            self.fail(f"{key}: names something twice: {twice}")
         return values
 
     def version(self, fields: dict, above: int = 0) -> int:

@@ -38,7 +38,7 @@ def released(tmp_path_factory, bpe_dir):
     args = Namespace(arch="ofa_nano")
     ARCH_CONFIG_REGISTRY["ofa_nano"](args)
     task = SimpleNamespace(source_dictionary=dictionary, target_dictionary=dictionary)
-    model = ARCH_MODEL_REGISTRY["ofa_nano"].build_model(args, task)
+    built = ARCH_MODEL_REGISTRY["ofa_nano"].build_model(args, task)
     path = tmp_path_factory.mktemp("released") / "ofa_nano.pt"
-    torch.save({"model": model.state_dict(), "args": Namespace(**vars(args), task="refcoco")}, path)
+    torch.save({"model": built.state_dict(), "args": Namespace(**vars(args), task="refcoco")}, path)
     return path

@@ -112,6 +112,8 @@ def test_two_processes_cannot_write_one_file(tmp_path):
         (lambda record: record.update(data_dir=-1), r"Expected `int` >= 0 - at `\$\.data_dir`"),
         (lambda record: record.update(split="test"), "Invalid enum value 'test'"),
         (lambda record: record.update(task="\x1b[2J"), r"matching regex .* - at `\$\.task`"),
+        (lambda record: record.update(instruction_id="a//2"), r"matching regex .* - at `\$\.instruction_id`"),
+        (lambda record: record.update(instruction_id="2"), r"matching regex .* - at `\$\.instruction_id`"),
         (lambda record: record.update(target_boxes=["yes"]), r"Expected `array`, got `str` - at `\$\.target_boxes"),
         (lambda record: record.update(target_boxes=[[0, 0, 1]]), r"`array` of length >= 4 - at `\$\.target_boxes"),
         (lambda record: record.update(regions=[[0, 0, 1, 1e300]]), r"`float` <= .* - at `\$\.regions"),

@@ -137,7 +137,7 @@ def test_the_page_of_tasks_is_up_to_date(capsys):
         ({"sources": []}, "sources: must be a list with at least one entry"),
         ({"release": 7}, "release: must be text"),
         ({"inputs": ["region", "option"]}, r"inputs: unknown name 'option' \(did you mean options"),
-        ({"inputs": ["region", "options", "options"]}, "inputs: names something twice"),
+        ({"inputs": ["region", *["options"] * 900]}, "inputs: names something twice: options$"),
         ({"inputs": ["region", "region_1", "options"]}, "inputs: regions are either"),
         ({"inputs": ["region"]}, "inputs: must contain options, because output is option"),
         ({"inputs": ["region", "options", "text"]}, r"instruction 1: uses the input \{text\} 0 times"),

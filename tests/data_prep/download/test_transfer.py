@@ -1,6 +1,7 @@
 """One address becomes one file, whatever the server does."""
 
 import hashlib
+import io
 import json
 
 import pytest
@@ -193,7 +194,7 @@ def test_redirections_never_leave_https(web):
 def test_redirections_without_encryption_stay_on_their_host(there, allowed):
     request = transfer.urllib.request.Request("http://example.org/a")
     if allowed:
-        assert transfer._SafeRedirects().redirect_request(request, None, 302, "", {}, there).full_url == there
+        assert transfer._SafeRedirects().redirect_request(request, io.BytesIO(), 302, "", {}, there).full_url == there
     else:
         with pytest.raises(DataError, match=r"is redirected to .*, which is not safe"):
             transfer._SafeRedirects().redirect_request(request, None, 302, "", {}, there)
@@ -208,6 +209,8 @@ NINES = b"9" * 5000
         (b"HTTP/1.1 302 x\r\nLocation: http://[::1/a\r\n\r\n", "Invalid IPv6 URL"),
         (b"HTTP/1.1 302 x\r\nLocation: http://127.0.0.1:x/a\r\n\r\n", "nonnumeric port"),
         (b"HTTP/1.1 302 x\r\nLocation: /" + b"x" * 5000 + b"\r\n\r\n", "the server answers 302"),
+        (b"HTTP/1.1 302 x\r\nLocation: /b\r\nContent-Length: " + b"9" * 18 + b"\r\n\r\n", "the server answers 302"),
+        (b"HTTP/1.1 302 x\r\nLocation: /b\r\nContent-Length: " + b"9" * 500 + b"\r\n\r\n", "the server answers 302"),
         (b"HTTP/1.1 404 \x1b[2J" + b"no" * 5000 + b"\r\n\r\n", r"the server answers 404 \\x1b\[2Jnono"),
         (b"HTTP/1.1 503 x\r\nRetry-After: " + NINES + b"\r\n\r\n", "the server answers 503"),
         (b"HTTP/1.1 200 x\r\nContent-Encoding: \x1b[2J\r\n\r\n", r"sends it as \\x1b\[2J"),

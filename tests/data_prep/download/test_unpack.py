@@ -271,6 +271,20 @@ def test_a_folder_in_place_of_a_file_is_one_line(tmp_path):
         unpack(make_zip(tmp_path / "a.zip"), tmp_path / "set")
 
 
+@pytest.mark.parametrize("names", [("a", "a/b"), ("a/b", "a"), ("a/", "a"), ("a", "a/b/c")])
+def test_a_member_that_is_a_file_here_and_a_folder_there_is_damage(tmp_path, names):
+    """What the system says of it is not for want of room, after which an unpacked half would stay."""
+    archive = tmp_path / "a.tar"
+    with tarfile.open(archive, "w") as file:
+        for name in names:
+            info = tarfile.TarInfo(name.rstrip("/"))
+            info.type, info.size = (tarfile.DIRTYPE, 0) if name.endswith("/") else (tarfile.REGTYPE, 1)
+            file.addfile(info, io.BytesIO(b"x"))
+    with pytest.raises(DataError, match="damaged or not complete"):
+        unpack(archive, tmp_path / "set")
+    assert tree(tmp_path / "set") == {}
+
+
 # -- names, headers and numbers that are made up
 
 
@@ -374,6 +388,16 @@ def test_names_in_a_zip_file(tmp_path, name, message):
     with pytest.raises(DataError, match=message):
         unpack(archive, tmp_path / "set")
     assert tree(tmp_path / "set") == {}
+
+
+def test_a_zip_member_without_any_name_is_refused(tmp_path):
+    archive = make_zip(tmp_path / "a.zip", {"n": b"x"})
+    data = bytearray(archive.read_bytes())
+    entry = data.rindex(b"PK\x01\x02")
+    data[entry + 28], data[entry + 30] = 0, 1  # the name's letter belongs to the extra field
+    archive.write_bytes(data)
+    with pytest.raises(DataError, match="a member has no name"):
+        unpack(archive, tmp_path / "set")
 
 
 def test_a_zip_member_compressed_by_lzma_is_refused(tmp_path):
