@@ -170,6 +170,7 @@ def test_phrases_that_never_make_a_good_sentence_end(monkeypatch):
         ({"say": ["x"]}, "task 'mine': unknown key 'say'"),
         ({"do": "x"}, "task 'mine': do: must be a list of texts, found 'x'"),
         ({"base": "x"}, "task 'mine': base: must be one of question, found 'x'"),
+        ({"base": ["question"]}, "task 'mine': base: must be one of question, found"),
         ({"options": "maybe"}, "task 'mine': options: must be a list of names or one of yes_no, verdict"),
         ([], "task 'mine': must be a mapping"),
     ],

@@ -87,10 +87,11 @@ def read_phrases(*paths: Path) -> dict[str, Phrases]:
 
 def _phrases(entry: dict, bases: Mapping[str, Any], where: str) -> Phrases:
     _check_keys(entry, _KEYS, where)
-    base = entry.get("base")
-    if base is not None and base not in bases:
-        raise ConfigError(f"{where}: base: must be one of {', '.join(bases)}, found {shown(base)}")
-    shared = _mapping(bases.get(base, {}), f"{where}: base {base}")
+    shared: dict = {}
+    if (base := entry.get("base")) is not None:
+        if not isinstance(base, str) or base not in bases:
+            raise ConfigError(f"{where}: base: must be one of {', '.join(bases)}, found {shown(base)}")
+        shared = _mapping(bases[base], f"{where}: base {base}")
     lists = {
         key: (*_texts(entry.get(key, []), f"{where}: {key}"), *_texts(shared.get(key, []), f"{where}: base: {key}"))
         for key in _LISTS
