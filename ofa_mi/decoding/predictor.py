@@ -70,6 +70,8 @@ class Prediction:
         score: Of the best hypothesis, as :class:`~ofa_mi.decoding.beam.Hypothesis`; in mode ``rank`` the score of
             the best option.
         option_scores: In mode ``rank`` one score per option, otherwise None.
+        reply: The words of a model that answers in text alone, from which ``text`` and ``boxes`` were read.
+        trouble: What is wrong with them, such as that they hold no region where one was asked for.
     """
 
     text: str
@@ -77,6 +79,8 @@ class Prediction:
     tokens: tuple[int, ...]
     score: float
     option_scores: tuple[float, ...] | None = None
+    reply: str | None = None
+    trouble: str | None = None
 
 
 class Predictor:
