@@ -98,4 +98,16 @@ def make_other_model(args: argparse.Namespace) -> OtherModel:
             timeout=args.timeout,
             retries=args.retries,
         )
-    raise ConfigError(f"--model {shown(kind)}: must be openai:URL")
+    if kind == "transformers" and place:
+        from ofa_mi.other_models.local import LocalModel
+
+        return LocalModel(
+            place,
+            regions=args.regions,
+            generation=Sampling(max_len=args.max_len),
+            system=args.system,
+            device=args.device,
+            precision=args.precision,
+            batch_size=args.batch_size,
+        )
+    raise ConfigError(f"--model {shown(args.model)}: must be openai:URL or transformers:FOLDER")

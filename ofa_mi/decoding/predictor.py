@@ -151,7 +151,7 @@ class Predictor:
             CheckpointError: The checkpoint cannot be read or does not fit.
             ConfigError: There is no such device, or it lacks the precision.
         """
-        device = _usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        device = usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         loaded = checkpoint.load(path, bpe_dir=bpe_dir, weights=weights)
         task = loaded.task_config
         size = task.get("patch_image_size", DEFAULT_PATCH_IMAGE_SIZE)
@@ -279,7 +279,7 @@ class Predictor:
         return torch.stack([self.transform(image) for image in images]).to(self.device, self.dtype)
 
 
-def _usable(device: str | torch.device) -> torch.device:
+def usable_device(device: str | torch.device) -> torch.device:
     """``device``, after trying it."""
     try:
         return torch.empty(0, device=device).device

@@ -89,8 +89,8 @@ class OtherModel(ABC):
         """
         if mode != "generate":
             raise ConfigError(
-                f"--mode {mode}: {self.label} can only be asked with --mode generate, since it gives no probabilities "
-                "of options and cannot be held to them"
+                f"--mode {mode} needs --checkpoint; {self.label} answers in its own words only, so ask it with "
+                "--mode generate"
             )
         if self.encoder.regions != "drawn":
             return

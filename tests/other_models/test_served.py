@@ -375,7 +375,7 @@ def test_another_model_or_form_is_refused_in_the_same_directory(data_dir, tmp_pa
 @pytest.mark.parametrize(
     ("options", "regions", "message"),
     [
-        ({"mode": "rank"}, "pixels", "--mode rank: small at host can only be asked with --mode generate"),
+        ({"mode": "rank"}, "pixels", "--mode rank needs --checkpoint; small at host answers in its own words"),
         ({"mode": "constrained"}, "pixels", "--mode constrained"),
         ({"image": "none"}, "drawn", "--regions drawn needs an image"),
         ({"tasks": ("visual_grounding", "nlvr")}, "drawn", "visual_grounding ask for boxes of their own"),
@@ -427,7 +427,7 @@ def test_the_command_line_never_shows_the_key(monkeypatch, data_dir, tmp_path, c
             ["--checkpoint", "c.pt", "--regions", "drawn"],
             "--regions is for --model openai:… and --model transformers:…",
         ),
-        (["--model", "other:x"], "--model 'other': must be openai:URL"),
+        (["--model", "other:x"], "--model 'other:x': must be openai:URL or transformers:FOLDER"),
     ],
 )
 def test_options_that_do_not_go_together(tmp_path, capsys, options, message):
