@@ -51,7 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shard", default="0/1", metavar="I/N", help="answer part I (from 0) of N parts")
 
     what = parser.add_argument_group("what is asked")
-    add_question_options(what, instructions="all", seed_of="that choice, of --perturb and of --image shuffled")
+    add_question_options(
+        what, instructions="all", seed_of="that choice, of --perturb, of --image shuffled and of a server"
+    )
 
     conditions = parser.add_argument_group(
         "under which conditions",
