@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -38,6 +39,7 @@ except ImportError:
 KEY_VARIABLE = "OPENAI_API_KEY"
 LONGEST_BODY = 1 << 20  # bytes of a response; an answer has a few thousand
 LONGEST_WAIT = 60.0  # seconds before a request is sent again, also when the server asks for more
+DOUBLINGS = 20  # of the wait, at most: a larger power may be no float
 PASSING = (408, 409, 425, 429, 500, 502, 503, 504, 529)  # status codes of what may work a little later
 HINTS = {
     401: "check the key in {variable}",
@@ -166,7 +168,7 @@ class ServedModel(OtherModel):
     async def _ask(self, client: httpx2.AsyncClient, query: Query) -> Prediction:
         message = self.encoder.message(query)
         body = await asyncio.to_thread(self._body, message)
-        for attempt in range(self.retries + 1):
+        for attempt in count():
             try:
                 reply, cut = await self._post(client, body, query.name)
             except _Passing as failed:
@@ -175,10 +177,10 @@ class ServedModel(OtherModel):
                     raise ServerError(
                         f"{self.url}: {failed.reason}{tried} for {query.name}; the same command goes on from there"
                     ) from None
-                await self._pause(max(failed.wait, min(self.first_wait * 2**attempt, LONGEST_WAIT)))
+                doubled = self.first_wait * 2 ** min(attempt, DOUBLINGS)
+                await self._pause(max(failed.wait, min(doubled, LONGEST_WAIT)))
             else:
                 return message.answer(reply, cut=cut)
-        raise AssertionError("not reached")
 
     async def _pause(self, seconds: float) -> None:
         """Wait about so long, so that requests which failed together do not come again together."""

@@ -24,7 +24,7 @@ from ofa_mi.evaluation.predictions import read_predictions
 from ofa_mi.evaluation.scoring.scores import read_run, read_scores
 from ofa_mi.instructions.prompt import TextSegment
 from ofa_mi.other_models.model import Sampling
-from ofa_mi.other_models.served import LONGEST_BODY, ServedModel, checked_address
+from ofa_mi.other_models.served import LONGEST_BODY, ServedModel, _Passing, checked_address
 from tests.other_models.stub import Reply, Stub, said, serving
 
 KEY = "sk-stub-0123456789"
@@ -188,7 +188,7 @@ def test_a_server_that_is_not_there_is_told_at_once():
         list(model(url, first_wait=1000.0).answers(queries(1)))
 
 
-def test_waits_grow_and_are_never_the_same(monkeypatch):
+def test_waits_grow_up_to_a_minute_or_are_what_the_server_asks_for(monkeypatch):
     waits = []
 
     async def pause(self, seconds):
@@ -200,6 +200,34 @@ def test_waits_grow_and_are_never_the_same(monkeypatch):
     waits.clear()
     ask(Stub([Reply("", 429, {"Retry-After": "30"})]), first_wait=1.0)
     assert waits == [30.0]
+
+
+def test_waits_stay_numbers_however_often_a_request_is_sent_again(monkeypatch):
+    waits = []
+
+    async def pause(self, seconds):
+        waits.append(seconds)
+
+    async def post(self, *request):
+        raise _Passing("no")
+
+    monkeypatch.setattr(ServedModel, "_pause", pause)
+    monkeypatch.setattr(ServedModel, "_post", post)
+    with pytest.raises(ServerError, match="no; tried 1101 times"):
+        ask(Stub(), retries=1100)
+    assert waits[-1] == 60.0
+
+
+def test_requests_that_failed_together_do_not_come_again_together(monkeypatch):
+    limits = []
+
+    def uniform(low, high):
+        limits.append((low, high))
+        return low
+
+    monkeypatch.setattr("ofa_mi.other_models.served.random.uniform", uniform)
+    ask(Stub([Reply("", 500)] * 2), number=2)
+    assert limits == [(1.0, 1.5)] * 2
 
 
 def test_after_a_failure_the_answers_on_their_way_still_come():
