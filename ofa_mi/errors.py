@@ -41,6 +41,10 @@ class CheckpointError(OfaMiError):
     """A checkpoint cannot be read, or does not fit the model; the message names it."""
 
 
+class ServerError(OfaMiError):
+    """A server gives no answer, or refuses to; the message names its address."""
+
+
 class DivergedError(OfaMiError):
     """Training cannot go on because its gradients are no longer finite; the message says what to try."""
 

@@ -1,6 +1,7 @@
 """``ofa-mi evaluate``: answer evaluation instances once per instruction, and score the answers.
 
     ofa-mi evaluate --checkpoint tuned.pt --data DATA --tasks eval --instructions all --out runs/tuned
+    ofa-mi evaluate --model openai:http://localhost:8000/v1 --model-name NAME --data DATA --out runs/other
 
 A run that was stopped goes on with the same command. Several processes share a run with
 ``--shard 0/4`` … ``--shard 3/4`` and the same ``--out``; the last one to finish scores it.
@@ -12,6 +13,7 @@ import argparse
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ofa_mi.commands.decoding_options import add_decoding_options
 from ofa_mi.commands.model_options import (
@@ -20,25 +22,38 @@ from ofa_mi.commands.model_options import (
     add_precision_option,
     add_weights_option,
 )
+from ofa_mi.commands.other_model_options import (
+    ONLY_FOR,
+    add_other_model_options,
+    check_model_options,
+    make_other_model,
+)
 from ofa_mi.commands.question_options import add_question_options
 from ofa_mi.errors import ConfigError
 from ofa_mi.evaluation.conditions import IMAGES, PERTURBATIONS, PROMPT_STYLES
+
+if TYPE_CHECKING:  # imported where it is used: it takes PyTorch
+    from ofa_mi.decoding.predictor import Predictor
 
 HELP = "run a model over evaluation instances, once per instruction, and score it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    add_checkpoint_options(parser)
-    add_weights_option(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="directory of the run")
-    add_device_option(parser)
-    add_precision_option(parser)
-    parser.add_argument("--batch-size", type=int, default=16, help="questions per batch, at most")
+    model = parser.add_argument_group("the model")
+    add_checkpoint_options(model, required=False)
+    add_weights_option(model)
+    add_device_option(model)
+    add_precision_option(model)
+    model.add_argument("--batch-size", type=int, default=16, help="questions per batch, at most")
+    add_other_model_options(parser)
     parser.add_argument("--shard", default="0/1", metavar="I/N", help="answer part I (from 0) of N parts")
 
     what = parser.add_argument_group("what is asked")
-    add_question_options(what, instructions="all", seed_of="that choice, of --perturb and of --image shuffled")
+    add_question_options(
+        what, instructions="all", seed_of="that choice, of --perturb, of --image shuffled and of a server"
+    )
 
     conditions = parser.add_argument_group(
         "under which conditions",
@@ -67,28 +82,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how it is answered")
     add_decoding_options(how)
     how.add_argument("--lenpen", type=float, default=1.0, help="length penalty; above 1 favours long answers")
+    parser.set_defaults(defaults={name: parser.get_default(name) for name in ONLY_FOR})
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print the table; the exit status."""
     shard, num_shards = parse_shard(args.shard)
     instructions = parse_instructions(args.instructions)
-    from ofa_mi.decoding.beam import GenerationConfig
-    from ofa_mi.decoding.predictor import Predictor
+    check_model_options(args)
     from ofa_mi.evaluation.asking.plan import EvaluationOptions
     from ofa_mi.evaluation.asking.run import evaluate
     from ofa_mi.evaluation.scoring.scores import condition_label
     from ofa_mi.evaluation.scoring.tables import format_table
     from ofa_mi.instructions.registry import load_registry
 
-    predictor = Predictor.from_checkpoint(
-        args.checkpoint,
-        bpe_dir=args.bpe_dir,
-        weights=args.weights,
-        device=args.device,
-        generation=GenerationConfig(beam=args.beam, lenpen=args.lenpen, max_len=args.max_len),
-        precision=args.precision,
-    )
+    predictor = _checkpoint_predictor(args) if args.model is None else make_other_model(args)
     options = EvaluationOptions(
         tasks=tuple(args.tasks),
         exclude_tasks=tuple(args.exclude_tasks),
@@ -123,6 +131,20 @@ def run(args: argparse.Namespace) -> int:
         if conditions := condition_label(scores):
             print(f"not a normal run: {conditions}.")
     return 0
+
+
+def _checkpoint_predictor(args: argparse.Namespace) -> Predictor:
+    from ofa_mi.decoding.beam import GenerationConfig
+    from ofa_mi.decoding.predictor import Predictor
+
+    return Predictor.from_checkpoint(
+        args.checkpoint,
+        bpe_dir=args.bpe_dir,
+        weights=args.weights,
+        device=args.device,
+        generation=GenerationConfig(beam=args.beam, lenpen=args.lenpen, max_len=args.max_len),
+        precision=args.precision,
+    )
 
 
 def parse_shard(value: str) -> tuple[int, int]:

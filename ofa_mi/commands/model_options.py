@@ -6,11 +6,11 @@ from ofa_mi.packaged import checkpoint_path
 from ofa_mi.precision import PRECISIONS
 
 
-def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--checkpoint`` and ``--bpe-dir``."""
+def add_checkpoint_options(parser: argparse._ActionsContainer, *, required: bool = True) -> None:
+    """Add ``--checkpoint``, which must be given unless ``required`` is False, and ``--bpe-dir``."""
     parser.add_argument(
         "--checkpoint",
-        required=True,
+        required=required,
         metavar="C",
         type=checkpoint_path,
         help="checkpoint of the model; nano is the small one that comes with this package",
@@ -20,7 +20,7 @@ def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_weights_option(parser: argparse.ArgumentParser) -> None:
+def add_weights_option(parser: argparse._ActionsContainer) -> None:
     """Add ``--weights``."""
     parser.add_argument(
         "--weights",
@@ -30,12 +30,12 @@ def add_weights_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_device_option(parser: argparse.ArgumentParser) -> None:
+def add_device_option(parser: argparse._ActionsContainer) -> None:
     """Add ``--device``."""
     parser.add_argument("--device", help="where to compute, e.g. cpu or cuda:1; default: a GPU if there is one")
 
 
-def add_precision_option(parser: argparse.ArgumentParser) -> None:
+def add_precision_option(parser: argparse._ActionsContainer) -> None:
     """Add ``--precision``."""
     parser.add_argument(
         "--precision",

@@ -71,6 +71,8 @@ class Prediction:
         score: Of the best hypothesis, as :class:`~ofa_mi.decoding.beam.Hypothesis`; in mode ``rank`` the score of
             the best option.
         option_scores: In mode ``rank`` one score per option, otherwise None.
+        reply: The words of a model that answers in text alone, from which ``text`` and ``boxes`` were read.
+        trouble: What is wrong with them, such as that they hold no region where one was asked for.
     """
 
     text: str
@@ -78,6 +80,8 @@ class Prediction:
     tokens: tuple[int, ...]
     score: float
     option_scores: tuple[float, ...] | None = None
+    reply: str | None = None
+    trouble: str | None = None
 
 
 class Predictor:
@@ -149,7 +153,7 @@ class Predictor:
             CheckpointError: The checkpoint cannot be read or does not fit.
             ConfigError: There is no such device, or it lacks the precision.
         """
-        device = _usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        device = usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         loaded = checkpoint.load(path, bpe_dir=bpe_dir, weights=weights)
         task = loaded.task_config
         size = task.get("patch_image_size", DEFAULT_PATCH_IMAGE_SIZE)
@@ -275,7 +279,7 @@ class Predictor:
         return torch.stack([self.transform(image) for image in images]).to(self.device, self.dtype)
 
 
-def _usable(device: str | torch.device) -> torch.device:
+def usable_device(device: str | torch.device) -> torch.device:
     """``device``, after trying it."""
     try:
         return torch.empty(0, device=device).device

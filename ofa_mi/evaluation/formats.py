@@ -200,6 +200,7 @@ class RunSettings(TypedDict, total=False):
     """What is read of ``settings``."""
 
     checkpoint: str | None
+    model: AnyObject
     data: list[str]
     options: RunOptions
     instruction_language: str

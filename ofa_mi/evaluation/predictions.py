@@ -25,6 +25,7 @@ from ofa_mi.evaluation.metrics import Truth
 from ofa_mi.geometry import Box
 from ofa_mi.instances.instance import MAX_PIXELS, Text, text_from_json, text_to_json
 from ofa_mi.instructions.spec import ENGLISH, REWORDED, SPLITS
+from ofa_mi.other_models.troubles import TROUBLES
 from ofa_mi.utils.files import lock, open_atomic
 from ofa_mi.utils.json_files import Name, Real, decode
 
@@ -66,6 +67,8 @@ class Record:
         target_set: Right options of a task whose answer is a set, otherwise None.
         scores: Score from 0 to 100 by metric; the task's primary metric comes first.
         option_scores: Score of each option where options were ranked, otherwise None.
+        reply: The words of a model that answers in text alone, from which the prediction was read; None for OFA.
+        trouble: What is wrong with them, one of :data:`~ofa_mi.other_models.troubles.TROUBLES`; None if nothing is.
         where: ``file:line`` it was read from, for error messages; not stored.
     """
 
@@ -95,6 +98,8 @@ class Record:
     target_set: tuple[Text, ...] | None
     scores: dict[str, float]
     option_scores: tuple[float, ...] | None
+    reply: str | None = None
+    trouble: str | None = None
     where: str = field(default="", compare=False)
 
     @property
@@ -132,6 +137,9 @@ class Record:
         """The record as one line."""
         record = asdict(self)
         del record["where"]
+        for name in ("reply", "trouble"):
+            if record[name] is None:
+                del record[name]
         for name in ("options", "target_set"):
             texts = getattr(self, name)
             record[name] = None if texts is None else [text_to_json(text) for text in texts]
@@ -321,6 +329,8 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     target_set: list[_StoredText] | None
     scores: Annotated[dict[Name, _Score], msgspec.Meta(min_length=1)]
     option_scores: tuple[Real, ...] | None
+    reply: str | None = None  # of models that are not OFA, and so is the next one
+    trouble: Literal[tuple(TROUBLES)] | None = None
 
 
 _DECODER = msgspec.json.Decoder(_Line)

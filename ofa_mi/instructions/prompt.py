@@ -63,20 +63,26 @@ def text_segments(text: Text, *, truncatable: bool) -> Prompt:
     return tuple(TextSegment(piece, truncatable) if isinstance(piece, str) else RegionSegment(piece) for piece in text)
 
 
-def describe(prompt: Prompt, case: Callable[[str], str] = str.lower) -> str:
+def describe(
+    prompt: Prompt, case: Callable[[str], str] = str.lower, region: Callable[[Box], str] = lambda box: plain((box,))
+) -> str:
     """The prompt for people: text as the model reads it, boxes as ``[x0, y0, x1, y1]`` in pixels.
 
     Args:
         prompt: The prompt.
         case: What becomes of text; the marker of the options stays as it is.
+        region: What becomes of a box.
     """
+
+    def option_text(option: Text) -> str:
+        return "".join(case(piece) if isinstance(piece, str) else region(piece) for piece in option)
 
     def written(segment: Segment) -> str:
         if isinstance(segment, RegionSegment):
-            return plain((segment.box,))
+            return region(segment.box)
         if isinstance(segment, TextSegment):
             return case(segment.text)
-        options = [case(plain(option)) for option in segment.options]
+        options = [option_text(option) for option in segment.options]
         return f" {OPTIONS_MARKER} {OPTION_SEPARATOR.join(options)}" if segment.markers else f" {', '.join(options)}"
 
     return " ".join("".join(map(written, prompt)).split())

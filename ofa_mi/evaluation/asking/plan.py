@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import platform
 import zlib
@@ -33,6 +34,7 @@ from ofa_mi.instances.store import LineStore
 from ofa_mi.instructions.prompt import OptionsSegment, Prompt, RegionSegment
 from ofa_mi.instructions.registry import Registry, TaskSpec
 from ofa_mi.instructions.rendering import render, render_target
+from ofa_mi.other_models.model import OtherModel
 from ofa_mi.utils.seeding import generator
 
 logger = logging.getLogger(__name__)
@@ -165,6 +167,8 @@ class Question:
             target_set=instance.target_set,
             scores={name: score_answer(name, answer, truth) for name in self.spec.metrics},
             option_scores=prediction.option_scores,
+            reply=prediction.reply,
+            trouble=prediction.trouble,
         )
 
 
@@ -236,7 +240,13 @@ class Plan:
         groups.sort(key=lambda group: -max(_length(question.prompt) for question in group))
         return [question for group in groups for question in group]
 
-    def settings(self, predictor: Predictor, model: str | None, total: int) -> dict[str, Any]:
+    def settings_of_other(self, predictor: OtherModel, total: int) -> dict[str, Any]:
+        """As :meth:`settings`, of a model that is not OFA; the hash of what it is stands for that of a checkpoint."""
+        described = predictor.description()
+        digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+        return {"model": described, **self.settings(predictor, digest, total)}
+
+    def settings(self, predictor: Predictor | OtherModel, model: str | None, total: int) -> dict[str, Any]:
         """What a directory's run must agree about before it may go on; ``model`` is its :func:`weights_hash`."""
         options = asdict(self.options)
         for name in ("batch_size", "shard", "num_shards"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 from PIL import Image
 
-from ofa_mi.decoding.predictor import Predictor, Query
+from ofa_mi.decoding.predictor import Prediction, Predictor, Query
 from ofa_mi.errors import ConfigError, shown
 from ofa_mi.evaluation.asking.plan import EvaluationOptions, Plan, Question, photo_of, weights_hash
 from ofa_mi.evaluation.conditions import Conditions, gray_image
@@ -25,6 +26,7 @@ from ofa_mi.evaluation.predictions import PredictionWriter, Record, count_comple
 from ofa_mi.evaluation.scoring.scores import PREDICTIONS, RUN_JSON, read_run, score_run
 from ofa_mi.instances.instance import Instance
 from ofa_mi.instructions.registry import Registry, TaskSpec, default_registry
+from ofa_mi.other_models.model import OtherModel
 from ofa_mi.utils.files import atomic_write
 from ofa_mi.utils.json_files import one_line
 from ofa_mi.utils.progress import progress_bar
@@ -33,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 
 def evaluate(
-    predictor: Predictor,
+    predictor: Predictor | OtherModel,
     data_dirs: Sequence[str | Path],
     out_dir: str | Path,
     options: EvaluationOptions,
@@ -61,17 +63,24 @@ def evaluate(
 
     Raises:
         ConfigError: No instance is selected, a task has no such instruction, or ``out_dir`` holds a
-            run with other settings; or the model cannot tell ``upper-case`` from lower case.
+            run with other settings; or the model cannot be asked in this way, or cannot tell ``upper-case`` from
+            lower case.
         DataError: An instance cannot be used. All are checked before the first is answered.
+        ServerError: The model is behind a server that gives no answer.
     """
     out_dir = Path(out_dir)
     if options.perturb == "upper-case" and predictor.encoder.text_case == "lower":
         raise ConfigError("perturb upper-case changes nothing: this model reads all text in lower case")
     plan = Plan(data_dirs, options, registry or default_registry())
+    if isinstance(predictor, OtherModel):
+        predictor.check(plan.specs.values(), options.mode, options.image)
     total = plan.check()
-    _start_run(
-        out_dir, plan.settings(predictor, weights_hash(checkpoint, weights), total), plan.notes(checkpoint, weights)
-    )
+    if isinstance(predictor, OtherModel):
+        settings, notes = plan.settings_of_other(predictor, total), plan.notes(predictor.label, weights)
+    else:
+        settings = plan.settings(predictor, weights_hash(checkpoint, weights), total)
+        notes = plan.notes(checkpoint, weights)
+    _start_run(out_dir, settings, notes)
     path = out_dir / _shard_file(options)
     with PredictionWriter(path) as writer:
         _answer(predictor, plan, writer, total, progress)
@@ -86,17 +95,36 @@ def evaluate(
     return score_run(out_dir)
 
 
-def _answer(predictor: Predictor, plan: Plan, writer: PredictionWriter, total: int, progress: bool) -> None:
-    """Answer what has no answer yet, batch by batch."""
+def _answer(
+    predictor: Predictor | OtherModel, plan: Plan, writer: PredictionWriter, total: int, progress: bool
+) -> None:
+    """Answer what has no answer yet; every answer is written as soon as it is there."""
     share = -(-total // plan.options.num_shards)
     with progress_bar(desc="evaluate", total=share, unit="answers", initial=len(writer.done), show=progress) as bar:
         for spec in plan.specs.values():
             bar.set_description(spec.name)
             images = _Images(plan, spec)
             left = [question for question in plan.questions(spec) if question.key not in writer.done]
-            for batch in batches(left, plan.options.batch_size):
-                writer.write(_predict(predictor, batch, images, plan.conditions))
-                bar.update(len(batch))
+            if isinstance(predictor, OtherModel):
+                found = _one_by_one(predictor, left, images, plan.conditions)
+            else:
+                found = _in_batches(predictor, left, images, plan)
+            with closing(found) as answered:  # at once, if a record cannot be written: requests may be on their way
+                for records in answered:
+                    writer.write(records)
+                    bar.update(len(records))
+
+
+def _in_batches(
+    predictor: Predictor, questions: Sequence[Question], images: _Images, plan: Plan
+) -> Iterator[list[Record]]:
+    """Records of questions of one task, batch by batch."""
+    for batch in batches(questions, plan.options.batch_size):
+        predictions = predictor.predict([_query(question, images) for question in batch], batch[0].mode)
+        yield [
+            _record(predictor, question, prediction, plan.conditions, images.photo(question))
+            for question, prediction in zip(batch, predictions, strict=True)
+        ]
 
 
 def batches(questions: Sequence[Question], size: int) -> Iterator[list[Question]]:
@@ -118,24 +146,41 @@ def batches(questions: Sequence[Question], size: int) -> Iterator[list[Question]
         yield batch
 
 
-def _predict(predictor: Predictor, batch: Sequence[Question], images: _Images, conditions: Conditions) -> list[Record]:
-    """Records of a batch of questions of one task."""
-    queries = [
-        Query(
-            question.prompt,
-            images.load(question),
-            question.instance.image_size,
-            question.instance.options,
-            question.spec.output,
-            f"{question.instance.name} under {question.instruction_id}",
-        )
-        for question in batch
-    ]
-    predictions = predictor.predict(queries, batch[0].mode)
-    return [
-        question.record(predictor.encoder.describe(question.prompt), prediction, conditions, images.photo(question))
-        for question, prediction in zip(batch, predictions, strict=True)
-    ]
+def _one_by_one(
+    model: OtherModel, questions: Sequence[Question], images: _Images, conditions: Conditions
+) -> Iterator[list[Record]]:
+    """The record of each question of one task, in the order in which they are answered."""
+    photos: dict[int, str | None] = {}
+
+    def queries() -> Iterator[Query]:
+        for number, question in enumerate(questions):
+            photos[number] = images.photo(question)
+            yield _query(question, images)
+
+    with closing(model.answers(queries())) as answers:
+        for number, prediction in answers:
+            yield [_record(model, questions[number], prediction, conditions, photos.pop(number))]
+
+
+def _query(question: Question, images: _Images) -> Query:
+    return Query(
+        question.prompt,
+        images.load(question),
+        question.instance.image_size,
+        question.instance.options,
+        question.spec.output,
+        f"{question.instance.name} under {question.instruction_id}",
+    )
+
+
+def _record(
+    predictor: Predictor | OtherModel,
+    question: Question,
+    prediction: Prediction,
+    conditions: Conditions,
+    photo: str | None,
+) -> Record:
+    return question.record(predictor.encoder.describe(question.prompt), prediction, conditions, photo)
 
 
 class _Images:

@@ -42,6 +42,7 @@ from ofa_mi.instances.answers import normalise
 from ofa_mi.instances.doubts import count, doubts
 from ofa_mi.instances.instance import boxes_of, text_of
 from ofa_mi.instructions.registry import GROUPS_APART
+from ofa_mi.other_models.troubles import TROUBLES
 from ofa_mi.utils.files import atomic_write, open_atomic
 
 logger = logging.getLogger(__name__)
@@ -231,6 +232,7 @@ class _Task:
     truths: dict[int, list[Truth]] = field(default_factory=dict)  # as texts, and those of the first instruction
     images: dict[int, list[int]] = field(default_factory=dict)  # instruction
     subsets: dict[int, list[str | None]] = field(default_factory=dict)  # instruction
+    troubles: Counter[str] = field(default_factory=Counter)  # of answers of models that answer in text alone
     not_tokenised: int = 0  # answers of which ROUGE-L can tokenise nothing, or nothing of what is right
 
     def add(self, record: Record, image: int) -> None:
@@ -240,6 +242,8 @@ class _Task:
             by_metric[name].append(score)
         self.images.setdefault(record.instruction, []).append(image)
         self.subsets.setdefault(record.instruction, []).append(record.subset)
+        if record.trouble is not None:
+            self.troubles[record.trouble] += 1
         if ROUGE_L in record.scores:
             self.not_tokenised += any(map(has_no_token, (record.prediction.text, *record.truth.references)))
         over_corpus = any(get_metric(name).corpus for name in record.scores)
@@ -279,6 +283,9 @@ class _Task:
         """What a reader must know of the task's scores, in sentences without its name and full stop."""
         truths = self.truths[self.first.instruction]
         yield from doubts(len(truths), *count_answers(truths))
+        answers = sum(map(len, self.images.values()))
+        for trouble, number in sorted(self.troubles.items()):
+            yield f"{number} of {answers} answers {TROUBLES[trouble]}"
         if self.not_tokenised:
             yield (
                 f"{self.not_tokenised} answers, or what is right, hold no letter, digit or symbol that ROUGE-L could "
