@@ -9,18 +9,18 @@ A run that was stopped goes on with the same command. Several processes share a 
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from pathlib import Path
 
-from ofa_mi.commands.decoding_options import add_decoding_options
-from ofa_mi.commands.model_options import (
+from ofa_mi.commands.options import (
     add_checkpoint_options,
+    add_decoding_options,
     add_device_option,
     add_precision_option,
+    add_question_options,
     add_weights_option,
+    numbers_of_instructions,
 )
-from ofa_mi.commands.question_options import add_question_options
 from ofa_mi.errors import ConfigError
 from ofa_mi.evaluation.conditions import IMAGES, PERTURBATIONS, PROMPT_STYLES
 
@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print the table; the exit status."""
     shard, num_shards = parse_shard(args.shard)
-    instructions = parse_instructions(args.instructions)
+    instructions = numbers_of_instructions(args.instructions)
     from ofa_mi.decoding.beam import GenerationConfig
     from ofa_mi.decoding.predictor import Predictor
     from ofa_mi.evaluation.asking.plan import EvaluationOptions
@@ -107,12 +107,10 @@ def run(args: argparse.Namespace) -> int:
     )
     scores = evaluate(
         predictor,
-        args.data.split(os.pathsep),
+        args.data,
         args.out,
         options,
-        registry=load_registry(
-            *filter(None, (args.instruction_dir or "").split(os.pathsep)), language=args.instruction_language
-        ),
+        registry=load_registry(*args.instruction_dir, language=args.instruction_language),
         checkpoint=args.checkpoint,
         weights=args.weights,
     )
@@ -131,12 +129,3 @@ def parse_shard(value: str) -> tuple[int, int]:
     if match is None or int(match[1]) >= int(match[2]):
         raise ConfigError(f"--shard {value}: must be I/N with 0 <= I < N")
     return int(match[1]), int(match[2])
-
-
-def parse_instructions(values: list[str]) -> tuple[int, ...] | None:
-    """Numbers from 1 as numbers from 0; None for ``all``."""
-    if values == ["all"]:
-        return None
-    if not all(value.isdigit() and int(value) > 0 for value in values):
-        raise ConfigError(f"--instructions {' '.join(values)}: must be numbers from 1, or all")
-    return tuple(sorted({int(value) - 1 for value in values}))

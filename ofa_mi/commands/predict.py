@@ -15,9 +15,9 @@ import io
 import json
 from pathlib import Path
 
-from ofa_mi.commands.decoding_options import add_decoding_options
-from ofa_mi.commands.model_options import (
+from ofa_mi.commands.options import (
     add_checkpoint_options,
+    add_decoding_options,
     add_device_option,
     add_precision_option,
     add_weights_option,

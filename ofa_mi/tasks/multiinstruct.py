@@ -34,6 +34,7 @@ from ofa_mi.instructions.grammar.files import read_extra
 from ofa_mi.instructions.registry import Registry, load_registry
 from ofa_mi.packaged import checkpoint_path
 from ofa_mi.precision import autocast, on_cpu
+from ofa_mi.utils.text import split_list
 
 logger = logging.getLogger(__name__)
 
@@ -485,11 +486,6 @@ def start_vocabulary(path: str) -> Vocabulary:
     """That of a checkpoint to start from, or the packaged one where it holds none, as released models do not."""
     kept = (checkpoint.read(checkpoint_path(path)).get("task_state") or {}).get("vocabulary")
     return Vocabulary.load() if kept is None else Vocabulary.from_state(kept)
-
-
-def split_list(value: str | None, separator: str = ",") -> list[str]:
-    """Non-empty parts of a list given as one option."""
-    return [part for part in (value or "").split(separator) if part]
 
 
 def parse_shares(value: str, registry: Registry) -> dict[tuple[str, ...], float]:

@@ -27,7 +27,6 @@ from ofa_mi.tasks.multiinstruct import (
     check_config,
     mean_of,
     parse_shares,
-    split_list,
 )
 
 SMALL = {
@@ -121,10 +120,6 @@ def test_a_start_brings_its_vocabulary(data, tmp_path):
     assert given.key == Vocabulary.load(tmp_path / "bpe").key, "--bpe-dir comes first"
     packaged = task(data, bpe_dir=None, finetune_from_model=str(bare)).vocabulary
     assert packaged.key == Vocabulary.load().key
-
-
-def test_split_list_drops_empty_parts():
-    assert split_list("a,,b,") == ["a", "b"] and split_list(None) == [] and split_list("a:b", ":") == ["a", "b"]
 
 
 def test_every_option_is_documented():
