@@ -44,7 +44,8 @@ from ofa_mi.errors import DataError, shown
 from ofa_mi.geometry import Box, clip
 from ofa_mi.instances.instance import Text
 from ofa_mi.instances.photos import coco_path, names_of
-from ofa_mi.instructions.registry import Registry, TaskSpec, default_registry
+from ofa_mi.instructions.registry import Registry, default_registry
+from ofa_mi.instructions.spec import TaskSpec
 from ofa_mi.utils.hashing import hash64
 
 logger = logging.getLogger(__name__)

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from ofa_mi.commands.options import add_instruction_options
 from ofa_mi.document.text import aligned
 from ofa_mi.instructions import prompt
-from ofa_mi.instructions.registry import GROUP_PREFIX, Registry, TaskSpec, load_registry
+from ofa_mi.instructions.registry import Registry, load_registry
 from ofa_mi.instructions.rendering import render, render_target
+from ofa_mi.instructions.spec import GROUP_PREFIX, TaskSpec
 
 HELP = "list the tasks, or show one with its instructions"
 _MARKDOWN_COLUMNS = (

@@ -15,8 +15,9 @@ from ofa_mi.instances.instance import Instance
 from ofa_mi.instances.open import open_store
 from ofa_mi.instances.store import LineStore
 from ofa_mi.instructions.prompt import TextSegment
-from ofa_mi.instructions.registry import Registry, TaskSpec, load_registry, split_template
+from ofa_mi.instructions.registry import Registry, load_registry
 from ofa_mi.instructions.rendering import render, render_target, render_task_name, task_name_text
+from ofa_mi.instructions.spec import TaskSpec, split_template
 from ofa_mi.utils.progress import progress_bar
 
 HELP = "build a compact vocabulary from data directories, for training a small model from scratch"
