@@ -21,13 +21,8 @@ from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation.metrics import score_prediction
 from ofa_mi.instructions.registry import default_registry
 from ofa_mi.instructions.rendering import render
-from ofa_mi.tasks.multiinstruct import (
-    MultiInstructConfig,
-    MultiInstructTask,
-    check_config,
-    mean_of,
-    parse_shares,
-)
+from ofa_mi.tasks.multiinstruct import MultiInstructTask, mean_of
+from ofa_mi.tasks.options import MultiInstructConfig, check_config, parse_shares
 
 SMALL = {
     "patch_image_size": 32,
