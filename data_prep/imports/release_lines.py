@@ -27,7 +27,6 @@ class Line(msgspec.Struct):
     task_name: str
     image_path: str
     target_txt: str
-    image_source: str = ""
     question: str = ""
     text: str = ""
     context: str | list[Any] = ""
