@@ -15,9 +15,9 @@ from ofa_mi.commands.options import (
     add_device_option,
     add_question_options,
     add_weights_option,
+    asked,
     by_name,
     named_path,
-    numbers_of_instructions,
 )
 from ofa_mi.document.text import aligned
 from ofa_mi.errors import ConfigError
@@ -60,19 +60,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Analyse and print the shares; the exit status."""
     checkpoints = named_checkpoints(args.checkpoints)
-    instructions = numbers_of_instructions(args.instructions)
+    chosen = asked(args)
     from ofa_mi.decoding.predictor import Predictor
     from ofa_mi.evaluation.asking.plan import EvaluationOptions
     from ofa_mi.evaluation.attention.analysis import AttentionOptions, analyse
     from ofa_mi.instructions.registry import load_registry
 
     selection = EvaluationOptions(
-        tasks=tuple(args.tasks),
-        exclude_tasks=tuple(args.exclude_tasks),
-        instructions=instructions,
-        max_instances=args.max_instances,
-        seed=args.seed,
-        split=args.split,
+        **chosen,
         batch_size=args.batch_size,
     )
     options = AttentionOptions(

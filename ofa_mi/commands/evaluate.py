@@ -19,7 +19,7 @@ from ofa_mi.commands.options import (
     add_precision_option,
     add_question_options,
     add_weights_option,
-    numbers_of_instructions,
+    asked,
 )
 from ofa_mi.errors import ConfigError
 from ofa_mi.evaluation.conditions import IMAGES, PERTURBATIONS, PROMPT_STYLES
@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print the table; the exit status."""
     shard, num_shards = parse_shard(args.shard)
-    instructions = numbers_of_instructions(args.instructions)
+    chosen = asked(args)
     from ofa_mi.decoding.beam import GenerationConfig
     from ofa_mi.decoding.predictor import Predictor
     from ofa_mi.evaluation.asking.plan import EvaluationOptions
@@ -90,17 +90,12 @@ def run(args: argparse.Namespace) -> int:
         precision=args.precision,
     )
     options = EvaluationOptions(
-        tasks=tuple(args.tasks),
-        exclude_tasks=tuple(args.exclude_tasks),
-        instructions=instructions,
+        **chosen,
         mode=args.mode,
         prompt_style=args.prompt_style,
         perturb=args.perturb,
         image=args.image,
         option_markers=predictor.option_markers if args.option_markers is None else args.option_markers == "on",
-        max_instances=args.max_instances,
-        seed=args.seed,
-        split=args.split,
         batch_size=args.batch_size,
         shard=shard,
         num_shards=num_shards,

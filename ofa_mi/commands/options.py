@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from ofa_mi.decoding.modes import MODES
 from ofa_mi.errors import ConfigError
@@ -178,3 +179,15 @@ def add_question_options(group: argparse._ActionsContainer, *, instructions: str
         choices=("on", "off"),
         help="write options as '[Options]: a||||b' (on) or 'a, b' (off); default: as the model was trained",
     )
+
+
+def asked(args: argparse.Namespace) -> dict[str, Any]:
+    """What the question options choose, as fields of :class:`~ofa_mi.evaluation.asking.plan.EvaluationOptions`."""
+    return {
+        "tasks": tuple(args.tasks),
+        "exclude_tasks": tuple(args.exclude_tasks),
+        "instructions": numbers_of_instructions(args.instructions),
+        "max_instances": args.max_instances,
+        "seed": args.seed,
+        "split": args.split,
+    }
