@@ -11,10 +11,11 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
+import struct
 from pathlib import Path
 from typing import Any
 
-from ofa_mi.errors import DataError
+from ofa_mi.errors import DataError, shown
 
 _PLAIN = {
     "PROTO", "FRAME", "STOP", "MARK", "PUT", "BINPUT", "LONG_BINPUT", "GET", "BINGET", "LONG_BINGET", "MEMOIZE",
@@ -58,7 +59,7 @@ def read_plain_pickle(path: Path) -> Any:
         return _PlainUnpickler(io.BytesIO(content)).load()
     except _NotPlainError as error:
         raise DataError(f"{path}: holds more than plain data ({error}); it is not read, get the original") from None
-    except EOFError:
+    except (EOFError, struct.error):
         raise DataError(f"{path}: ends too early; download it again") from None
     except (pickle.UnpicklingError, ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
-        raise DataError(f"{path}: not a pickle of plain data, or damaged ({error}); download it again") from None
+        raise DataError(f"{path}: not a pickle of plain data, or damaged ({shown(error)}); download it again") from None
