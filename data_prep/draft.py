@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ofa_mi.geometry import Box
-from ofa_mi.instances.instance import Text
+from ofa_mi.instances.instance import Instance, Text
 
 YES_NO = ("yes", "no")
 
@@ -45,6 +46,11 @@ class Draft:
     references: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
     balance: Balance | None = None
+
+    def instance(self, **given: Any) -> Instance:
+        """The instance; ``given`` are its other fields: id, task, image and ``meta_data``."""
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "balance"}
+        return Instance(**own, **given)
 
 
 def text(value: object) -> Text:

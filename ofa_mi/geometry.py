@@ -65,12 +65,6 @@ def clip(box: Box, image_size: tuple[int, int]) -> Box | None:
     return (x0, y0, x1, y1) if x1 - x0 >= LEAST_SIDE and y1 - y0 >= LEAST_SIDE else None
 
 
-def mirror(box: Box, width: float) -> Box:
-    """``box`` in an image of this width mirrored left to right."""
-    x0, y0, x1, y1 = box
-    return width - x1, y0, width - x0, y1
-
-
 def area(box: Box) -> float:
     """Area in square pixels; 0 if the box is empty or reversed."""
     return max(box[2] - box[0], 0) * max(box[3] - box[1], 0)

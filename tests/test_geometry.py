@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ofa_mi.geometry import closest, count_matches, iou, mirror
+from ofa_mi.geometry import closest, count_matches, iou
 
 coordinate = st.integers(-20, 120)
 boxes = st.tuples(coordinate, coordinate, coordinate, coordinate)
@@ -32,7 +32,3 @@ def test_boxes_are_matched_so_that_most_have_a_partner():
     left, both = (0, 0, 10, 10), (2, 0, 12, 10)
     # `both` overlaps left (IoU 2/3) and `left` overlaps only itself: taking the best pair first still gives 2.
     assert count_matches([both, left], [left, (3, 0, 13, 10)], 0.5) == 2
-
-
-def test_mirroring_twice_changes_nothing():
-    assert mirror(mirror((1, 2, 3, 4), 10), 10) == (1, 2, 3, 4) and mirror((1, 2, 3, 4), 10) == (7, 2, 9, 4)

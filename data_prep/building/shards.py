@@ -17,7 +17,6 @@ from ofa_mi.data_prep.building.output import SPLITS
 from ofa_mi.data_prep.building.selection import CANDIDATE
 from ofa_mi.data_prep.source import Candidate, Source, held_out
 from ofa_mi.errors import DataError
-from ofa_mi.instances.instance import Instance
 from ofa_mi.instances.photos import COCO_ID, names_of
 from ofa_mi.instances.sidecar import CHECKSUM, checksum, map_array, signature
 from ofa_mi.instructions.registry import Registry
@@ -167,21 +166,12 @@ class Shards:
         return len(rows)
 
     def _line(self, candidate: Candidate) -> bytes:
-        draft, image = candidate.draft, candidate.image
-        instance = Instance(
+        image = candidate.image
+        instance = candidate.draft.instance(
             unique_id=self._id(candidate),
             task_name=candidate.task,
             image_path=image and f"images/{image.path}",
             image_size=image and image.size,
-            regions=draft.regions,
-            options=draft.options,
-            question=draft.question,
-            text=draft.text,
-            context=draft.context,
-            target=draft.target,
-            target_set=draft.target_set,
-            references=draft.references,
-            answers=draft.answers,
             meta_data=_meta_data(candidate),
         )
         return msgspec.json.encode((instance.to_record(), image.files if image else ())) + b"\n"

@@ -12,7 +12,7 @@ from typing import Any
 
 from ofa_mi.instances.doubts import repeats
 from ofa_mi.instances.instance import Instance, Text, plain, text_of
-from ofa_mi.instructions.registry import TaskSpec
+from ofa_mi.instructions.spec import TaskSpec
 
 MAX_ANSWERS = 1000  # different answers of a task that are told apart
 MAX_LABELS = 100  # different options of a task up to which they are labels

@@ -16,8 +16,9 @@ from ofa_mi.geometry import Box
 from ofa_mi.instances.images import load_image
 from ofa_mi.instances.instance import Instance, plain
 from ofa_mi.instructions.prompt import OPTION_SEPARATOR, OPTIONS_MARKER, OptionsSegment, Prompt, RegionSegment
-from ofa_mi.instructions.registry import Registry, TaskSpec
+from ofa_mi.instructions.registry import Registry
 from ofa_mi.instructions.rendering import render, render_target, render_task_name
+from ofa_mi.instructions.spec import TaskSpec
 
 MAX_SIDE = 400  # pixels of a picture
 MAX_BYTES = 60_000  # of a picture

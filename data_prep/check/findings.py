@@ -11,8 +11,8 @@ from ofa_mi.errors import DataError, shown
 from ofa_mi.instances.answers import normalise
 from ofa_mi.instances.instance import Instance, Text, is_blank
 from ofa_mi.instructions.prompt import OPTION_SEPARATOR, OPTIONS_MARKER
-from ofa_mi.instructions.registry import TaskSpec
 from ofa_mi.instructions.rendering import render, render_target, render_task_name
+from ofa_mi.instructions.spec import TaskSpec
 
 # Kinds of findings in the order in which they are reported, and what each one means.
 KINDS = {

@@ -20,7 +20,7 @@ from scipy import sparse
 from ofa_mi.data_prep.check.counts import is_region
 from ofa_mi.data_prep.check.features import Features, Question, make_features
 from ofa_mi.instances.instance import Instance, plain
-from ofa_mi.instructions.registry import TaskSpec
+from ofa_mi.instructions.spec import TaskSpec
 from ofa_mi.utils.hashing import hash64
 
 FOLDS = 4

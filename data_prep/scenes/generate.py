@@ -238,19 +238,11 @@ class _Shared:
     meta_data: dict[str, Any]
 
     def instance(self, unique_id: str, task: str, draft: Draft) -> Instance:
-        return Instance(
+        return draft.instance(
             unique_id=unique_id,
             task_name=task,
             image_path=self.image_path,
             image_size=self.image_size,
-            regions=draft.regions,
-            options=draft.options,
-            question=draft.question,
-            text=draft.text,
-            context=draft.context,
-            target=draft.target,
-            target_set=draft.target_set,
-            references=draft.references,
             meta_data=self.meta_data,
         )
 

@@ -65,7 +65,7 @@ WORDS = [
     "farm",
     "cash",
 ]
-PANEL, PANEL_GROUND = (175, 175, 175), (95, 95, 100)
+PANEL = (175, 175, 175)
 IMAGE_SIDES = (96, 112, 128, 144, 160)
 MAX_ASPECT = 1.5
 MAX_SIDE = 2048  # pixels, of an image

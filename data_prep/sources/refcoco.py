@@ -7,7 +7,7 @@ Official files: those of the ``refer`` repository, a folder for each data set be
 - ``refs(unc).p``, for RefCOCOg ``refs(umd).p``: a pickle of Python 2 with a list of the objects that are referred to,
   each a dictionary with ``ref_id``, ``ann_id``, ``image_id``, ``category_id``, ``split`` and ``sentences`` (each with
   ``sent_id``, ``tokens``, ``raw``: as typed, ``sent``: cleaned). It holds plain data only, and is read as such
-  (:mod:`ofa_mi.data_prep.formats.plain_pickle`), never unpickled.
+  (:mod:`ofa_mi.data_prep.formats.plain_pickle`).
 
 All photos are from the training set of MSCOCO 2014, those of the validation and test splits too. Used are the
 objects of the split ``train``, as far as no object of their image is in another split; the others are counted. (The

@@ -8,13 +8,17 @@ A checkpoint that ``--out`` holds already is not measured again.
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from pathlib import Path
 
-from ofa_mi.commands.evaluate import parse_instructions
-from ofa_mi.commands.model_options import add_device_option, add_weights_option
-from ofa_mi.commands.question_options import add_question_options
+from ofa_mi.commands.options import (
+    add_device_option,
+    add_question_options,
+    add_weights_option,
+    asked,
+    by_name,
+    named_path,
+)
 from ofa_mi.document.text import aligned
 from ofa_mi.errors import ConfigError
 from ofa_mi.packaged import checkpoint_path
@@ -56,19 +60,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Analyse and print the shares; the exit status."""
     checkpoints = named_checkpoints(args.checkpoints)
-    instructions = parse_instructions(args.instructions)
+    chosen = asked(args)
     from ofa_mi.decoding.predictor import Predictor
     from ofa_mi.evaluation.asking.plan import EvaluationOptions
     from ofa_mi.evaluation.attention.analysis import AttentionOptions, analyse
     from ofa_mi.instructions.registry import load_registry
 
     selection = EvaluationOptions(
-        tasks=tuple(args.tasks),
-        exclude_tasks=tuple(args.exclude_tasks),
-        instructions=instructions,
-        max_instances=args.max_instances,
-        seed=args.seed,
-        split=args.split,
+        **chosen,
         batch_size=args.batch_size,
     )
     options = AttentionOptions(
@@ -79,12 +78,10 @@ def run(args: argparse.Namespace) -> int:
     )
     result = analyse(
         checkpoints,
-        args.data.split(os.pathsep),
+        args.data,
         args.out,
         options,
-        registry=load_registry(
-            *filter(None, (args.instruction_dir or "").split(os.pathsep)), language=args.instruction_language
-        ),
+        registry=load_registry(*args.instruction_dir, language=args.instruction_language),
         load=lambda path: Predictor.from_checkpoint(
             path, bpe_dir=args.bpe_dir, weights=args.weights, device=args.device
         ),
@@ -100,19 +97,13 @@ def named_checkpoints(values: list[str]) -> dict[str, Path]:
     Raises:
         ConfigError: A name cannot be the name of a file, or stands for two checkpoints.
     """
-    checkpoints: dict[str, Path] = {}
-    for value in values:
-        name, equals, path = value.partition("=")
-        if not equals or "/" in name:
-            name, path = Path(value).stem, value
-        if not NAME.fullmatch(name) or not path:
+    named = [named_path(value, name_of=lambda path: path.stem) for value in values]
+    for value, (name, _) in zip(values, named, strict=True):
+        if not NAME.fullmatch(name) or value.endswith("="):
             raise ConfigError(
                 f"{value}: must be NAME=CHECKPOINT, with a name of letters, digits, blanks and _ . , + ( ) -"
             )
-        if name in checkpoints:
-            raise ConfigError(f"two checkpoints are called {name}; give them names, NAME=CHECKPOINT")
-        checkpoints[name] = Path(checkpoint_path(path))
-    return checkpoints
+    return {name: Path(checkpoint_path(str(path))) for name, path in by_name(named, "checkpoints").items()}
 
 
 def shares_table(result: dict) -> str:

@@ -4,7 +4,7 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from ofa_mi.commands.model_options import add_weights_option
+from ofa_mi.commands.options import add_weights_option
 from ofa_mi.errors import CheckpointError, shown
 from ofa_mi.packaged import checkpoint_path
 

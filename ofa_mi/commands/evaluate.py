@@ -10,17 +10,18 @@ A run that was stopped goes on with the same command. Several processes share a 
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ofa_mi.commands.decoding_options import add_decoding_options
-from ofa_mi.commands.model_options import (
+from ofa_mi.commands.options import (
     add_checkpoint_options,
+    add_decoding_options,
     add_device_option,
     add_precision_option,
+    add_question_options,
     add_weights_option,
+    asked,
 )
 from ofa_mi.commands.other_model_options import (
     ONLY_FOR,
@@ -28,7 +29,6 @@ from ofa_mi.commands.other_model_options import (
     check_model_options,
     make_other_model,
 )
-from ofa_mi.commands.question_options import add_question_options
 from ofa_mi.errors import ConfigError
 from ofa_mi.evaluation.conditions import IMAGES, PERTURBATIONS, PROMPT_STYLES
 
@@ -88,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print the table; the exit status."""
     shard, num_shards = parse_shard(args.shard)
-    instructions = parse_instructions(args.instructions)
+    chosen = asked(args)
     check_model_options(args)
     from ofa_mi.evaluation.asking.plan import EvaluationOptions
     from ofa_mi.evaluation.asking.run import evaluate
@@ -98,29 +98,22 @@ def run(args: argparse.Namespace) -> int:
 
     predictor = _checkpoint_predictor(args) if args.model is None else make_other_model(args)
     options = EvaluationOptions(
-        tasks=tuple(args.tasks),
-        exclude_tasks=tuple(args.exclude_tasks),
-        instructions=instructions,
+        **chosen,
         mode=args.mode,
         prompt_style=args.prompt_style,
         perturb=args.perturb,
         image=args.image,
         option_markers=predictor.option_markers if args.option_markers is None else args.option_markers == "on",
-        max_instances=args.max_instances,
-        seed=args.seed,
-        split=args.split,
         batch_size=args.batch_size,
         shard=shard,
         num_shards=num_shards,
     )
     scores = evaluate(
         predictor,
-        args.data.split(os.pathsep),
+        args.data,
         args.out,
         options,
-        registry=load_registry(
-            *filter(None, (args.instruction_dir or "").split(os.pathsep)), language=args.instruction_language
-        ),
+        registry=load_registry(*args.instruction_dir, language=args.instruction_language),
         checkpoint=args.checkpoint,
         weights=args.weights,
     )
@@ -153,12 +146,3 @@ def parse_shard(value: str) -> tuple[int, int]:
     if match is None or int(match[1]) >= int(match[2]):
         raise ConfigError(f"--shard {value}: must be I/N with 0 <= I < N")
     return int(match[1]), int(match[2])
-
-
-def parse_instructions(values: list[str]) -> tuple[int, ...] | None:
-    """Numbers from 1 as numbers from 0; None for ``all``."""
-    if values == ["all"]:
-        return None
-    if not all(value.isdigit() and int(value) > 0 for value in values):
-        raise ConfigError(f"--instructions {' '.join(values)}: must be numbers from 1, or all")
-    return tuple(sorted({int(value) - 1 for value in values}))

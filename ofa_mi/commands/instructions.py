@@ -11,6 +11,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from ofa_mi.commands.options import add_instruction_dir
+from ofa_mi.utils.text import split_list
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -42,9 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     augment.add_argument("--exclude-tasks", default="", metavar="NAMES", help="tasks and groups to leave out, with ','")
     augment.add_argument("--seed", type=int, default=1, help="another one draws other instructions (default: 1)")
     augment.add_argument("--phrases", metavar="FILE", help="YAML file of phrases of your own tasks")
-    augment.add_argument(
-        "--instruction-dir", metavar="DIRS", help="directories of YAML files that add tasks or instructions, with ':'"
-    )
+    add_instruction_dir(augment)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(
             "--tasks, --exclude-tasks, --seed and --phrases are the grammar's; leave them out with --from"
         )
-    tasks = read_tasks(*filter(None, (args.instruction_dir or "").split(":")))
+    tasks = read_tasks(*args.instruction_dir)
     result, settings = _from_file(args, tasks) if args.source else _from_grammar(args, tasks)
     for line in _sample(result.lines, args.show):
         print(f"{line.task}: {line.instruction}")
@@ -79,8 +80,8 @@ def _from_grammar(args: argparse.Namespace, tasks: Mapping[str, TaskSpec]) -> tu
     from ofa_mi.instructions.grammar.phrases import read_phrases
     from ofa_mi.instructions.registry import Registry
 
-    exclude = [*_names(args.exclude_tasks), *(name for name, spec in tasks.items() if spec.own_instruction)]
-    chosen = Registry(tasks.values()).select(_names(args.tasks), exclude)
+    exclude = [*split_list(args.exclude_tasks), *(name for name, spec in tasks.items() if spec.own_instruction)]
+    chosen = Registry(tasks.values()).select(split_list(args.tasks), exclude)
     table = read_phrases(*([Path(args.phrases)] if args.phrases else []))
     result = generate(tasks, chosen, table, per_task=args.per_task, seed=args.seed)
     return result, {"per_task": args.per_task, "seed": args.seed, "tasks": list(chosen)}
@@ -94,10 +95,6 @@ def _from_file(args: argparse.Namespace, tasks: Mapping[str, TaskSpec]) -> tuple
 
     path = Path(args.source)
     return admit(tasks, read_lines(path), path.name), {"from": path.name}
-
-
-def _names(value: str) -> list[str]:
-    return [name for name in value.split(",") if name]
 
 
 def _sample(lines: Sequence, number: int) -> list:

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import argparse
 
+from ofa_mi.commands.options import add_instruction_dir
+
 HELP = "check tasks and instructions, and whether versions rose with changes"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument(
-        "--instruction-dir", metavar="DIRS", help="check the YAML files of these directories, joined by ':'"
-    )
+    add_instruction_dir(parser)
     parser.add_argument(
         "--instruction-language", metavar="CODE", help="only instructions in this language, e.g. de; default: all"
     )
@@ -33,8 +33,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the findings; 1 if there are any."""
     from ofa_mi.instructions.lint import lint
 
-    directories = list(filter(None, (args.instruction_dir or "").split(":")))
-    findings = lint(*directories, language=args.instruction_language, update=args.update)
+    findings = lint(*args.instruction_dir, language=args.instruction_language, update=args.update)
     for finding in findings:
         print(finding)
     print(f"{len(findings)} findings" if len(findings) != 1 else "1 finding")

@@ -15,9 +15,9 @@ import io
 import json
 from pathlib import Path
 
-from ofa_mi.commands.decoding_options import add_decoding_options
-from ofa_mi.commands.model_options import (
+from ofa_mi.commands.options import (
     add_checkpoint_options,
+    add_decoding_options,
     add_device_option,
     add_precision_option,
     add_weights_option,
@@ -25,8 +25,8 @@ from ofa_mi.commands.model_options import (
 from ofa_mi.errors import ConfigError, DataError, shown
 from ofa_mi.geometry import check_box
 from ofa_mi.instances.instance import Instance, Text, is_blank, plain, text_from_json
-from ofa_mi.instructions.registry import OUTPUTS, TaskSpec, split_template
 from ofa_mi.instructions.rendering import render
+from ofa_mi.instructions.spec import OUTPUTS, TaskSpec, split_template
 
 HELP = "answer an instruction about an image, and draw the boxes of the answer"
 NAME = "the question"  # what error messages call it

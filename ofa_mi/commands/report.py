@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ofa_mi.commands.options import named_path
 from ofa_mi.errors import ConfigError
 
 HELP = "make a report of runs: index.html, report.md and report.csv"
@@ -62,12 +63,12 @@ def run(args: argparse.Namespace) -> int:
     if args.examples < 0:
         raise ConfigError(f"--examples {args.examples}: must be 0 or more")
     options = ReportOptions(
-        runs=[named(value) for value in args.runs],
+        runs=[named_path(value) for value in args.runs],
         ablations=[point(value) for value in args.ablation],
         published=args.published,
         attention=args.attention,
         comparisons=args.compare,
-        logs=[named(value) for value in args.log],
+        logs=[named_path(value) for value in args.log],
         title=args.title,
         notes=args.note,
         examples=args.examples,
@@ -77,14 +78,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"{format_table(plain)}\n")
     print(out)
     return 0
-
-
-def named(value: str) -> tuple[str, Path]:
-    """Name and path: ``NAME=PATH``, or the last part of a plain path as its name."""
-    name, equals, path = value.partition("=")
-    if not equals or "/" in name:
-        return Path(value).resolve().name, Path(value)
-    return name, Path(path)
 
 
 def point(value: str) -> tuple[str, str, Path]:

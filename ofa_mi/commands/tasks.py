@@ -11,10 +11,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from ofa_mi.commands.options import add_instruction_options
 from ofa_mi.document.text import aligned
 from ofa_mi.instructions import prompt
-from ofa_mi.instructions.registry import GROUP_PREFIX, Registry, TaskSpec, load_registry
+from ofa_mi.instructions.registry import Registry, load_registry
 from ofa_mi.instructions.rendering import render, render_target
+from ofa_mi.instructions.spec import GROUP_PREFIX, TaskSpec
 
 HELP = "list the tasks, or show one with its instructions"
 _MARKDOWN_COLUMNS = (
@@ -29,18 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--group", nargs="+", metavar="GROUP", help="only the tasks of these groups")
     what.add_argument("--show", metavar="NAME", help="one task with everything that is known of it")
     what.add_argument("--markdown", action="store_true", help="every task with everything that is known of it")
-    parser.add_argument(
-        "--instruction-dir", metavar="DIRS", help="directories of YAML files that add tasks or instructions, with ':'"
-    )
-    parser.add_argument(
-        "--instruction-language", default="en", metavar="CODE", help="language of the instructions (default: en)"
-    )
+    add_instruction_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the tasks; the exit status."""
-    directories = filter(None, (args.instruction_dir or "").split(":"))
-    registry = load_registry(*directories, language=args.instruction_language)
+    registry = load_registry(*args.instruction_dir, language=args.instruction_language)
     if args.show:
         print(show(registry[args.show]))
     elif args.markdown:

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ofa_mi.commands.options import add_instruction_options, positive_number
 from ofa_mi.data.encoding import PromptEncoder
 from ofa_mi.data.regions import RegionCodec
 from ofa_mi.data.vocabulary import NUM_BINS, NUM_CODES, Vocabulary, build_compact
@@ -14,8 +15,9 @@ from ofa_mi.instances.instance import Instance
 from ofa_mi.instances.open import open_store
 from ofa_mi.instances.store import LineStore
 from ofa_mi.instructions.prompt import TextSegment
-from ofa_mi.instructions.registry import Registry, TaskSpec, load_registry, split_template
+from ofa_mi.instructions.registry import Registry, load_registry
 from ofa_mi.instructions.rendering import render, render_target, render_task_name, task_name_text
+from ofa_mi.instructions.spec import TaskSpec, split_template
 from ofa_mi.utils.progress import progress_bar
 
 HELP = "build a compact vocabulary from data directories, for training a small model from scratch"
@@ -45,17 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--text-case", choices=("lower", "keep"), default="lower", help="as the model will be trained (default: lower)"
     )
-    parser.add_argument(
-        "--instruction-dir", metavar="DIRS", help="directories of YAML files that add tasks or instructions, with ':'"
-    )
-    parser.add_argument(
-        "--instruction-language", default="en", metavar="CODE", help="language of the instructions (default: en)"
-    )
+    add_instruction_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Build the vocabulary; the exit status."""
-    registry = load_registry(*filter(None, (args.instruction_dir or "").split(":")), language=args.instruction_language)
+    registry = load_registry(*args.instruction_dir, language=args.instruction_language)
     stores = [_open(directory) for directory in args.data]
     encoder = PromptEncoder(Vocabulary.load(), RegionCodec(patch_image_size=512), text_case=args.text_case)
     build_compact(
@@ -116,11 +113,3 @@ def _open(directory: str) -> LineStore:
     if store is None:
         raise DataError(f"{directory}: holds no train.jsonl")
     return store
-
-
-def positive_number(text: str) -> int:
-    """A whole number from 1; argparse calls it by the name of this function."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not positive")
-    return value

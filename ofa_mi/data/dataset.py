@@ -27,8 +27,9 @@ from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.instances.instance import Instance
 from ofa_mi.instances.store import LineStore
 from ofa_mi.instructions.prompt import Prompt
-from ofa_mi.instructions.registry import Registry, TaskSpec
+from ofa_mi.instructions.registry import Registry
 from ofa_mi.instructions.rendering import render, render_target, render_task_name, task_name_text
+from ofa_mi.instructions.spec import TaskSpec
 from ofa_mi.utils.seeding import draw
 
 logger = logging.getLogger(__name__)

@@ -88,7 +88,7 @@ class PromptEncoder:
         self.vocabulary, self.regions = vocabulary, regions
         self.max_src_length, self.max_tgt_length, self.text_case = max_src_length, max_tgt_length, text_case
 
-    def source(self, prompt: Prompt, image_size: ImageSize, *, name: str = "", flip: bool = False) -> list[int]:
+    def source(self, prompt: Prompt, image_size: ImageSize, *, name: str = "") -> list[int]:
         """Token ids of a source.
 
         If it is too long, the longest truncatable texts lose their middle, down to a common length.
@@ -98,23 +98,22 @@ class PromptEncoder:
             prompt: The rendered instruction.
             image_size: ``(width, height)`` of the image; None for text only.
             name: The instance, named in errors.
-            flip: The image is mirrored left to right.
 
         Raises:
             DataError: What must survive does not fit, or a box is not inside the image.
         """
-        pieces = self._pieces(prompt, image_size, name, flip)
+        pieces = self._pieces(prompt, image_size, name)
         _shorten(pieces, self.max_src_length - 2, name)
         return [self.vocabulary.bos, *(token for piece in pieces for token in piece.tokens), self.vocabulary.eos]
 
-    def target(self, prompt: Prompt, image_size: ImageSize, *, name: str = "", flip: bool = False) -> list[int]:
+    def target(self, prompt: Prompt, image_size: ImageSize, *, name: str = "") -> list[int]:
         """Token ids of a target; one that is too long loses its end, but never a part of a region.
 
         Args and errors as in :meth:`source`.
         """
         room = self.max_tgt_length - 1
         tokens: list[int] = []
-        for piece in self._pieces(prompt, image_size, name, flip):
+        for piece in self._pieces(prompt, image_size, name):
             left = room - len(tokens)
             if len(piece.tokens) > left:
                 tokens += [] if piece.is_region else piece.tokens[:left]
@@ -122,9 +121,9 @@ class PromptEncoder:
             tokens += piece.tokens
         return [*tokens, self.vocabulary.eos]
 
-    def option(self, text: Text, image_size: ImageSize, *, flip: bool = False) -> list[int]:
+    def option(self, text: Text, image_size: ImageSize) -> list[int]:
         """Token ids of one option as a target."""
-        return self.target(text_segments(text, truncatable=False), image_size, name="option", flip=flip)
+        return self.target(text_segments(text, truncatable=False), image_size, name="option")
 
     def decode(self, tokens: Iterable[int], image_size: ImageSize) -> Answer:
         """What generated tokens say, up to ``</s>``.
@@ -160,12 +159,12 @@ class PromptEncoder:
 
     # -- inside
 
-    def _pieces(self, prompt: Prompt, image_size: ImageSize, name: str, flip: bool) -> list[_Piece]:
+    def _pieces(self, prompt: Prompt, image_size: ImageSize, name: str) -> list[_Piece]:
         """Tokens of each part of a prompt."""
         return [
             _Piece(self.vocabulary.encode(content), truncatable)
             if isinstance(content, str)
-            else _Piece(self._region(content, image_size, name, flip), is_region=True)
+            else _Piece(self._region(content, image_size, name), is_region=True)
             for content, truncatable in self._written(prompt)
         ]
 
@@ -194,10 +193,10 @@ class PromptEncoder:
                 yield OPTION_SEPARATOR if segment.markers else ",", False
             yield from self._written(text_segments(option, truncatable=False), space=i == 0 or not segment.markers)
 
-    def _region(self, box: Box, image_size: ImageSize, name: str, flip: bool) -> list[int]:
+    def _region(self, box: Box, image_size: ImageSize, name: str) -> list[int]:
         if image_size is None:
             raise DataError(f"{name or 'prompt'}: has a region but no image")
-        bins = self.regions.quantise(box, image_size, flip=flip, name=name or "prompt")
+        bins = self.regions.quantise(box, image_size, name=name or "prompt")
         return [self.vocabulary.bin_id(k) for k in bins]
 
     def _case(self, text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ofa_mi.errors import ConfigError
-from ofa_mi.geometry import Box, check_box, mirror
+from ofa_mi.geometry import Box, check_box
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,25 +37,21 @@ class RegionCodec:
                 f"{self.max_image_size}, and there must be at least 2 bins, found {self.num_bins}"
             )
 
-    def quantise(
-        self, box: Box, image_size: tuple[int, int], *, flip: bool = False, name: str = "region"
-    ) -> tuple[int, int, int, int]:
+    def quantise(self, box: Box, image_size: tuple[int, int], *, name: str = "region") -> tuple[int, int, int, int]:
         """Bins of a box.
 
         Args:
             box: ``(x0, y0, x1, y1)`` in pixels of the original image.
             image_size: ``(width, height)`` of the original image.
-            flip: The image is mirrored left to right.
             name: What an error message calls the box.
 
         Raises:
             DataError: The box is less than a pixel wide or high, reversed, or reaches outside the image.
         """
         check_box(box, image_size, name)
-        box = mirror(box, image_size[0]) if flip else box
         return tuple(self._bin(c, side) for c, side in zip(box, image_size * 2, strict=True))
 
-    def restore(self, bins: tuple[int, int, int, int], image_size: tuple[int, int], *, flip: bool = False) -> Box:
+    def restore(self, bins: tuple[int, int, int, int], image_size: tuple[int, int]) -> Box:
         """The box that four bins stand for, clipped to the image.
 
         A model may generate bins in any order, so the box may be reversed (``x1 < x0``); it is given
@@ -64,15 +60,13 @@ class RegionCodec:
         Args:
             bins: ``(x0, y0, x1, y1)``.
             image_size: ``(width, height)`` of the original image.
-            flip: The bins are those of the mirrored image.
 
         Returns:
             ``(x0, y0, x1, y1)`` in pixels of the original image.
         """
         sides = image_size * 2
         pixels_per_bin = (self.max_image_size / self.patch_image_size * side / (self.num_bins - 1) for side in sides)
-        box = tuple(min(k * pixels, side) for k, pixels, side in zip(bins, pixels_per_bin, sides, strict=True))
-        return mirror(box, image_size[0]) if flip else box
+        return tuple(min(k * pixels, side) for k, pixels, side in zip(bins, pixels_per_bin, sides, strict=True))
 
     def _bin(self, coordinate: float, side: int) -> int:
         """Bin of a coordinate of an image with this side.

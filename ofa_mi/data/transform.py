@@ -39,15 +39,13 @@ class ImageTransform:
         self.patch_image_size = patch_image_size
         self.num_patches = (patch_image_size // PATCH) ** 2
 
-    def __call__(self, image: Image.Image, flip: bool = False) -> Tensor:
-        """Pixels of an RGB image, float32 ``(3, S, S)`` in [-1, 1]; mirrored left to right with ``flip``."""
+    def __call__(self, image: Image.Image) -> Tensor:
+        """Pixels of an RGB image, float32 ``(3, S, S)`` in [-1, 1]."""
         import torch  # here, because reading images takes no PyTorch
 
         side = self.patch_image_size
         if image.height > HIGHEST:
             image = image.resize((image.width, side), Image.Resampling.BICUBIC)
         image = image.resize((side, side), Image.Resampling.BICUBIC)
-        if flip:
-            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)  # S, S, 3 -> 3, S, S
         return pixels.contiguous().float().div_(255).sub_(0.5).div_(0.5)

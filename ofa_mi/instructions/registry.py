@@ -16,42 +16,11 @@ from ofa_mi.instructions.spec import (
     ENGLISH,
     EVERYTHING,
     GROUP_PREFIX,
-    GROUPS_APART,
-    METRICS,
-    MIN_INSTRUCTIONS,
-    OUTPUTS,
-    PLACEHOLDERS,
     PRETRAINING_GROUP,
-    REGION_INPUTS,
     SPLITS,
     TaskSpec,
-    Translation,
-    split_template,
     suggestion,
 )
-
-__all__ = [
-    "ENGLISH",
-    "EVERYTHING",
-    "GROUPS_APART",
-    "GROUP_PREFIX",
-    "LANGUAGE_DIR",
-    "METRICS",
-    "MIN_INSTRUCTIONS",
-    "OUTPUTS",
-    "PLACEHOLDERS",
-    "PRETRAINING_GROUP",
-    "REGION_INPUTS",
-    "SPLITS",
-    "TASK_DIR",
-    "Registry",
-    "TaskSpec",
-    "Translation",
-    "default_registry",
-    "load_registry",
-    "read_tasks",
-    "split_template",
-]
 
 TASK_DIR = Path(__file__).parent / "tasks"
 LANGUAGE_DIR = Path(__file__).parent / "languages"  # one folder per language

@@ -18,7 +18,7 @@ from ofa_mi.instructions.prompt import (
     TextSegment,
     text_segments,
 )
-from ofa_mi.instructions.registry import PLACEHOLDERS, TaskSpec, split_template
+from ofa_mi.instructions.spec import PLACEHOLDERS, TaskSpec, split_template
 
 EMPTY_SET = "none"  # the target of a task whose answer is a set of options, when no option is right
 

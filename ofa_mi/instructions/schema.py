@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -365,7 +365,7 @@ class TaskFile:
             self.fail(f"{key}: must be one of {', '.join(known)}, found {shown(fields[key])}")
         return fields[key]
 
-    def names(self, fields: dict, key: str, known: Sequence[str], *, empty: bool = True) -> tuple[str, ...]:
+    def names(self, fields: dict, key: str, known: Collection[str], *, empty: bool = True) -> tuple[str, ...]:
         """A list of different names out of ``known``."""
         values = self.strings(fields, key, empty=empty)
         for value in values:

@@ -16,18 +16,19 @@ PLACEHOLDERS = ("context", "question", "text", "region", "region_1", "region_2",
 REGION_INPUTS = (("region",), ("region_1", "region_2"), ("regions",))
 SPLITS = ("train", "eval")
 OUTPUTS = ("text", "option", "options", "region", "regions", "labeled_regions")
-METRICS = (
-    "accuracy",
-    "rouge_l",
-    "region_accuracy",
-    "iou",
-    "mean_iou",
-    "region_f1",
-    "set_f1",
-    "bleu",
-    "chrf",
-    "vqa_accuracy",
-)
+# Metrics by name, as tables call them; the functions are registered by these names (`ofa_mi.evaluation.metrics`).
+METRICS = {
+    "accuracy": "accuracy",
+    "rouge_l": "ROUGE-L",
+    "region_accuracy": "region accuracy",
+    "iou": "IoU ≥ 0.5",
+    "mean_iou": "mean IoU",
+    "region_f1": "region F1",
+    "set_f1": "set F1",
+    "bleu": "BLEU",
+    "chrf": "chrF",
+    "vqa_accuracy": "VQA accuracy",
+}
 MIN_INSTRUCTIONS = 5  # the evaluation protocol runs every task under five instructions
 # Packaged groups beside the paper's whose evaluation tasks count for no total of a run.
 GROUPS_APART = ("extra", "combination")

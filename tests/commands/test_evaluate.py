@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ofa_mi.commands import compare, evaluate, report, score
+from ofa_mi.commands.options import named_path
 from ofa_mi.decoding.predictor import Predictor
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation.predictions import read_predictions
@@ -119,7 +120,7 @@ def test_options_that_cannot_work(checkpoint, data_dir, tmp_path, options):
 
 
 def test_names_of_runs_and_places_on_curves():
-    assert [(name, str(path)) for name, path in map(report.named, ["a=x/y", "runs/b", "runs/c=d"])] == [
+    assert [(name, str(path)) for name, path in map(named_path, ["a=x/y", "runs/b", "runs/c=d"])] == [
         ("a", "x/y"),
         ("b", "runs/b"),
         ("c=d", "runs/c=d"),

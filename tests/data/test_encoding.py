@@ -77,7 +77,6 @@ def test_targets_end_and_begin_with_a_space(gpt2):
     assert one.option(("Red",), None) == one.target((text("Red"),), None)
     bins = [gpt2.bin_id(k) for k in (250, 250, 500, 500)]
     assert one.option((BOX,), SIZE) == [*bins, gpt2.eos]
-    assert one.option((BOX,), SIZE, flip=True) == [gpt2.bin_id(k) for k in (500, 250, 749, 500)] + [gpt2.eos]
 
 
 def test_one_encoding_of_ofas_on_real_questions(shared_data):
@@ -109,7 +108,7 @@ SEGMENTS = st.one_of(
 @given(st.lists(SEGMENTS, max_size=6).map(tuple), st.integers(2, 120))
 def test_truncation_keeps_instruction_options_and_regions(gpt2, prompt, length):
     one = encoder(gpt2, max_src_length=length)
-    pieces = one._pieces(prompt, SIZE, "", False)
+    pieces = one._pieces(prompt, SIZE, "")
     kept = [piece.tokens for piece in pieces if not piece.truncatable]
     texts = [len(piece.tokens) for piece in pieces if piece.truncatable]
     needed = sum(map(len, kept)) + 2

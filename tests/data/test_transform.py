@@ -42,11 +42,6 @@ def test_pixels_equal_torchvisions(photo, side):
     assert pixels.min() >= -1 and pixels.max() <= 1
 
 
-def test_flip_mirrors_left_and_right(photo):
-    to_pixels = ImageTransform(32)
-    assert torch.equal(to_pixels(photo, flip=True), to_pixels(photo).flip(-1))
-
-
 def test_number_of_patches():
     assert ImageTransform(480).num_patches == 900
     for side in (0, -16, 40):

@@ -23,7 +23,8 @@ from ofa_mi.evaluation.conditions import (
 from ofa_mi.evaluation.predictions import read_predictions
 from ofa_mi.evaluation.scoring.scores import condition_label
 from ofa_mi.instances.instance import Instance
-from ofa_mi.instructions.registry import default_registry, split_template
+from ofa_mi.instructions.registry import default_registry
+from ofa_mi.instructions.spec import split_template
 from tests.evaluation.fake import COLOURS, FakePredictor, make_data
 
 REGISTRY = default_registry()

@@ -6,7 +6,6 @@ Every reader is followed by what shows its content, since a value of a wrong typ
 import json
 import logging
 import shutil
-from types import SimpleNamespace
 
 import pytest
 
@@ -15,6 +14,7 @@ from ofa_mi.document.markdown import to_markdown
 from ofa_mi.errors import DataError
 from ofa_mi.evaluation.asking import run as asking
 from ofa_mi.evaluation.attention import analysis as attention_analysis
+from ofa_mi.evaluation.attention import summary as attention_summary
 from ofa_mi.evaluation.attention.plots import share_figure
 from ofa_mi.evaluation.formats import read_comparison
 from ofa_mi.evaluation.predictions import PredictionWriter, read_predictions, write_sorted
@@ -142,12 +142,12 @@ def measured(layers=2, patches=3):
     maps = [names[0] | {"prompt": "where?", "attention": [[0.1] * patches] * layers}]
     settings = {"checkpoint": "0123", "seed": 1, "tasks": {"nlvr": {"version": 1, "instructions": ["a"]}}}
     return {
-        **{"format": attention_analysis.FORMAT, "settings": settings, "layers": layers, "patches": patches},
+        **{"format": attention_summary.FORMAT, "settings": settings, "layers": layers, "patches": patches},
         **{"questions": questions, "heat_maps": maps},
     }
 
 
-SELECTION = SimpleNamespace(settings={"seed": 1}, text_only=1)
+SELECTION = {"settings": {"seed": 1}, "text_only": 1}
 
 
 def test_fuzz_measurements(tmp_path):
@@ -156,8 +156,8 @@ def test_fuzz_measurements(tmp_path):
     def read(content):
         path.write_bytes(content)
         found = attention_analysis._read(path, good["settings"], 1)
-        result = attention_analysis.summarise({"a": good, "b": found}, {"a": path, "b": path}, SELECTION)
-        attention_analysis._table(result)
+        result = attention_summary.summarise({"a": good, "b": found}, {"a": path, "b": path}, **SELECTION)
+        attention_summary.csv_table(result)
         share_figure(result["checkpoints"], "attention")
 
     fuzz("measurements", [json.dumps(good).encode()], JSON, read, check=names(path))
@@ -166,7 +166,7 @@ def test_fuzz_measurements(tmp_path):
 def test_fuzz_attention(run, tmp_path):
     path = tmp_path / "attention.json"
     checkpoints = {"OFA": measured(), "tuned": measured()}
-    result = attention_analysis.summarise(checkpoints, dict.fromkeys(checkpoints, path), SELECTION)
+    result = attention_summary.summarise(checkpoints, dict.fromkeys(checkpoints, path), **SELECTION)
     image = next((run.parent / "data" / "images").iterdir())
     shutil.copy(image, tmp_path / "1.png")
     result["heat_maps"] = [{"file": "1.png", "task": "nlvr", "unique_id": "1", "prompt": "where?"}]

@@ -2,7 +2,7 @@
 
 from ofa_mi.instances.instance import Instance, plain
 from ofa_mi.instructions.prompt import OPTION_SEPARATOR, OPTIONS_MARKER, OptionsSegment, Prompt, RegionSegment
-from ofa_mi.instructions.registry import TaskSpec
+from ofa_mi.instructions.spec import TaskSpec
 
 BOXES = ((10, 20, 60, 90), (30, 5, 99, 50), (0, 0, 20, 20))
 

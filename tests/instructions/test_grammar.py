@@ -20,9 +20,9 @@ from ofa_mi.instructions.grammar.phrases import KINDS, Phrases, check_inputs, pa
 from ofa_mi.instructions.grammar.sentences import Draw, Sentences, with_article
 from ofa_mi.instructions.likeness import Index, order, perhaps_shared, shared_words, words
 from ofa_mi.instructions.lint import alike_across_tasks, faults
-from ofa_mi.instructions.registry import default_registry, load_registry, read_tasks, split_template
+from ofa_mi.instructions.registry import default_registry, load_registry, read_tasks
 from ofa_mi.instructions.rendering import render
-from ofa_mi.instructions.spec import MIN_INSTRUCTIONS
+from ofa_mi.instructions.spec import MIN_INSTRUCTIONS, split_template
 from tests.instructions.examples import example
 
 DOCS = Path(__file__).parents[2] / "docs" / "instructions.md"

@@ -21,14 +21,8 @@ from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation.metrics import score_prediction
 from ofa_mi.instructions.registry import default_registry
 from ofa_mi.instructions.rendering import render
-from ofa_mi.tasks.multiinstruct import (
-    MultiInstructConfig,
-    MultiInstructTask,
-    check_config,
-    mean_of,
-    parse_shares,
-    split_list,
-)
+from ofa_mi.tasks.multiinstruct import MultiInstructTask, mean_of
+from ofa_mi.tasks.options import MultiInstructConfig, check_config, parse_shares
 
 SMALL = {
     "patch_image_size": 32,
@@ -121,10 +115,6 @@ def test_a_start_brings_its_vocabulary(data, tmp_path):
     assert given.key == Vocabulary.load(tmp_path / "bpe").key, "--bpe-dir comes first"
     packaged = task(data, bpe_dir=None, finetune_from_model=str(bare)).vocabulary
     assert packaged.key == Vocabulary.load().key
-
-
-def test_split_list_drops_empty_parts():
-    assert split_list("a,,b,") == ["a", "b"] and split_list(None) == [] and split_list("a:b", ":") == ["a", "b"]
 
 
 def test_every_option_is_documented():

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ofa_mi.commands.vocabulary import positive_number
+from ofa_mi.commands.options import add_instruction_dir, positive_number
 from ofa_mi.errors import ConfigError
 
 HELP = "validate data directories and write their data card"
@@ -30,9 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="W",
         help="processes; the output does not depend on it",
     )
-    parser.add_argument(
-        "--instruction-dir", metavar="DIRS", help="directories of YAML files that add tasks or instructions, with ':'"
-    )
+    add_instruction_dir(parser)
     parser.add_argument(
         "--findings", type=positive_number, default=10, metavar="N", help="print so many findings of a kind"
     )
@@ -65,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     result = check(
         args.data,
         card_dir,
-        load_registry(*filter(None, (args.instruction_dir or "").split(":"))),
+        load_registry(*args.instruction_dir),
         workers=args.workers,
         keep=args.findings,
         with_guess=args.guess,

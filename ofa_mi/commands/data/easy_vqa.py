@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from ofa_mi.commands.data.shared import add_out, fraction, print_counts
+from ofa_mi.commands.data.shared import add_out, print_counts
+from ofa_mi.commands.options import fraction
 
 HELP = "convert the data of the package easy-vqa"
 

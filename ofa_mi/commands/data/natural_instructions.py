@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ofa_mi.commands.data.shared import add_out, fraction, print_counts
+from ofa_mi.commands.data.shared import add_out, print_counts
+from ofa_mi.commands.options import fraction
 from ofa_mi.errors import ConfigError
 
 HELP = "import the task files of Natural Instructions v2 as text-only instances"

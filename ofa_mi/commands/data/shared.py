@@ -27,11 +27,3 @@ def print_notes(manifest: dict[str, Any]) -> None:
         print(f"  {manifest['excluded_eval_images']:,} candidates share their image with an evaluation instance")
     if manifest["left_out"]:
         print(f"  {manifest['left_out']:,} instances could not be used; left_out.txt lists them")
-
-
-def fraction(text: str) -> float:
-    """A number between 0 and 1; argparse calls it by the name of this function."""
-    value = float(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value

@@ -32,8 +32,9 @@ from ofa_mi.instances.open import open_store
 from ofa_mi.instances.photos import names_of
 from ofa_mi.instances.store import LineStore
 from ofa_mi.instructions.prompt import OptionsSegment, Prompt, RegionSegment
-from ofa_mi.instructions.registry import Registry, TaskSpec
+from ofa_mi.instructions.registry import Registry
 from ofa_mi.instructions.rendering import render, render_target
+from ofa_mi.instructions.spec import TaskSpec
 from ofa_mi.other_models.model import OtherModel
 from ofa_mi.utils.seeding import generator
 

@@ -25,7 +25,8 @@ from ofa_mi.evaluation.conditions import Conditions, gray_image
 from ofa_mi.evaluation.predictions import PredictionWriter, Record, count_complete_lines, write_sorted
 from ofa_mi.evaluation.scoring.scores import PREDICTIONS, RUN_JSON, read_run, score_run
 from ofa_mi.instances.instance import Instance
-from ofa_mi.instructions.registry import Registry, TaskSpec, default_registry
+from ofa_mi.instructions.registry import Registry, default_registry
+from ofa_mi.instructions.spec import TaskSpec
 from ofa_mi.other_models.model import OtherModel
 from ofa_mi.utils.files import atomic_write
 from ofa_mi.utils.json_files import one_line

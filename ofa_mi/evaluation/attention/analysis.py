@@ -4,129 +4,39 @@ The share of an instance: in one encoder layer, the part of a text token's self-
 averaged over text tokens and heads (arXiv 2212.10773, analysis of attention). Text tokens are all tokens of the prompt,
 ``<s>``, ``</s>`` and location tokens included, and no padding.
 
-Nothing here runs in training or decoding. The weights are computed beside the model's own attention, from the same
-queries, keys, bias and mask, and are reduced layer by layer.
-
 An analysis has a directory of its own: ``checkpoints/NAME.json`` is what was measured of a checkpoint, and everything
 else is made from these files. Checkpoints that were measured already are not run again.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import logging
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ofa_mi.decoding.predictor import Predictor, Query
 from ofa_mi.document.figures import standalone
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation.asking.plan import EvaluationOptions, Plan, Question, file_hash, weights_hash
 from ofa_mi.evaluation.attention.plots import HeatMaps, heat_map_figure, layers_shown, share_figure
+from ofa_mi.evaluation.attention.summary import DIGITS, FORMAT, PLOT, csv_table, summarise
+from ofa_mi.evaluation.attention.weights import image_attention
 from ofa_mi.evaluation.formats import Measurement, read_measurement
 from ofa_mi.instructions.prompt import RegionSegment
 from ofa_mi.instructions.registry import Registry, default_registry
-from ofa_mi.kernels import position_bias
 from ofa_mi.utils.files import atomic_write
 from ofa_mi.utils.json_files import one_line
 from ofa_mi.utils.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "ofa-mi attention 1"
-DEFINITION = (
-    "share: in an encoder layer, the part of a text token's self-attention that falls on image patches, averaged over "
-    "text tokens and heads, then over instructions, then over instances; uniform: patches / (patches + text tokens), "
-    "the share that even attention would give; standard_error: of the mean over instances"
-)
-RESULT, TABLE, PLOT = "attention.json", "attention.csv", "attention.svg"
-ALL_TASKS = "all"  # in the table, the line of all tasks together
-DIGITS = 6  # after the point, of every share that is stored
-
-# -- the weights
-
-
-@contextmanager
-def observed(encoder, observe: Callable[..., None]) -> Iterator[None]:
-    """Within the block, call ``observe`` with what each self-attention of ``encoder`` is given, and run it as ever.
-
-    Args:
-        encoder: Of the model; its layers are called in order.
-        observe: Called as ``observe(q, k, bias=…, key_padding_mask=…, scale=…)``, shapes as in
-            :func:`ofa_mi.kernels.attention`.
-    """
-    modules = [layer.self_attn for layer in encoder.layers]
-    for module in modules:
-        # An attribute of the instance hides the method of the class: no test and no hook stays in the normal path.
-        module.attend = partial(_observe_and_attend, module.attend, partial(observe, scale=module.scale))
-    try:
-        yield
-    finally:
-        for module in modules:
-            del module.attend
-
-
-def _observe_and_attend(attend, observe, q, k, v, *, bias, key_padding_mask=None):
-    observe(q, k, bias=bias, key_padding_mask=key_padding_mask)
-    return attend(q, k, v, bias=bias, key_padding_mask=key_padding_mask)
-
-
-@torch.no_grad()
-def image_attention(model, net_input: Mapping[str, Tensor | None]) -> Tensor:
-    """Attention of the text to every patch, averaged over text tokens and heads.
-
-    Args:
-        model: OFA model in evaluation mode.
-        net_input: The encoder's inputs, as :meth:`~ofa_mi.decoding.predictor.Predictor.net_input` makes them.
-
-    Returns:
-        (layers, B, P) fp32 (fp64 for an fp64 model) on the CPU. The sum over P is the share of a layer. Undefined, NaN,
-        for a sample without an image.
-
-    Raises:
-        DataError: No sample has an image.
-    """
-    if net_input.get("patch_images") is None:
-        raise DataError("a batch without any image: there is no attention to patches")
-    text = net_input["src_tokens"].ne(model.encoder.padding_idx)  # B, S
-    layers: list[Tensor] = []
-
-    def observe(q: Tensor, k: Tensor, **parts) -> None:
-        patches = k.shape[2] - text.shape[1]
-        layers.append(_mean_weights(q[:, :, patches:], k, text=text, **parts)[:, :patches].cpu())
-
-    with observed(model.encoder, observe):
-        model.encoder(**net_input)
-    attention = torch.stack(layers)  # layers, B, P
-    if (masks := net_input.get("patch_masks")) is not None:
-        attention[:, ~masks.cpu()] = math.nan
-    return attention
-
-
-def _mean_weights(q, k, *, bias, key_padding_mask, scale: float, text) -> Tensor:
-    """Attention weights of the text's queries (B, H, S, D) to all keys, averaged over text tokens and heads: (B, L)."""
-    dtype = torch.promote_types(q.dtype, torch.float32)
-    scores = torch.matmul(q.to(dtype) * scale, k.to(dtype).transpose(-2, -1))  # B, H, S, L
-    scores += position_bias(bias)[..., -q.shape[2] :, :]
-    if key_padding_mask is not None:
-        scores.masked_fill_(key_padding_mask[:, None, None, :], -math.inf)
-    weights = scores.softmax(dim=-1).mean(dim=1)  # B, S, L
-    return weights.masked_fill_(~text[..., None], 0).sum(dim=1) / text.sum(dim=1, keepdim=True)
-
-
-# -- an analysis
+RESULT, TABLE = "attention.json", "attention.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,10 +108,10 @@ def analyse(
             logger.info("%s: measured already", name)
         layers_shown(found["layers"], options.layers, name)
         measured[name] = found
-    result = summarise(measured, checkpoints, selection)
+    result = summarise(measured, checkpoints, settings=selection.settings, text_only=selection.text_only)
     result["heat_maps"] = _draw_heat_maps(measured, selection, options.layers, out_dir)
     atomic_write(out_dir / PLOT, standalone(share_figure(result["checkpoints"], "attention")).encode())
-    atomic_write(out_dir / TABLE, _table(result).encode())
+    atomic_write(out_dir / TABLE, csv_table(result).encode())
     _write_json(out_dir / RESULT, result, indent=1)
     return result
 
@@ -333,132 +243,6 @@ def _row(question: Question, **values) -> dict[str, Any]:
 
 def _rounded(values: Sequence[float]) -> list[float]:
     return [round(value, DIGITS) for value in values]
-
-
-# -- what is made of the measurements
-
-
-def summarise(
-    measured: Mapping[str, Mapping[str, Any]], files: Mapping[str, Path], selection: Selection
-) -> dict[str, Any]:
-    """Means and standard errors by checkpoint, task and layer.
-
-    Args:
-        measured: What :func:`measure` gives, by name of the checkpoint; its ``settings`` hold the file's hash.
-        files: File of each checkpoint.
-        selection: The questions.
-
-    Returns:
-        The content of ``attention.json`` without the heat maps, as docs/attention.md describes it.
-    """
-    samples = {name: _Sample.of(part) for name, part in measured.items()}
-    first = next(iter(samples))
-    settings = {key: value for key, value in selection.settings.items() if key != "heat_maps"}
-    return {
-        "format": FORMAT,
-        "definition": DEFINITION,
-        "settings": settings,
-        "instances": {
-            "with_image": len(samples[first].tasks),
-            "text_only_left_out": selection.text_only,
-            "questions": len(measured[first]["questions"]),
-        },
-        "checkpoints": [
-            {
-                "name": name,
-                "file": str(files[name]),
-                "sha256": part["settings"]["checkpoint"],
-                "layers": part["layers"],
-                "patches": part["patches"],
-                **samples[name].summary(),
-                "difference": None if name == first else samples[name].difference(samples[first], first),
-                "tasks": {task: samples[name].of_task(task).summary() for task in sorted(set(samples[name].tasks))},
-            }
-            for name, part in measured.items()
-        ],
-        "plot": PLOT,
-    }
-
-
-@dataclass(frozen=True)
-class _Sample:
-    """Shares of the instances, averaged over their instructions.
-
-    Attributes:
-        tasks: (N,) the task of each instance.
-        shares: (N, layers).
-        tokens: (N,) text tokens.
-        uniform: (N,) what even attention would give.
-    """
-
-    tasks: np.ndarray
-    shares: np.ndarray
-    tokens: np.ndarray
-    uniform: np.ndarray
-
-    @classmethod
-    def of(cls, part: Mapping[str, Any]) -> _Sample:
-        instances: dict[tuple[str, str], list[dict[str, Any]]] = {}
-        for row in part["questions"]:
-            instances.setdefault((row["task"], row["unique_id"]), []).append(row)
-        groups, patches = list(instances.values()), part["patches"]
-        return cls(
-            np.array([task for task, _ in instances]),
-            np.array([np.mean([row["shares"] for row in group], axis=0) for group in groups]),
-            np.array([np.mean([row["text_tokens"] for row in group]) for group in groups]),
-            np.array([np.mean([patches / (patches + row["text_tokens"]) for row in group]) for group in groups]),
-        )
-
-    def of_task(self, task: str) -> _Sample:
-        chosen = self.tasks == task
-        return _Sample(self.tasks[chosen], self.shares[chosen], self.tokens[chosen], self.uniform[chosen])
-
-    def summary(self) -> dict[str, Any]:
-        return {
-            "instances": len(self.tasks),
-            "text_tokens": round(float(self.tokens.mean()), DIGITS),
-            "uniform": round(float(self.uniform.mean()), DIGITS),
-            "share": _mean_and_error(self.shares.mean(axis=1)),
-            "by_layer": [{"layer": i, **_mean_and_error(layer)} for i, layer in enumerate(self.shares.T, 1)],
-        }
-
-    def difference(self, other: _Sample, name: str) -> dict[str, Any] | None:
-        """Paired differences to the same instances under another checkpoint; None if that has other layers."""
-        if self.shares.shape != other.shares.shape:
-            return None
-
-        def compared(one: np.ndarray, two: np.ndarray) -> dict[str, float | None]:
-            ratio = round(float(one.mean() / two.mean()), DIGITS) if two.mean() else None
-            return {**_mean_and_error(one - two), "ratio": ratio}
-
-        layers = enumerate(zip(self.shares.T, other.shares.T, strict=True), 1)
-        return {
-            "to": name,
-            "share": compared(self.shares.mean(axis=1), other.shares.mean(axis=1)),
-            "by_layer": [{"layer": i, **compared(one, two)} for i, (one, two) in layers],
-        }
-
-
-def _mean_and_error(values: np.ndarray) -> dict[str, float | None]:
-    """Mean and its standard error, which a single value does not have."""
-    error = float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else None
-    return {
-        "mean": round(float(values.mean()), DIGITS),
-        "standard_error": None if error is None else round(error, DIGITS),
-    }
-
-
-def _table(result: Mapping[str, Any]) -> str:
-    """One line per checkpoint, task and layer, as CSV."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(("checkpoint", "task", "instances", "layer", "share", "standard_error", "uniform"))
-    for checkpoint in result["checkpoints"]:
-        for task, values in {ALL_TASKS: checkpoint, **checkpoint["tasks"]}.items():
-            for layer in values["by_layer"]:
-                numbers = layer["layer"], layer["mean"], layer["standard_error"], values["uniform"]
-                writer.writerow((checkpoint["name"], task, values["instances"], *numbers))
-    return file.getvalue()
 
 
 def _draw_heat_maps(

@@ -22,8 +22,8 @@ from ofa_mi.geometry import iou as box_iou
 from ofa_mi.instances.answers import canonical, normalise, says_something
 from ofa_mi.instances.instance import Instance, Text, boxes_of, text_of
 from ofa_mi.instructions.prompt import OPTION_SEPARATOR
-from ofa_mi.instructions.registry import TaskSpec
 from ofa_mi.instructions.rendering import EMPTY_SET
+from ofa_mi.instructions.spec import TaskSpec
 
 IOU_THRESHOLD = 0.5
 

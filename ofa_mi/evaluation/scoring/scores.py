@@ -41,7 +41,7 @@ from ofa_mi.evaluation.scoring.resampling import (
 from ofa_mi.instances.answers import normalise
 from ofa_mi.instances.doubts import count, doubts
 from ofa_mi.instances.instance import boxes_of, text_of
-from ofa_mi.instructions.registry import GROUPS_APART
+from ofa_mi.instructions.spec import GROUPS_APART
 from ofa_mi.other_models.troubles import TROUBLES
 from ofa_mi.utils.files import atomic_write, open_atomic
 

@@ -14,23 +14,11 @@ from typing import Any
 from ofa_mi.document.text import aligned
 from ofa_mi.evaluation.scoring.baselines import ALPHA, is_above
 from ofa_mi.evaluation.scoring.scores import TRAINED, ZERO_SHOT
-from ofa_mi.instructions.spec import ENGLISH
+from ofa_mi.instructions.spec import ENGLISH, METRICS
 
 Scores = Mapping[str, Any]  # content of a scores.json
 
 TITLES = {ZERO_SHOT: "Zero-shot tasks", TRAINED: "Trained tasks"}
-METRIC_LABELS = {
-    "accuracy": "accuracy",
-    "rouge_l": "ROUGE-L",
-    "region_accuracy": "region accuracy",
-    "iou": "IoU ≥ 0.5",
-    "mean_iou": "mean IoU",
-    "region_f1": "region F1",
-    "set_f1": "set F1",
-    "bleu": "BLEU",
-    "chrf": "chrF",
-    "vqa_accuracy": "VQA accuracy",
-}
 MISSING = "-"
 ABOVE = "*"  # beside a mean that is above chance and majority
 DEFAULTS = {"language": ENGLISH}  # of what scores.json did not hold when there was one language only
@@ -351,7 +339,7 @@ def _lines(table: Table) -> list[list[str]]:
     """Header and rows as text."""
     lines = [["task", "metric", "n", "chance", "majority", *table.runs]]
     for row in table.rows:
-        start = [row.task if row.primary else "", METRIC_LABELS[row.metric], str(row.instances)]
+        start = [row.task if row.primary else "", METRICS[row.metric], str(row.instances)]
         lines.append([*start, number(row.chance), number(row.majority), *map(_cell_text, row.cells)])
     blank = [""] * 4
     lines.append(["aggregated", *blank, *map(_total_text, table.aggregated)])

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from ofa_mi.errors import ConfigError, shown
 from ofa_mi.instructions.likeness import Index, order, shared_words, words
 from ofa_mi.instructions.lint import MAX_ORDER_ACROSS, MAX_SHARED_ACROSS, faults
-from ofa_mi.instructions.registry import split_template
-from ofa_mi.instructions.spec import ENGLISH, REWORDED, TaskSpec, suggestion
+from ofa_mi.instructions.spec import ENGLISH, REWORDED, TaskSpec, split_template, suggestion
 
 # Of two instructions of one task; both together are too much. The linter's rule for the protocol's five, either of 0.4
 # and 0.45, leaves no room for hundreds: the words of one task are few.

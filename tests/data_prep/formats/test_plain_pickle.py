@@ -9,6 +9,7 @@ import pytest
 
 from ofa_mi.data_prep.formats.plain_pickle import read_plain_pickle
 from ofa_mi.errors import DataError
+from tests.fuzzing import fuzz, mutate_bytes
 
 PLAIN = [
     {"id": 7, "words": ["zebra", "caf\u00e9"], "score": 0.5, "big": 2**70, "on": True, "nothing": None},
@@ -78,11 +79,18 @@ def test_other_objects_are_refused(tmp_path, value):
         b"S'caf\\xe9'\n.",  # not ASCII
         b"I12x\n.",
         b"\x8b\xff\xff\xff\x7f.",  # a number longer than the file
+        b"\x8b\xff",  # the end within a length
+        b"G\0\0",  # and within a number
     ],
 )
 def test_damaged_files_are_errors_that_name_the_file(tmp_path, content):
     with pytest.raises(DataError, match=r"refs\(unc\)\.p"):
         read_plain_pickle(written(tmp_path, content))
+
+
+def test_fuzz_pickles(tmp_path):
+    examples = [pickle.dumps(PLAIN, protocol) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]
+    fuzz("plain pickles", examples, (mutate_bytes,), lambda content: read_plain_pickle(written(tmp_path, content)))
 
 
 def test_a_memo_index_reserves_no_memory(tmp_path):

@@ -23,8 +23,9 @@ from ofa_mi.document.figures import draw
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation.asking.plan import EvaluationOptions
 from ofa_mi.evaluation.attention import plots as attention_plots
-from ofa_mi.evaluation.attention.analysis import AttentionOptions, analyse, image_attention
+from ofa_mi.evaluation.attention.analysis import AttentionOptions, analyse
 from ofa_mi.evaluation.attention.plots import layers_shown, share_figure
+from ofa_mi.evaluation.attention.weights import image_attention
 from tests.golden.cases import build_model
 from tests.models.helpers import PAD, images, small_model, tokens
 

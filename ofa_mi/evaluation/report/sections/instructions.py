@@ -9,8 +9,9 @@ from ofa_mi.document.blocks import Table as Grid
 from ofa_mi.evaluation.report.cells import zero_shot
 from ofa_mi.evaluation.report.section import Section
 from ofa_mi.evaluation.report.study import Study
-from ofa_mi.evaluation.scoring.tables import METRIC_LABELS, Table, task_label
 from ofa_mi.evaluation.scoring.tables import Row as TaskRow
+from ofa_mi.evaluation.scoring.tables import Table, task_label
+from ofa_mi.instructions.spec import METRICS
 
 
 def instructions(study: Study) -> list[Block]:
@@ -62,7 +63,7 @@ def _heat_map(rows: Sequence[TaskRow], place: int, run: str) -> list[Block]:
     lines = []
     for row, scores in found:
         cells = [_heat_cell(scores[n]) if n in scores else Cell("") for n in numbers]
-        lines.append(Row((Cell(task_label(row.task), below=(METRIC_LABELS[row.metric],)), *cells)))
+        lines.append(Row((Cell(task_label(row.task), below=(METRICS[row.metric],)), *cells)))
     if not lines:
         return []
     return [Grid(f"{run} by instruction", (run, *(str(n + 1) for n in numbers)), tuple(lines), kind="heat")]

@@ -13,9 +13,10 @@ from ofa_mi.evaluation.report.published import COMMONSENSE, NATURAL_INSTRUCTIONS
 from ofa_mi.evaluation.report.section import Section
 from ofa_mi.evaluation.report.study import Strategy, Study
 from ofa_mi.evaluation.scoring.scores import TRAINED, ZERO_SHOT
-from ofa_mi.evaluation.scoring.tables import METRIC_LABELS, MISSING, Table, Total, task_label
+from ofa_mi.evaluation.scoring.tables import MISSING, Table, Total, task_label
 from ofa_mi.evaluation.scoring.tables import Cell as Score
 from ofa_mi.evaluation.scoring.tables import Row as TaskRow
+from ofa_mi.instructions.spec import METRICS
 
 MOST_TASKS = 11  # in columns: the paper's table has as many
 
@@ -126,7 +127,7 @@ def _columns(rows: Sequence[TaskRow], paper: Mapping[str, PaperRow]) -> dict[tup
 def _column(key: tuple[str, str], row: TaskRow | None) -> str:
     task, metric = key
     instances = f"\nn = {row.instances}" if row is not None else "\nnot run here"
-    return f"{task_label(task)}\n{METRIC_LABELS[metric]}{instances}"
+    return f"{task_label(task)}\n{METRICS[metric]}{instances}"
 
 
 def _paper_line(name: str, row: PaperRow, columns: Iterable[tuple[str, str]]) -> Row:
@@ -152,7 +153,7 @@ def _task_table(table: Table, rows: Sequence[TaskRow], name: str, *, totals=Fals
     lines = []
     for row in rows:
         best = best_of([cell and cell.mean for cell in row.cells])
-        label = Cell(task_label(row.task), below=(f"{METRIC_LABELS[row.metric]}, n = {row.instances}",))
+        label = Cell(task_label(row.task), below=(f"{METRICS[row.metric]}, n = {row.instances}",))
         levels = [number_cell(level, "soft") for level in (row.chance, row.majority)]
         cells = [score_cell(cell, best=place in best) for place, cell in enumerate(row.cells)]
         lines.append(Row((label, *levels, *cells), "" if row.primary else "secondary"))

@@ -19,7 +19,8 @@ from ofa_mi.evaluation.report.cells import (
 from ofa_mi.evaluation.report.section import Section
 from ofa_mi.evaluation.report.study import Strategy, Study
 from ofa_mi.evaluation.scoring.scores import TRAINED, ZERO_SHOT
-from ofa_mi.evaluation.scoring.tables import METRIC_LABELS, MISSING, TITLES, mean_total, number, task_label
+from ofa_mi.evaluation.scoring.tables import MISSING, TITLES, mean_total, number, task_label
+from ofa_mi.instructions.spec import METRICS
 
 
 def certainty(study: Study) -> list[Block]:
@@ -148,7 +149,7 @@ def _differences(comparison: Comparison, section: str) -> list[Row]:
         if (total := part.get(name)) is not None:
             rows.append(_difference_row(Cell(name.capitalize(), below=(TITLES[section].lower(),)), total, "total"))
     for task, values in part["tasks"].items():
-        below = f"{METRIC_LABELS[values['metric']]}, n = {values['instances']}"
+        below = f"{METRICS[values['metric']]}, n = {values['instances']}"
         rows.append(_difference_row(Cell(task_label(task), below=(below,)), values))
     return rows
 
