@@ -225,9 +225,13 @@ class _Unpacking:
             bounded = _Bounded(stream, LARGEST_HEADER, self._check_ratio)
             with bounded.header():
                 file = tarfile.TarFile(fileobj=bounded)
+            last = -1
             while (info := _next(file, bounded)) is not None:
                 if info.size < 0:
                     raise tarfile.ReadError("negative size")
+                if info.offset <= last:  # where sizes lead back, the same members would come for ever
+                    raise tarfile.ReadError(f"the header at byte {info.offset:,} stands before the last one")
+                last = info.offset
                 is_link = info.issym() or info.islnk()
                 kind = "file" if info.isreg() else "folder" if info.isdir() else "link" if is_link else "special"
                 link = os.path.join(os.path.dirname(info.name), info.linkname) if info.issym() else info.linkname

@@ -344,6 +344,16 @@ def test_headers_count_for_the_size_that_an_archive_unpacks_to(tmp_path, monkeyp
         unpack(tmp_path / "a.tar", tmp_path / "set")
 
 
+@pytest.mark.parametrize("size", [-512, -1024])
+def test_a_tar_header_that_leads_back_is_damage(tmp_path, size):
+    """tarfile would give out the same members for ever."""
+    archive = tmp_path / "a.tar"
+    archive.write_bytes(tar_header(b"a") + tar_header(b"b", size=size, kind=b"S") + bytes(1024))
+    with pytest.raises(DataError, match="damaged or not complete"):
+        unpack(archive, tmp_path / "set")
+    assert tree(tmp_path / "set") == {}
+
+
 def test_an_xz_file_cannot_ask_for_the_whole_memory(tmp_path):
     data = bytearray(make_tar(tmp_path / "a", mode="w:xz").read_bytes())
     size = 4 * (data[12] + 1)  # of the block's header, which ends with a checksum
