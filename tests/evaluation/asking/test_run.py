@@ -264,7 +264,7 @@ run({str(data_dir)!r}, {str(tmp_path / "run")!r}, predictor=Killed())
 """
     result = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True)
     assert result.returncode == -signal.SIGKILL, result.stderr.decode()
-    assert (tmp_path / "run" / "predictions.jsonl").read_bytes().count(b"\n") == 40 + 5 * 7  # of a task six batches
+    assert (tmp_path / "run" / "predictions.jsonl").read_bytes().count(b"\n") == 11 * 5  # whole instances
     run(data_dir, tmp_path / "run")
     assert content(tmp_path / "run") == content(finished)
 
