@@ -29,6 +29,7 @@ from ofa_mi.instances.store import InstanceStore
 from ofa_mi.instances.tsv import KINDS, TsvStore
 from ofa_mi.instructions.grammar.augment import admit
 from ofa_mi.instructions.grammar.files import read_extra, read_lines
+from ofa_mi.instructions.grammar.phrases import read_phrases
 from ofa_mi.instructions.registry import TASK_DIR, Registry, default_registry
 from ofa_mi.instructions.schema import TaskFile
 from ofa_mi.instructions.versions import compare, read_versions
@@ -237,6 +238,19 @@ def test_fuzz_generated_instructions(tmp_path):
 
     lines = "".join(json.dumps(line) + "\n" for line in INSTRUCTIONS).encode()
     fuzz("generated instructions", [lines], [mutate_json_lines, mutate_bytes], read, check=names(path))
+
+
+def test_fuzz_phrases(tmp_path):
+    path = tmp_path / "phrases.yaml"
+    entry = {"base": "b", "do": ["name what the {region} shows"], "names": {"region": ["spot"]}, "options": ["choices"]}
+    content = {"bases": {"b": {"answer": ["one word"]}}, "tasks": {"mine": entry, "other": {"options": "yes_no"}}}
+
+    def read(data):
+        path.write_bytes(data)
+        if b"[" * 1000 not in data and b'{"a":' * 1000 not in data:
+            read_phrases(path)
+
+    fuzz("phrases", [yaml.safe_dump(content).encode()], [careful(mutate_yaml), mutate_bytes], read, check=names(path))
 
 
 # -- vocabularies

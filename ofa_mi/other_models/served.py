@@ -254,8 +254,7 @@ class ServedModel(OtherModel):
                 f"{self.url}: {reason} and asks to wait {wait:.0f} seconds; the same command goes on from there"
             )
         if response.has_redirect_location:
-            moved = urlsplit(response.headers["Location"])
-            hint = f"it points to {shown(f'{moved.scheme}://{moved.hostname}{moved.path}')}: give that address"
+            hint = f"it points to {_place(response.headers['Location'])}: give that address"
         else:
             hint = HINTS.get(status, f"it was asked for {name}").format(variable=self.key_variable)
         raise ServerError(f"{self.url}: {reason}; {hint}")
@@ -331,6 +330,15 @@ async def _read(response: httpx2.Response) -> bytes:
     return bytes(content)
 
 
+def _place(location: str) -> str:
+    """Where a redirection leads, without what may be secret in an address."""
+    try:
+        moved = urlsplit(location)
+        return shown(f"{moved.scheme}://{moved.hostname}{moved.path}")
+    except ValueError:
+        return "an address that is none"
+
+
 def _reason(content: bytes) -> str:
     """What a server says of an error: its message where it is in one of the usual places, else everything."""
     try:
@@ -348,6 +356,6 @@ def _seconds(header: str) -> float:
         return float(header)
     try:
         date = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter of a year of many digits
         return 0.0
     return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - time.time())

@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("httpx2", reason="the extra `api` is not installed")
 
+import httpx2
 from PIL import Image
 
 from ofa_mi import cli
@@ -25,6 +26,7 @@ from ofa_mi.evaluation.scoring.scores import read_run, read_scores
 from ofa_mi.instructions.prompt import TextSegment
 from ofa_mi.other_models.model import Sampling
 from ofa_mi.other_models.served import LONGEST_BODY, ServedModel, _Passing, checked_address
+from tests.fuzzing import fuzz, mutate_bytes, mutate_json
 from tests.other_models.stub import Reply, Stub, said, serving
 
 KEY = "sk-stub-0123456789"
@@ -49,6 +51,32 @@ def ask(stub, number=1, **settings):
 
 def echo(request):
     return Reply(said(request["messages"][-1]["content"]))
+
+
+# -- what a server may say
+
+
+def test_fuzz_replies():
+    """Bodies, and headers of refusals: the text of an answer, a failure that may pass, or one line."""
+    there = model("http://127.0.0.1:1/v1")
+    bodies = [said("a [1, 2, 3, 4]").encode(), ERROR.encode(), b"<html>no</html>"]
+    headers = [b"30", b"Wed, 21 Oct 2026 07:28:00 GMT", b"http://example.org/v1?key=1", b"http://[::1/v1"]
+
+    def read(data):
+        header = data[:200].translate(None, b"\r\n\0")
+        refusals = [
+            httpx2.Response(status, headers={name: header})
+            for status, name in ((429, "Retry-After"), (307, "Location"), (400, "X"))
+        ]
+        for act in (lambda: there._said(data), *(lambda r=r: there._refused(r, data, "q") for r in refusals)):
+            try:
+                text, cut = act()
+                assert isinstance(text, str) and isinstance(cut, bool)
+            except (_Passing, ServerError) as failure:
+                assert str(failure).isprintable() and len(str(failure)) < 1000
+                assert getattr(failure, "wait", 0.0) >= 0
+
+    fuzz("replies of a model's server", [*bodies, *headers], [mutate_bytes, mutate_json], read)
 
 
 # -- requests
