@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MOST_BYTES = 8  # of all tensors together, for each byte of the file: tied ones count several times
+# How deep a setting of a model may be nested: those that exist are numbers, words and lists of them.
+SETTING_LEVELS = 8
 # The numbers of a task's settings and what they may be, and its other settings.
 TASK_NUMBERS = {
     "patch_image_size": (16, 1 << 12),
@@ -201,13 +203,25 @@ def model_args(state: dict[str, Any], path: str | Path = "checkpoint") -> Namesp
     """The model's settings, `arch` among them, from `cfg["model"]` or, in older files, from `args`.
 
     Raises:
-        CheckpointError: The checkpoint does not say which model it is.
+        CheckpointError: The checkpoint does not say which model it is, or a setting is no setting.
     """
     settings = plain(plain(state.get("cfg")).get("model")) or plain(state.get("args")) or {}
     arch = settings.get("arch") or settings.get("_name")
     if not arch:
         raise CheckpointError(f'{path}: neither its "cfg" nor its "args" names the architecture')
+    for name, value in settings.items():
+        if _nested_deeper(value, SETTING_LEVELS):  # which Python could not copy
+            raise CheckpointError(f"{path}: its setting {shown(name)} has more than {SETTING_LEVELS} levels")
     return Namespace(**{str(name): value for name, value in settings.items()} | {"arch": arch})
+
+
+def _nested_deeper(value: Any, levels: int) -> bool:
+    """Whether lists and tables lie within one another more than so many levels deep."""
+    level = [value]
+    for _ in range(levels + 1):
+        tables = [held for held in level if isinstance(held, dict | list | tuple)]
+        level = [part for table in tables for part in (table.values() if isinstance(table, dict) else table)]
+    return bool(level)
 
 
 def task_config(state: dict[str, Any], path: str | Path = "checkpoint") -> dict[str, Any]:

@@ -377,6 +377,14 @@ def test_damaged_metadata_are_one_short_line(tmp_path, metadata):
     assert str(error.value).startswith(f"{path}: ") and str(error.value).isprintable() and len(str(error.value)) < 500
 
 
+def test_a_setting_without_end_is_one_line(tmp_path):
+    nested = "[" * 500 + "]" * 500
+    path = tmp_path / "some.safetensors"
+    save_file({"a": torch.zeros(3)}, path, {"ofa_mi": f'{{"cfg": {{"model": {{"arch": "ofa_nano", "x": {nested}}}}}}}'})
+    with pytest.raises(CheckpointError, match="its setting 'x' has more than 8 levels$"):
+        checkpoint.model_args(checkpoint.read(path), path)
+
+
 def test_numpy_objects_are_refused(tmp_path):
     class Scalar:
         def __reduce__(self):

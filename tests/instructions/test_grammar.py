@@ -172,6 +172,8 @@ def test_phrases_that_never_make_a_good_sentence_end(monkeypatch):
         ({"base": "x"}, "task 'mine': base: must be one of question, found 'x'"),
         ({"base": ["question"]}, "task 'mine': base: must be one of question, found"),
         ({"options": "maybe"}, "task 'mine': options: must be a list of names or one of yes_no, verdict"),
+        ({"names": {"a\n": ["x"]}}, "task 'mine': names: a name must be a word of letters, digits and _, found 'a\\n'"),
+        ({"names": {1: ["x"]}}, "task 'mine': names: a name must be a word of letters, digits and _, found '1'"),
         ([], "task 'mine': must be a mapping"),
     ],
 )
@@ -180,6 +182,15 @@ def test_a_bad_phrase_file_is_one_line(tmp_path, entry, message):
     path.write_text(json.dumps({"tasks": {"mine": entry}}))
     with pytest.raises(ConfigError, match=f"^{re.escape(str(path))}: {re.escape(message)}"):
         read_phrases(path)
+
+
+@pytest.mark.parametrize("name", ["\t", "", "é\n", "two words"])
+def test_a_base_has_a_name_that_a_message_can_quote(tmp_path, name):
+    path = tmp_path / "phrases.yaml"
+    path.write_text(json.dumps({"bases": {name: {"answer": ["x"]}}}))
+    with pytest.raises(ConfigError, match="bases: a name must be a word") as error:
+        read_phrases(path)
+    assert str(error.value).isprintable()
 
 
 def test_phrases_speak_of_the_inputs_of_their_task_only():

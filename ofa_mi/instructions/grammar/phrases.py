@@ -78,7 +78,7 @@ def read_phrases(*paths: Path) -> dict[str, Phrases]:
     for path in (PHRASE_FILE, *paths):
         content = _mapping(read_yaml(path), f"{shown(path)}: the file")
         _check_keys(content, _TABLES, shown(path))
-        bases |= _mapping(content.get("bases", {}), f"{shown(path)}: bases")
+        bases |= _named(content.get("bases", {}), f"{shown(path)}: bases")
         for name, entry in _mapping(content.get("tasks", {}), f"{shown(path)}: tasks").items():
             where = f"{shown(path)}: task {shown(name)}"
             table[name] = _phrases(_mapping(entry, where), bases, where)
@@ -96,7 +96,7 @@ def _phrases(entry: dict, bases: Mapping[str, Any], where: str) -> Phrases:
         key: (*_texts(entry.get(key, []), f"{where}: {key}"), *_texts(shared.get(key, []), f"{where}: base: {key}"))
         for key in _LISTS
     }
-    names = _mapping(entry.get("names", {}), f"{where}: names")
+    names = _named(entry.get("names", {}), f"{where}: names")
     options = entry.get("options", [])
     if isinstance(options, str):
         if options not in patterns()["verdicts"]:
@@ -123,6 +123,14 @@ def check_inputs(spec: TaskSpec, phrases: Phrases) -> None:
 def _mapping(value: Any, where: str) -> dict:
     if not isinstance(value, dict):
         raise ConfigError(f"{where}: must be a mapping, found {shown(value)}")
+    return value
+
+
+def _named(value: Any, where: str) -> dict[str, Any]:
+    """A mapping whose keys are words, which messages can then quote."""
+    for name in _mapping(value, where):
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ConfigError(f"{where}: a name must be a word of letters, digits and _, found {shown(name)}")
     return value
 
 
