@@ -29,6 +29,7 @@ COMMANDS = (
     "train",
     "checkpoint",
     "predict",
+    "serve",
     "evaluate",
     "score",
     "compare",

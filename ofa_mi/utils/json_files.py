@@ -8,6 +8,7 @@ compares the value later cannot fail at its depth.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ LARGEST = 1 << 26  # bytes of a file; decoded, it takes up to thirty times as mu
 DEEPEST = 30  # levels of a value of any type
 SHOWN = 120  # characters of a value or a reason in an error
 
+_NESTED = (list, dict, msgspec.Struct)
 AnyObject = dict[str, Any]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]+$", max_length=200)]  # of a task, group or metric
 Label = Annotated[str, msgspec.Meta(pattern=r"^[\w ./+,-]*$", max_length=500)]  # what a message may print as it is
@@ -83,16 +85,19 @@ def one_line(text: str) -> str:
 
 
 def is_deeper(value: Any, most: int) -> bool:
-    """Whether lists and objects are nested in each other more than ``most`` levels deep in a JSON value."""
+    """Whether lists and objects are nested in each other more than ``most`` levels deep in a decoded JSON value."""
     level = [value]
     for _ in range(most + 1):
-        level = [
-            item
-            for parent in level
-            if isinstance(parent, list | dict)
-            for item in (parent.values() if isinstance(parent, dict) else parent)
-            if isinstance(item, list | dict)
-        ]
+        level = [item for parent in level for item in _parts(parent) if isinstance(item, _NESTED)]
         if not level:
             return False
     return True
+
+
+def _parts(parent: Any) -> Iterable[Any]:
+    """What lies directly in a list or an object."""
+    if isinstance(parent, msgspec.Struct):
+        return msgspec.structs.astuple(parent)
+    if isinstance(parent, dict):
+        return parent.values()
+    return parent if isinstance(parent, list) else ()

@@ -16,6 +16,7 @@ WRONG = {
     "train": "train ABSENT --task multiinstruct --user-dir x",
     "checkpoint": "checkpoint info ABSENT",
     "predict": "predict --checkpoint ABSENT --instruction x",
+    "serve": "serve --checkpoint ABSENT --port 0",
     "evaluate": "evaluate --checkpoint ABSENT --data ABSENT --out OUT",
     "score": "score ABSENT",
     "compare": "compare ABSENT ABSENT",

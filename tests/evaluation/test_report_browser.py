@@ -11,7 +11,7 @@ from ofa_mi.document import html
 from ofa_mi.document.blocks import Bar, BarChart, Figure
 from ofa_mi.evaluation.report import ReportOptions, build_report
 from ofa_mi.evaluation.report.sections.results import paper_table
-from tests.evaluation.browser import Browser, find_browser
+from tests.browser import Browser, find_browser
 from tests.evaluation.fake_study import Fake, many_tasks, write_log, write_run, write_study
 
 pytestmark = pytest.mark.skipif(find_browser() is None, reason="needs Chromium")

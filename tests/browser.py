@@ -84,15 +84,15 @@ class Browser:
                 return answer["result"]
             self.events.append(answer)
 
-    def open(self, path, *, width, height=900, dark=False, scripts=True):
-        """Show a file, and wait until it is loaded."""
+    def open(self, page, *, width, height=900, dark=False, scripts=True):
+        """Show a file, or what an address serves, and wait until it is loaded."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.call("Emulation.setDeviceMetricsOverride", **size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.call("Emulation.setScriptExecutionDisabled", value=not scripts)
         self.events.clear()
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        self.call("Page.navigate", url=page if isinstance(page, str) else page.resolve().as_uri())
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):
             self.events.append(self._receive())
 
@@ -101,6 +101,48 @@ class Browser:
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
+
+    def wait(self, expression):
+        """Wait until a JavaScript expression is true."""
+        end = time.monotonic() + TIMEOUT
+        while not self.evaluate(expression):
+            assert time.monotonic() < end, f"never became true: {expression}"
+            time.sleep(0.02)
+
+    def drag(self, start, end, *, finger=False):
+        """Press at ``(x, y)``, move and let go, with the mouse or a finger."""
+        middle = tuple((a + b) / 2 for a, b in zip(start, end, strict=True))
+        if finger:
+            for kind, points in (
+                ("touchStart", [start]),
+                ("touchMove", [middle]),
+                ("touchMove", [end]),
+                ("touchEnd", []),
+            ):
+                places = [{"x": x, "y": y} for x, y in points]
+                self.call("Input.dispatchTouchEvent", type=kind, touchPoints=places)
+            return
+        for kind, (x, y) in (
+            ("mousePressed", start),
+            ("mouseMoved", middle),
+            ("mouseMoved", end),
+            ("mouseReleased", end),
+        ):
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
+
+    def key(self, key, *, control=False):
+        """Press a key, by its name in the DOM."""
+        codes = {"Enter": 13, "Tab": 9, " ": 32}
+        text = {"Enter": "\r", " ": " "}.get(key, "") if not control else ""
+        for kind in ("keyDown", "keyUp"):
+            self.call(
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key=key,
+                windowsVirtualKeyCode=codes[key],
+                text=text,
+                modifiers=2 if control else 0,
+            )
 
     def screenshot(self):
         """The whole page as PNG."""
