@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 import torch
 
-from ofa_mi.kernels.benchmarks import attention, measure, stem, step
+from ofa_mi.kernels.benchmarks import attention, goals, measure, stem, step
 from ofa_mi.kernels.benchmarks import run as runner
 from ofa_mi.kernels.benchmarks.__main__ import main
 from ofa_mi.kernels.benchmarks.table import Table
@@ -134,3 +134,38 @@ def test_bad_input(tmp_path, capsys):
 def test_a_gpu_that_is_not_there(tmp_path, capsys):
     assert main(["stem", "--out", str(tmp_path), "--device", "cuda"]) == 2
     assert "--device cuda: PyTorch finds no GPU; take cpu" in capsys.readouterr().err
+
+
+def attention_row(contender, *, ms, batch=16, length=1028, pass_name="forward and backward", tflops=300):
+    key = {"batch": str(batch), "length": str(length), "heads": "12", "contender": contender, "pass": pass_name}
+    return {**key, "ms": str(ms), "tflops": str(tflops), "device": "a GPU"}
+
+
+def test_goals_are_held_against_the_worst_case_that_counts():
+    rows = [
+        attention_row("ofa_mi", ms=2),
+        attention_row("flex", ms=4),
+        attention_row("ofa_mi", ms=2, batch=1),
+        attention_row("flex", ms=2.8, batch=1),
+        attention_row("compile", ms=2.6),
+        attention_row("ofa_mi", ms=1, pass_name="forward", tflops=360),
+        attention_row("ofa_mi", ms=1, pass_name="forward", batch=4, tflops=100),  # too small to count
+        attention_row("sdpa-efficient", ms=""),  # refused
+    ]
+    lines = {line[0]: line[2:] for line in goals.table({"attention": rows})}
+    assert lines["attention forward, TFLOP/s at B >= 16, L = 1028"] == ("360", "batch 16, length 1028, heads 12", "yes")
+    assert lines["attention with gradients, times FlexAttention"] == ("1.4", "batch 1, length 1028, heads 12", "no")
+    assert lines["attention with gradients, times torch.compile"][2] == "yes"
+    assert lines["attention with gradients, times SDPA mem-efficient"] == ("", "", "not measured")
+    assert lines["stem for inference, times eager"][2] == "not measured"
+
+
+def test_goals_of_the_stem_count_both_memory_formats(tmp_path, capsys):
+    header = "batch,pixels,contender,pass,ms,tflops,device\n"
+    text = "8,480,ofa_mi,inference,1,1,H\n8,480,eager,inference,4,1,H\n8,480,eager-last,inference,2.5,1,H\n"
+    (tmp_path / "stem-h.csv").write_text(header + text)
+    (tmp_path / "stem-cpu.csv").write_text(header + "8,480,ofa_mi,inference,1,1,C\n8,480,eager,inference,1,1,C\n")
+    assert goals.main([str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "Measured on H;" in printed
+    assert "| stem for inference, times eager | 3 | 2.5 | batch 8, pixels 480 | no |" in printed
