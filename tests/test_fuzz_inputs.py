@@ -22,7 +22,8 @@ from safetensors.torch import save_file
 
 from ofa_mi import checkpoint
 from ofa_mi.commands.checkpoint import describe
-from ofa_mi.data.vocabulary import DICT, ENCODER, MERGES, SIZES, Vocabulary, build_compact
+from ofa_mi.data.vocabulary import Vocabulary, build_compact
+from ofa_mi.data.vocabulary_files import DICT, ENCODER, MERGES, SIZES
 from ofa_mi.instances.images import load_image
 from ofa_mi.instances.instance import PIXELS_OPTION
 from ofa_mi.instances.store import InstanceStore
