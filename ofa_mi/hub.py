@@ -73,13 +73,13 @@ def from_hub(weights: dict[str, Tensor], path: str | Path) -> dict[str, Tensor]:
         CheckpointError: An entry is there under both names.
     """
     back = {side: {theirs: ours for ours, theirs in names.items()} for side, names in RENAMED.items()}
-    model = {name: torch.tensor([number]) for name, number in VERSIONS.items()}
+    model: dict[str, Tensor] = {}
     for name, tensor in weights.items():
         if (ours := _renamed(name, back)) in model:
             raise CheckpointError(f"{path}: has two entries for {shown(ours)}")
         model[ours] = tensor
     model.pop(COMPUTED_APART, None)
-    return model
+    return {name: torch.tensor([number]) for name, number in VERSIONS.items()} | model
 
 
 # -- settings

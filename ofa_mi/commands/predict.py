@@ -1,10 +1,12 @@
-"""``ofa-mi predict``: ask a model one question.
+"""``ofa-mi predict``: ask a model one question, or all of a file.
 
     ofa-mi predict --checkpoint C.pt --image street.jpg --instruction "what is in the region {region}?" \
         --region 10 20 200 180
     ofa-mi predict --checkpoint C.pt --image street.jpg --instruction "is it day or night?" --options day night
     ofa-mi predict --checkpoint C.pt --image street.jpg --instruction "which region does the text describe? {text}" \
         --text "a red car" --output region --mode constrained --draw answer.png
+    ofa-mi predict --checkpoint C.pt --input questions.jsonl --out answers.jsonl
+    ofa-mi predict --checkpoint C.pt --input photos --instruction "what does the image describe?" --out answers.jsonl
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import contextlib
 import io
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ofa_mi.commands.options import (
     add_checkpoint_options,
@@ -21,6 +24,7 @@ from ofa_mi.commands.options import (
     add_device_option,
     add_precision_option,
     add_weights_option,
+    positive_number,
 )
 from ofa_mi.errors import ConfigError, DataError, shown
 from ofa_mi.geometry import check_box
@@ -28,8 +32,14 @@ from ofa_mi.instances.instance import Instance, Text, is_blank, plain, text_from
 from ofa_mi.instructions.rendering import render
 from ofa_mi.instructions.spec import OUTPUTS, TaskSpec, split_template
 
-HELP = "answer an instruction about an image, and draw the boxes of the answer"
+if TYPE_CHECKING:  # imported where they are used: they take PyTorch
+    from PIL import Image
+
+    from ofa_mi.decoding.predictor import Prediction, Predictor, Query
+
+HELP = "answer an instruction about an image and draw the boxes of the answer, or answer a file of them"
 NAME = "the question"  # what error messages call it
+BATCH = 16  # questions
 PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 REGION_PLACEHOLDERS = {"region": 1, "region_1": 2, "region_2": 2}  # regions that each of them needs
 
@@ -50,7 +60,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     question.add_argument(
         "--instruction",
-        required=True,
         metavar="TEXT",
         help="what to do; {region}, {region_1}, {region_2}, {regions}, {options}, {text}, {question} and {context} "
         "stand for what the other options give; a brace itself is written twice, {{ or }}",
@@ -74,6 +83,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name in ("text", "question", "context"):
         question.add_argument(f"--{name}", help=f"what {{{name}}} stands for")
 
+    many = parser.add_argument_group("many questions")
+    many.add_argument(
+        "--input",
+        metavar="PATH",
+        help="file of questions, one JSON object a line (id, image, instruction, options, region, text, question, "
+        "context, output; what a line leaves open is what the options above say), or a folder of images, each of "
+        "which is asked the same",
+    )
+    many.add_argument(
+        "--out", metavar="FILE", help="where the answers go, one JSON object a line; the same command goes on with it"
+    )
+    many.add_argument("--batch-size", type=positive_number, default=BATCH, help="questions per batch, at most")
+
     answer = parser.add_argument_group("the answer")
     answer.add_argument("--output", choices=OUTPUTS, help="kind of answer; default: option with --options, else text")
     add_decoding_options(answer)
@@ -84,31 +106,59 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Answer, print and draw; the exit status."""
+    if args.input is not None or args.out is not None:
+        from ofa_mi.commands.predict_many import answer_all
+
+        return answer_all(args)
+    if args.instruction is None:
+        raise ConfigError("--instruction is missing: say what to do")
     check_arguments(args)
-    from ofa_mi.decoding.beam import GenerationConfig
-    from ofa_mi.decoding.predictor import Predictor, Query
     from ofa_mi.instances.images import load_image
 
-    generation = GenerationConfig(beam=args.beam, max_len=args.max_len)
     image = load_image(Path(args.image), name="--image", upright=True) if args.image else None
-    instance = question_instance(args, image.size if image else None)
-    predictor = Predictor.from_checkpoint(
+    question_instance(args, image.size if image else None)  # its errors come before the model is loaded
+    predictor = load_predictor(args)
+    query, instance = make_query(args, image, predictor)
+    (prediction,) = predictor.predict([query], args.mode)
+
+    if args.json:
+        print(json.dumps(as_json(prediction, query, predictor, args.mode), ensure_ascii=False))
+    else:
+        print("\n".join(report(prediction, predictor.encoder.describe(query.prompt), instance, args)))
+    if args.draw:
+        draw_answer(image, instance, prediction, Path(args.draw))
+    return 0
+
+
+def load_predictor(args: argparse.Namespace) -> Predictor:
+    """The model that the options name."""
+    from ofa_mi.decoding.beam import GenerationConfig
+    from ofa_mi.decoding.predictor import Predictor
+
+    return Predictor.from_checkpoint(
         args.checkpoint,
         bpe_dir=args.bpe_dir,
         weights=args.weights,
         device=args.device,
-        generation=generation,
+        generation=GenerationConfig(beam=args.beam, max_len=args.max_len),
         precision=args.precision,
     )
+
+
+def make_query(
+    args: argparse.Namespace, image: Image.Image | None, predictor: Predictor, name: str = NAME
+) -> tuple[Query, Instance]:
+    """The question of checked arguments for a model, and its inputs.
+
+    Raises:
+        DataError: A box is not inside the image, or an option is not what it should be.
+    """
+    from ofa_mi.decoding.predictor import Query
+
+    instance = question_instance(args, image.size if image else None)
     prompt = build_prompt(args.instruction, instance, option_markers=predictor.option_markers)
     output = args.output or ("option" if args.options else "text")
-    query = Query(prompt, image, instance.image_size, instance.options, output, NAME)
-    (prediction,) = predictor.predict([query], args.mode)
-
-    print("\n".join(report(prediction, predictor.encoder.describe(prompt), instance, args)))
-    if args.draw:
-        draw_answer(image, instance, prediction, Path(args.draw))
-    return 0
+    return Query(prompt, image, instance.image_size, instance.options, output, name), instance
 
 
 def check_arguments(args: argparse.Namespace) -> None:
@@ -238,20 +288,24 @@ def build_prompt(instruction: str, instance: Instance, *, option_markers: bool):
     return render(spec, instruction, instance, option_markers=option_markers)
 
 
-def report(prediction, prompt: str, instance: Instance, args: argparse.Namespace) -> list[str]:
-    """Lines to print: the text, then one box per line; with ``--verbose`` what led to it; or one JSON object."""
+def as_json(prediction: Prediction, query: Query, predictor: Predictor, mode: str) -> dict[str, Any]:
+    """An answer as a JSON object."""
+    return {
+        "text": prediction.text,
+        "boxes": [[round(c, 2) for c in box] for box in prediction.boxes],
+        "score": prediction.score,
+        "probability": prediction.probability,
+        "option_scores": prediction.option_scores,
+        "option_probabilities": prediction.option_probabilities,
+        "options": [plain(option) for option in query.options] if query.options else None,
+        "prompt": predictor.encoder.describe(query.prompt),
+        "mode": mode,
+    }
+
+
+def report(prediction: Prediction, prompt: str, instance: Instance, args: argparse.Namespace) -> list[str]:
+    """Lines to print: the text, then one box per line; with ``--verbose`` what led to it."""
     options = list(map(plain, instance.options or ()))
-    if args.json:
-        record = {
-            "text": prediction.text,
-            "boxes": [[round(c, 2) for c in box] for box in prediction.boxes],
-            "score": prediction.score,
-            "option_scores": prediction.option_scores,
-            "options": options or None,
-            "prompt": prompt,
-            "mode": args.mode,
-        }
-        return [json.dumps(record, ensure_ascii=False)]
     lines = [prediction.text] if prediction.text or not prediction.boxes else []
     lines += ["[" + ", ".join(f"{c:.1f}" for c in box) + "]" for box in prediction.boxes]
     if args.verbose:
