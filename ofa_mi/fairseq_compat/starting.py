@@ -108,8 +108,8 @@ def check_inputs(cfg: Any) -> None:
     options = cfg.checkpoint
     if options.finetune_from_model is not None:
         start = checkpoint_path(options.finetune_from_model)
-        # Of a folder of the hub's format its config, which stands for it where fairseq wants a file.
-        options.finetune_from_model = os.path.join(start, hub.CONFIG) if os.path.isdir(start) else start
+        config = os.path.join(start, hub.CONFIG)  # stands for a folder of the hub's format where fairseq wants a file
+        options.finetune_from_model = config if os.path.isfile(config) else start
     if options.finetune_from_model is not None and (given := [name for name in RESETS if getattr(options, name)]):
         raise ConfigError(f"--finetune-from-model resets everything: leave {_flag(given[0])} out")
     if options.finetune_from_model is not None and options.restore_file != LAST:
