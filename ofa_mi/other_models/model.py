@@ -95,6 +95,12 @@ class OtherModel(ABC):
                 f"--mode {mode} needs --checkpoint; {self.label} cannot be asked so: choose --mode "
                 f"{' or '.join(self.modes)}"
             )
+        specs = list(specs)
+        if mode == "rank" and (others := [spec.name for spec in specs if spec.output != "option"]):
+            raise ConfigError(
+                f"--mode rank: the answers of {', '.join(others)} are no single options; leave them out with "
+                "--exclude-tasks, or choose --mode generate"
+            )
         if self.encoder.regions != "drawn":
             return
         if image == "none":

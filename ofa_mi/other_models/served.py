@@ -183,7 +183,9 @@ class ServedModel(OtherModel):
     async def _rank(self, client: httpx2.AsyncClient, query: Query) -> Prediction:
         """The likeliest option; they are asked for one after the other."""
         message = self.encoder.message(query)
-        options = [message.option(option) for option in query.options or ()]
+        if not query.options:
+            raise ConfigError(f"{query.name}: --mode rank needs options to choose from, and there are none")
+        options = [message.option(option) for option in query.options]
         conversations = []
         for option in options:
             body = await asyncio.to_thread(self._body, message, option)

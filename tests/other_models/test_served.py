@@ -434,6 +434,11 @@ def test_another_model_or_form_is_refused_in_the_same_directory(data_dir, tmp_pa
     ("options", "regions", "message"),
     [
         ({"mode": "constrained"}, "pixels", "--mode constrained needs --checkpoint; small at host cannot be asked so"),
+        (
+            {"mode": "rank", "tasks": ("nlvr", "visual_grounding")},
+            "pixels",
+            "answers of visual_grounding are no single",
+        ),
         ({"image": "none"}, "drawn", "--regions drawn needs an image"),
         ({"tasks": ("visual_grounding", "nlvr")}, "drawn", "visual_grounding ask for boxes of their own"),
     ],
@@ -529,6 +534,11 @@ def test_a_failure_of_ranking_is_tried_again():
     with serving(stub) as url:
         ((_, prediction),) = model(url).answers(asked, "rank")
     assert prediction.text == "no" and prediction.option_scores == (-3.5, -2.5)
+
+
+def test_a_question_without_options_is_not_ranked():
+    with serving(Stub(then=spoken)) as url, pytest.raises(ConfigError, match=r"^q0: --mode rank needs options"):
+        list(model(url).answers(queries(1), "rank"))
 
 
 @pytest.mark.parametrize(
