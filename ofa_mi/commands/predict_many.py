@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")  # files of a folder that are asked
 ONE_ONLY = ("image", "draw", "json", "verbose")  # options of a single question
 DIGITS = 16  # of a digest
+_Output = Annotated[str, msgspec.Meta(pattern=f"^(?:{'|'.join(OUTPUTS)})$")]
 _Box = Annotated[list[float], msgspec.Meta(min_length=4, max_length=4)]
 
 
@@ -46,7 +47,7 @@ class Line(msgspec.Struct, forbid_unknown_fields=True):
     text: str | None = None
     question: str | None = None
     context: str | None = None
-    output: Literal[OUTPUTS] | None = None
+    output: _Output | None = None
 
 
 class Answered(msgspec.Struct):
