@@ -1,10 +1,11 @@
 """Checkpoints: reading them safely, building their model, and writing them.
 
-Three formats hold the same things, `{"model": …, "cfg" or "args": …, "task_state": …}`:
+Four formats hold the same things, `{"model": …, "cfg" or "args": …, "task_state": …}`:
 
 - fairseq's own, which `fairseq-train` writes (with the optimizer's state);
 - the released OFA's, which is an older fairseq's (weights and settings, no vocabulary);
-- safetensors, with the settings and the vocabulary as JSON in its metadata.
+- safetensors, with the settings and the vocabulary as JSON in its metadata;
+- a folder of the model hub's format (`ofa_mi.hub`).
 
 A file is never trusted: `torch.load` reads weights only, so that a pickle that would run code is refused
 (`fairseq_compat.loading.ALLOWED_TYPES` lists what else a file may hold).
@@ -12,33 +13,35 @@ A file is never trusted: `torch.load` reads weights only, so that a pickle that 
 
 import json
 import logging
-import pickle
-import re
 from argparse import Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
-import safetensors
-import safetensors.torch
 import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from ofa_mi import hub
 from ofa_mi.data.vocabulary import MOST_SPECIALS, Vocabulary
 from ofa_mi.errors import CheckpointError, ConfigError, DataError, shown
 from ofa_mi.state_dict import COMPUTED, GROWING
-from ofa_mi.utils.files import replacing
+from ofa_mi.tensor_files import (
+    SAFETENSORS,
+    check_weights,
+    read_safetensors,
+    read_torch,
+    reading,
+    write_safetensors,
+    writing,
+)
 
 if TYPE_CHECKING:
     from ofa_mi.models import OFAModel
 
 logger = logging.getLogger(__name__)
 
-MOST_BYTES = 8  # of all tensors together, for each byte of the file: tied ones count several times
 # How deep a setting of a model may be nested: those that exist are numbers, words and lists of them.
 SETTING_LEVELS = 8
 # The numbers of a task's settings and what they may be, and its other settings.
@@ -66,30 +69,6 @@ TASK_SETTINGS = frozenset(
 # -- reading
 
 
-@contextmanager
-def reading(path: str | Path) -> Iterator[None]:
-    """Turn what reading a refused or damaged file raises into a `CheckpointError` of one line."""
-    try:
-        yield
-    except CheckpointError:
-        raise
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise CheckpointError(f"{path}: is a folder, not a checkpoint") from None
-    except Exception as error:  # a damaged file may end in any of them
-        reason = shown(ValueError((str(error).strip().splitlines() or [type(error).__name__])[0]))
-        if isinstance(error, pickle.UnpicklingError):
-            asked = re.search(r"(?:GLOBAL|class|function) ([\w.]*\.[\w.]+)", str(error))
-            if asked:
-                name = shown(ValueError(asked[1]))
-                raise CheckpointError(
-                    f"{path}: refused: it asks for {name}, no weight and no setting, which could run code"
-                ) from None
-            reason = "its pickle is malformed"
-        raise CheckpointError(f"{path}: not a checkpoint, or damaged: {reason}") from None
-
-
 def read(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint on the CPU; the tensors stay in the file until they are used, where the format allows it.
 
@@ -103,10 +82,11 @@ def read(path: str | Path) -> dict[str, Any]:
 
     path = Path(path)
     with reading(path):
-        state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+        state = _read(path)
         if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
             raise CheckpointError(f'{path}: not a checkpoint of fairseq or OFA: it has no "model"')
-        _check_weights(state["model"], '"model"', path)
+        if hub.folder_of(path) is None:  # of a folder each file was checked
+            check_weights(state["model"], '"model"', path)
         for name in ("cfg", "task_state"):
             if not isinstance(state.get(name) or {}, dict | DictConfig):
                 raise CheckpointError(f'{path}: its "{name}" is no table of settings')
@@ -116,20 +96,6 @@ def read(path: str | Path) -> dict[str, Any]:
             raise CheckpointError(f'{path}: its "optimizer_history" is no list of tables')
         unwrap_names(state)
     return state
-
-
-def _check_weights(weights: dict[str, Tensor], what: str, path: str | Path) -> None:
-    """Refuse weights that are no plain tensors, or that would take far more memory than the file has bytes."""
-    for name, tensor in weights.items():
-        if not isinstance(name, str):
-            raise CheckpointError(f"{path}: its {what} has an entry without a name, {shown(name)}")
-        if not isinstance(tensor, Tensor):
-            raise CheckpointError(f"{path}: its {what} holds something that is no tensor")
-        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized or tensor.is_complex():
-            raise CheckpointError(f"{path}: its {what} holds a tensor that is no table of real numbers, {shown(name)}")
-    size = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
-    if size > MOST_BYTES * Path(path).stat().st_size:
-        raise CheckpointError(f"{path}: its {what} would take {size:,} bytes, far more than the file has")
 
 
 def unwrap_names(state: dict[str, Any]) -> None:
@@ -171,23 +137,19 @@ def select_weights(state: dict[str, Any], weights: str, path: str | Path) -> Non
         raise CheckpointError(f"{path}: holds no averaged weights (EMA), which --store-ema keeps; leave --weights out")
     extra = state["extra_state"]
     averages = next(extra[name] for name in AVERAGES if isinstance(extra.get(name), dict))
-    _check_weights(averages, "average", path)
+    check_weights(averages, "average", path)
     state["model"] = averages
 
 
-def _read_torch(path: Path) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except RuntimeError as error:
-        if "mmap" not in str(error):
-            raise
-        return torch.load(path, map_location="cpu", weights_only=True)  # a file from before PyTorch 1.6
+def _read(path: Path) -> Any:
+    """A file, or a folder of the hub's format, which its `config.json` stands for, too."""
+    if (folder := hub.folder_of(path)) is not None:
+        return hub.read_folder(folder)
+    return _read_safetensors(path) if path.suffix == SAFETENSORS else read_torch(path)
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
-    with safetensors.safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-        model = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    model, metadata = read_safetensors(path)
     try:
         settings = json.loads(metadata.get("ofa_mi", "{}"))
         model |= {name: model[other] for name, other in settings.pop("tied", {}).items()}
@@ -305,7 +267,7 @@ def load(path: str | Path, *, bpe_dir: str | Path | None = None, weights: str = 
     """Build the model of a checkpoint and load its weights.
 
     Args:
-        path: A file of `fairseq-train`, of the released OFA, or safetensors.
+        path: A file of `fairseq-train`, of the released OFA, or safetensors; or a folder of the hub's format.
         bpe_dir: The vocabulary's files, for a checkpoint that does not hold its vocabulary.
         weights: See :func:`select_weights`.
 
@@ -408,30 +370,6 @@ def halved(model: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-@contextmanager
-def writing(path: str | Path) -> Iterator[BinaryIO]:
-    """A temporary file that becomes `path` if the block ends without an error (:func:`~ofa_mi.utils.files.replacing`).
-
-    Raises:
-        CheckpointError: The system refuses to write, because the disk is full for instance.
-    """
-    try:
-        with replacing(Path(path)) as file:
-            yield file
-    except Exception as error:
-        if reason := _why_not_written(error):
-            raise CheckpointError(f"{path}: cannot be written ({reason})") from None
-        raise
-
-
-def _why_not_written(error: BaseException) -> str | None:
-    """The system's reason, which PyTorch wraps; None for another error."""
-    seen: BaseException | None = error
-    while seen is not None and not isinstance(seen, OSError):
-        seen = seen.__cause__ or seen.__context__
-    return None if seen is None else seen.strerror or str(seen)
-
-
 def save(state: dict[str, Any], path: str | Path) -> None:
     """Write a checkpoint, all of it or nothing; the ending of `path` chooses safetensors or PyTorch's format.
 
@@ -441,7 +379,7 @@ def save(state: dict[str, Any], path: str | Path) -> None:
         CheckpointError: A setting cannot be written as JSON, or the file cannot be written.
     """
     path = Path(path)
-    if path.suffix != ".safetensors":
+    if path.suffix != SAFETENSORS:
         with writing(path) as file:
             torch.save(state, file)
         return
@@ -450,14 +388,14 @@ def save(state: dict[str, Any], path: str | Path) -> None:
     cfg = {**state["cfg"], "model": vars(state["cfg"]["model"])}
     try:
         settings = json.dumps({"cfg": cfg, "task_state": state["task_state"], "tied": tied})
-    except TypeError as error:
-        raise CheckpointError(f"{path}: a setting cannot be written to safetensors: {error}") from None
-    with writing(path) as file:  # by itself safetensors would leave a file of its own when it is killed
-        file.write(safetensors.torch.save(model, {"format": "pt", "ofa_mi": settings}))
+        with writing(path) as file:
+            write_safetensors(model, {"format": "pt", "ofa_mi": settings}, file)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: a setting or weight cannot be written to safetensors: {error}") from None
 
 
 def _untie(model: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Split a state dict into distinct contiguous tensors, and the names of further ones with their equals."""
+    """Split a state dict into distinct tensors, and the names of further ones with their equals."""
     kept: dict[str, Tensor] = {}
     tied: dict[str, str] = {}
     for name, tensor in model.items():
@@ -472,5 +410,5 @@ def _untie(model: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]
         if (equal := next(equals, None)) is not None:
             tied[name] = equal
         else:
-            kept[name] = tensor.contiguous()
+            kept[name] = tensor
     return kept, tied

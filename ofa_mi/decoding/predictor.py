@@ -10,6 +10,7 @@ Three modes:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from ofa_mi.data.collation import pad_right
 from ofa_mi.data.encoding import REGION_TOKENS, PromptEncoder
 from ofa_mi.data.regions import RegionCodec
 from ofa_mi.data.transform import ImageTransform
-from ofa_mi.decoding.beam import GenerationConfig
+from ofa_mi.decoding.beam import GenerationConfig, Hypothesis
 from ofa_mi.decoding.kinds import generate_answers
 from ofa_mi.decoding.modes import MODES
 from ofa_mi.decoding.ranking import rank_options
@@ -71,6 +72,11 @@ class Prediction:
         score: Of the best hypothesis, as :class:`~ofa_mi.decoding.beam.Hypothesis`; in mode ``rank`` the score of
             the best option.
         option_scores: In mode ``rank`` one score per option, otherwise None.
+        probability: Of the answer: of these tokens, given the question, among all that the mode allows; in mode
+            ``rank`` among the options. None for a model that does not tell.
+        option_probabilities: In mode ``rank`` that of each option among the options, otherwise None. An answer is
+            chosen by its score, a mean over its tokens, so that of options of different lengths the most probable
+            one need not be it.
         reply: The words of a model that answers in text alone, from which ``text`` and ``boxes`` were read.
         trouble: What is wrong with them, such as that they hold no region where one was asked for.
     """
@@ -80,6 +86,8 @@ class Prediction:
     tokens: tuple[int, ...]
     score: float
     option_scores: tuple[float, ...] | None = None
+    probability: float | None = None
+    option_probabilities: tuple[float, ...] | None = None
     reply: str | None = None
     trouble: str | None = None
 
@@ -199,9 +207,7 @@ class Predictor:
         allowed = [self._automaton(query) for query in queries] if mode == "constrained" else None
         outputs = [query.output for query in queries]
         found = generate_answers(self.model, self.net_input(queries), outputs, self.generation, allowed=allowed)
-        return [
-            self._prediction(query, best.tokens, best.score) for query, (best, *_) in zip(queries, found, strict=True)
-        ]
+        return [self._found(query, best) for query, (best, *_) in zip(queries, found, strict=True)]
 
     def net_input(self, queries: Sequence[Query]) -> dict[str, Tensor | None]:
         """The encoder's inputs for ``queries`` as one batch; images only of those that have one.
@@ -231,13 +237,29 @@ class Predictor:
             if not query.options:
                 raise ConfigError(f"{query.name}: mode rank needs options to choose from, and there are none")
         options = [[self.encoder.option(option, query.image_size) for option in query.options] for query in queries]
-        scores = rank_options(self.model, self.net_input(queries), options, normalize=self.generation.normalize)
-        predictions = []
-        for query, choices, row in zip(queries, options, scores, strict=True):
-            best = max(range(len(row)), key=row.__getitem__)
-            prediction = self._prediction(query, choices[best], row[best])
-            predictions.append(replace(prediction, option_scores=tuple(row)))
-        return predictions
+        sums = rank_options(self.model, self.net_input(queries), options, normalize=False)
+        return [self._ranked(query, choices, row) for query, choices, row in zip(queries, options, sums, strict=True)]
+
+    def _ranked(self, query: Query, options: Sequence[Sequence[int]], sums: Sequence[float]) -> Prediction:
+        """The best option, from the sum of log-probabilities of each one's tokens."""
+        scores = sums
+        if self.generation.normalize:
+            scores = [total / len(option) for total, option in zip(sums, options, strict=True)]
+        best = max(range(len(scores)), key=scores.__getitem__)
+        probabilities = tuple(torch.tensor(sums, dtype=torch.float64).softmax(0).tolist())
+        return replace(
+            self._prediction(query, options[best], scores[best]),
+            option_scores=tuple(scores),
+            probability=probabilities[best],
+            option_probabilities=probabilities,
+        )
+
+    def _found(self, query: Query, best: Hypothesis) -> Prediction:
+        """The answer that a search found."""
+        total = best.score
+        if self.generation.normalize:
+            total *= len(best.tokens) ** self.generation.lenpen
+        return replace(self._prediction(query, best.tokens, best.score), probability=min(1.0, math.exp(total)))
 
     def _prediction(self, query: Query, tokens: Sequence[int], score: float) -> Prediction:
         answer = self.encoder.decode(tokens, query.image_size)

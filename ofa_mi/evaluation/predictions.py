@@ -7,8 +7,6 @@ that is not complete, the last; opening the file for appending cuts that line of
 from __future__ import annotations
 
 import json
-import logging
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -19,20 +17,18 @@ import msgspec
 
 from ofa_mi.data.encoding import Answer
 from ofa_mi.decoding.modes import MODES
-from ofa_mi.errors import ConfigError, DataError, shown
+from ofa_mi.errors import DataError, shown
 from ofa_mi.evaluation.conditions import IMAGES, PERTURBATIONS, PROMPT_STYLES, Conditions
 from ofa_mi.evaluation.metrics import Truth
 from ofa_mi.geometry import Box
 from ofa_mi.instances.instance import MAX_PIXELS, Text, text_from_json, text_to_json
 from ofa_mi.instructions.spec import ENGLISH, REWORDED, SPLITS
 from ofa_mi.other_models.troubles import TROUBLES
-from ofa_mi.utils.files import lock, open_atomic
+from ofa_mi.utils.appending import LineAppender, bounded_lines
+from ofa_mi.utils.files import open_atomic
 from ofa_mi.utils.json_files import Name, Real, decode
 
-logger = logging.getLogger(__name__)
-
 Key = tuple[str, int, str]
-LONGEST_LINE = 1 << 24  # bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +147,7 @@ class Record:
         return _record(decode(line, _DECODER, f"{where}: not a prediction"), where)
 
 
-class PredictionWriter:
+class PredictionWriter(LineAppender):
     """Appends records to a predictions file, and knows those that are there already.
 
     Use it as a context manager. Only one process at a time may write a file.
@@ -166,42 +162,17 @@ class PredictionWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a+b")
+        super().__init__(path)
         try:
-            if not lock(self._file):
-                raise ConfigError(f"{path}: another process is writing it; wait for it, or choose another --out")
-            _cut_last_line(self._file, path)
             self.done = {record.key for record in read_predictions(path)}
         except BaseException:
             self._file.close()
             raise
 
-    def __enter__(self) -> PredictionWriter:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        try:
-            self._file.close()
-        except OSError:  # on a full disk it tries once more what could not be written
-            if not any(error):
-                raise
-
     def write(self, records: Iterable[Record]) -> None:
-        """Append records; they are in the file when this returns, even if the process is killed right after.
-
-        Raises:
-            DataError: The system refuses to write, because the disk is full for instance.
-        """
+        """Append records; errors as in :meth:`LineAppender.append`."""
         records = list(records)
-        try:
-            self._file.write(b"".join(record.to_json() for record in records))
-            self._file.flush()
-        except OSError as error:
-            raise DataError(
-                f"{self.path}: cannot be written ({error.strerror or error}); the same command goes on from there"
-            ) from None
+        self.append(record.to_json() for record in records)
         self.done.update(record.key for record in records)
 
 
@@ -212,7 +183,7 @@ def read_predictions(path: Path) -> Iterator[Record]:
         DataError: The file cannot be read, a line is not a record, or two records have the same key.
     """
     seen: dict[Key, int] = {}
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(bounded_lines(path, "a prediction"), start=1):
         record = Record.from_json(line, f"{path}:{number}")
         earlier = seen.setdefault(record.key, number)
         if earlier != number:
@@ -231,7 +202,7 @@ def write_sorted(paths: Sequence[Path], out: Path) -> None:
     places: list[tuple[Key, Path, int, int]] = []
     for path in paths:
         start = 0
-        for number, line in enumerate(_lines(path), start=1):
+        for number, line in enumerate(bounded_lines(path, "a prediction"), start=1):
             places.append((Record.from_json(line, f"{path}:{number}").key, path, start, len(line)))
             start += len(line)
     with ExitStack() as stack:
@@ -248,34 +219,6 @@ def count_complete_lines(path: Path) -> int:
         return 0
     with open(path, "rb") as file:
         return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    """Lines of a file, none of which may fill the memory."""
-    try:
-        with open(path, "rb") as file:
-            for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), start=1):
-                if len(line) > LONGEST_LINE:
-                    raise DataError(f"{path}:{number}: longer than {LONGEST_LINE:,} bytes, so not a prediction")
-                yield line
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-
-
-def _cut_last_line(file, path: Path) -> None:
-    """Remove what follows the last newline; a run that was killed may leave the beginning of a line."""
-    end = keep = file.seek(0, os.SEEK_END)
-    while keep:
-        start = max(keep - (1 << 16), 0)
-        file.seek(start)
-        newline = file.read(keep - start).rfind(b"\n")
-        if newline >= 0:
-            keep = start + newline + 1
-            break
-        keep = start
-    if keep != end:
-        logger.warning("%s: the last line is incomplete; it is removed and its instance answered again", path)
-        file.truncate(keep)
 
 
 # What a line holds. Numbers stay as they are written, 3 or 3.0, so that a run that is scored again keeps its bytes.

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import omegaconf
 
-from ofa_mi import checkpoint
+from ofa_mi import checkpoint, hub
 from ofa_mi.errors import CheckpointError, ConfigError
+from ofa_mi.tensor_files import SAFETENSORS, reading
 
 logger = logging.getLogger(__name__)
 
@@ -107,11 +108,11 @@ def wrap_loading(checkpoint_utils: ModuleType) -> None:
 
     @functools.wraps(load)
     def load_checkpoint_to_cpu(path, arg_overrides=None, load_on_all_ranks=False):
-        if str(path).endswith(".safetensors"):
+        if str(path).endswith(SAFETENSORS) or hub.folder_of(path) is not None:
             state = checkpoint.read(path)
             state = upgrade_state_dict({**state, "cfg": _config(state["cfg"])})
         else:
-            with checkpoint.reading(path):
+            with reading(path):
                 state = load(path, arg_overrides, load_on_all_ranks)
         if trainer is not None:
             check_vocabulary(state, trainer.task, path)

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from ofa_mi import checkpoint
 from ofa_mi.errors import CheckpointError, ConfigError
+from ofa_mi.tensor_files import writing
 from ofa_mi.utils.files import remove_abandoned
 
 logger = logging.getLogger(__name__)
@@ -116,7 +117,7 @@ def complete_last(last: Path, suffix: str) -> None:
     logger.warning("%s is the newest whole checkpoint (after update %d): the run goes on from it", newest, updates)
     if last.is_file() and reached < 0:
         last.rename(last.with_name(last.name + DAMAGED))
-    with checkpoint.writing(last) as file:
+    with writing(last) as file:
         shutil.copyfile(newest, file.name)
 
 

@@ -5,7 +5,7 @@ from types import ModuleType
 
 import torch
 
-from ofa_mi import checkpoint
+from ofa_mi.tensor_files import writing
 
 
 def wrap_saving(checkpoint_utils: ModuleType) -> None:
@@ -17,7 +17,7 @@ def wrap_saving(checkpoint_utils: ModuleType) -> None:
     def torch_persistent_save(obj, filename, async_write: bool = False):
         if async_write or not manager.supports_rename(filename):
             return save(obj, filename, async_write)
-        with checkpoint.writing(filename) as file:
+        with writing(filename) as file:
             torch.save(obj, file)
 
     checkpoint_utils.torch_persistent_save = torch_persistent_save
@@ -31,7 +31,7 @@ def wrap_copying(path_manager: type) -> None:
     def copy_whole(src_path: str, dst_path: str, overwrite: bool = False) -> bool:
         if not path_manager.supports_rename(dst_path):
             return copy(src_path, dst_path, overwrite)
-        with checkpoint.writing(dst_path) as file:
+        with writing(dst_path) as file:
             copy(src_path, file.name, overwrite=True)
         return True
 

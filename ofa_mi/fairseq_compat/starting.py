@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ofa_mi import precision
+from ofa_mi import hub, precision
 from ofa_mi.errors import ConfigError
 from ofa_mi.fairseq_compat import save_dir
 from ofa_mi.fairseq_compat.save_dir import LAST
@@ -107,7 +107,9 @@ def check_inputs(cfg: Any) -> None:
     """Refuse files that are named and are not there; only the default ``checkpoint_last.pt`` may be absent."""
     options = cfg.checkpoint
     if options.finetune_from_model is not None:
-        options.finetune_from_model = checkpoint_path(options.finetune_from_model)
+        start = checkpoint_path(options.finetune_from_model)
+        config = os.path.join(start, hub.CONFIG)  # stands for a folder of the hub's format where fairseq wants a file
+        options.finetune_from_model = config if os.path.isfile(config) else start
     if options.finetune_from_model is not None and (given := [name for name in RESETS if getattr(options, name)]):
         raise ConfigError(f"--finetune-from-model resets everything: leave {_flag(given[0])} out")
     if options.finetune_from_model is not None and options.restore_file != LAST:

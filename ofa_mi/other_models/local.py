@@ -82,7 +82,7 @@ class LocalModel(OtherModel):
         """As in :class:`OtherModel`."""
         return {"kind": "transformers", "files": self._digest}
 
-    def answers(self, queries: Iterable[Query]) -> Iterator[tuple[int, Prediction]]:
+    def answers(self, queries: Iterable[Query], mode: str = "generate") -> Iterator[tuple[int, Prediction]]:
         """As in :class:`OtherModel`, batch by batch."""
         numbered = enumerate(queries)
         while batch := list(islice(numbered, self.batch_size)):

@@ -9,7 +9,7 @@ from ofa_mi.decoding.predictor import Prediction, Query
 from ofa_mi.errors import ConfigError, shown
 from ofa_mi.geometry import Box
 from ofa_mi.instances.answers import says_something
-from ofa_mi.instances.instance import boxes_of
+from ofa_mi.instances.instance import Text, boxes_of
 from ofa_mi.instructions.prompt import OptionsSegment, Prompt, RegionSegment, describe
 from ofa_mi.other_models import REGION_FORMS
 from ofa_mi.other_models.regions import Form, form_of
@@ -39,6 +39,11 @@ class Message:
     form: Form | None
     reads_regions: bool
     needs_region: bool
+
+    def option(self, option: Text) -> str:
+        """An option as the model would say it."""
+        write = str if self.form is None else self.form.write
+        return "".join(piece if isinstance(piece, str) else write(piece) for piece in option)
 
     def answer(self, reply: str, *, cut: bool) -> Prediction:
         """What the model said.

@@ -44,9 +44,11 @@ class OtherModel(ABC):
     Attributes:
         encoder: Questions to messages.
         option_markers: Options are written as the paper writes them, unless told otherwise.
+        modes: Those of :data:`~ofa_mi.decoding.modes.MODES` in which it can answer.
     """
 
     option_markers = True
+    modes: tuple[str, ...] = ("generate",)
 
     def __init__(self, regions: str, generation: Sampling, system: str | None, precision: str) -> None:
         self.encoder, self.generation = MessageWriter(regions), generation
@@ -63,11 +65,12 @@ class OtherModel(ABC):
         """What tells it from other models, and nothing secret; ``run.json`` records it."""
 
     @abstractmethod
-    def answers(self, queries: Iterable[Query]) -> Iterator[tuple[int, Prediction]]:
+    def answers(self, queries: Iterable[Query], mode: str = "generate") -> Iterator[tuple[int, Prediction]]:
         """Answer questions, each given as soon as there is an answer: (its number from 0, answer).
 
         Args:
             queries: Taken as they are needed, so that few images are in memory.
+            mode: How, one of ``modes``.
         """
 
     def description(self) -> dict[str, Any]:
@@ -87,10 +90,16 @@ class OtherModel(ABC):
             mode: How it should answer.
             image: Which image is shown.
         """
-        if mode != "generate":
+        if mode not in self.modes:
             raise ConfigError(
-                f"--mode {mode} needs --checkpoint; {self.label} answers in its own words only, so ask it with "
-                "--mode generate"
+                f"--mode {mode} needs --checkpoint; {self.label} cannot be asked so: choose --mode "
+                f"{' or '.join(self.modes)}"
+            )
+        specs = list(specs)
+        if mode == "rank" and (others := [spec.name for spec in specs if spec.output != "option"]):
+            raise ConfigError(
+                f"--mode rank: the answers of {', '.join(others)} are no single options; leave them out with "
+                "--exclude-tasks, or choose --mode generate"
             )
         if self.encoder.regions != "drawn":
             return

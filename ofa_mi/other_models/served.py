@@ -15,11 +15,12 @@ import json
 import os
 import random
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -27,6 +28,7 @@ from PIL import Image
 
 from ofa_mi.decoding.predictor import Prediction, Query
 from ofa_mi.errors import ConfigError, DataError, ServerError, shown
+from ofa_mi.other_models.log_probs import LARGEST, Token, option_scores, tokens_of
 from ofa_mi.other_models.messages import Message
 from ofa_mi.other_models.model import OtherModel, Sampling
 from ofa_mi.utils.json_files import decode, one_line
@@ -46,6 +48,9 @@ HINTS = {
     403: "check the key in {variable}",
     404: "check the address, which usually ends in /v1, and --model-name",
 }
+
+
+Found = TypeVar("Found")
 
 
 class _Text(msgspec.Struct):
@@ -101,6 +106,8 @@ class ServedModel(OtherModel):
         ConfigError: An argument cannot work.
     """
 
+    modes = ("generate", "rank")
+
     def __init__(
         self,
         url: str,
@@ -135,12 +142,14 @@ class ServedModel(OtherModel):
         """As in :class:`OtherModel`."""
         return {"kind": "openai", "host": self.host, "name": self.name}
 
-    def answers(self, queries: Iterable[Query]) -> Iterator[tuple[int, Prediction]]:
+    def answers(self, queries: Iterable[Query], mode: str = "generate") -> Iterator[tuple[int, Prediction]]:
         """As in :class:`OtherModel`.
 
         Raises:
             ServerError: The server refuses a request, or one has failed too often.
+            ConfigError: The mode is ``rank``, and the server gives no log-probabilities of a given text.
         """
+        ask = self._rank if mode == "rank" else self._ask
         self._ending = asyncio.Event()
         numbered, failure = iter(enumerate(queries)), None
         pending: dict[asyncio.Task[Prediction], int] = {}
@@ -150,7 +159,7 @@ class ServedModel(OtherModel):
                 while True:
                     while failure is None and len(pending) < self.parallel and (item := next(numbered, None)):
                         number, query = item
-                        pending[runner.get_loop().create_task(self._ask(client, query))] = number
+                        pending[runner.get_loop().create_task(ask(client, query))] = number
                     if not pending:
                         break
                     for task in sorted(runner.run(_first_done(pending)), key=pending.__getitem__):
@@ -168,9 +177,41 @@ class ServedModel(OtherModel):
     async def _ask(self, client: httpx2.AsyncClient, query: Query) -> Prediction:
         message = self.encoder.message(query)
         body = await asyncio.to_thread(self._body, message)
+        reply, cut = await self._answered(client, body, query, self._said)
+        return message.answer(reply, cut=cut)
+
+    async def _rank(self, client: httpx2.AsyncClient, query: Query) -> Prediction:
+        """The likeliest option; they are asked for one after the other."""
+        message = self.encoder.message(query)
+        if not query.options:
+            raise ConfigError(f"{query.name}: --mode rank needs options to choose from, and there are none")
+        options = [message.option(option) for option in query.options]
+        conversations = []
+        for option in options:
+            body = await asyncio.to_thread(self._body, message, option)
+            tokens = await self._answered(client, body, query, self._tokens, LARGEST)
+            if tokens is None:
+                raise ConfigError(
+                    f"--mode rank needs log-probabilities of a given text, which {self.label} does not give (vLLM "
+                    "does, by prompt_logprobs): choose --mode generate"
+                )
+            conversations.append(tokens)
+        scores = option_scores(conversations)
+        best = max(range(len(scores)), key=scores.__getitem__)
+        return replace(message.answer(options[best], cut=False), score=scores[best], option_scores=tuple(scores))
+
+    async def _answered(
+        self,
+        client: httpx2.AsyncClient,
+        body: bytes,
+        query: Query,
+        read: Callable[[bytes], Found],
+        largest: int = LONGEST_BODY,
+    ) -> Found:
+        """What is read from the answer to a request, which is sent again after a failure that may pass."""
         for attempt in count():
             try:
-                reply, cut = await self._post(client, body, query.name)
+                return read(await self._post(client, body, query.name, largest))
             except _Passing as failed:
                 if attempt == self.retries or self._ending.is_set():
                     tried = f"; tried {attempt + 1} times, last" if attempt else ","
@@ -179,8 +220,7 @@ class ServedModel(OtherModel):
                     ) from None
                 doubled = self.first_wait * 2 ** min(attempt, DOUBLINGS)
                 await self._pause(max(failed.wait, min(doubled, LONGEST_WAIT)))
-            else:
-                return message.answer(reply, cut=cut)
+        raise AssertionError("count() has no end")
 
     async def _pause(self, seconds: float) -> None:
         """Wait about so long, so that requests which failed together do not come again together."""
@@ -188,7 +228,8 @@ class ServedModel(OtherModel):
             async with asyncio.timeout(seconds * random.uniform(1.0, 1.5)):
                 await self._ending.wait()
 
-    def _body(self, message: Message) -> bytes:
+    def _body(self, message: Message, option: str | None = None) -> bytes:
+        """A request for an answer; or, with an option, for the log-probabilities of its tokens as that answer."""
         content: str | list[dict[str, Any]] = message.text
         if message.image is not None:
             image = {"type": "image_url", "image_url": {"url": _data_url(message.image)}}
@@ -201,10 +242,13 @@ class ServedModel(OtherModel):
             "seed": self.generation.seed,
             "max_tokens": self.generation.max_len,
         }
+        if option is not None:
+            request["messages"].append({"role": "assistant", "content": option})
+            request |= {"add_generation_prompt": False, "prompt_logprobs": 0, "max_tokens": 1}
         return json.dumps(request).encode()
 
-    async def _post(self, client: httpx2.AsyncClient, body: bytes, name: str) -> tuple[str, bool]:
-        """The model's words, and whether they were cut off."""
+    async def _post(self, client: httpx2.AsyncClient, body: bytes, name: str, largest: int) -> bytes:
+        """The content of the response."""
         headers = {"Content-Type": "application/json"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
@@ -214,7 +258,7 @@ class ServedModel(OtherModel):
                 client.stream("POST", self.url, content=body, headers=headers) as response,
             ):
                 self._reached = True
-                content = await _read(response)
+                content = await _read(response, largest)
         except TimeoutError:
             raise _Passing(f"no answer within {self.timeout:g} seconds (--timeout)") from None
         except httpx2.RequestError as error:
@@ -228,9 +272,17 @@ class ServedModel(OtherModel):
             ) from None
         if response.status_code != httpx2.codes.OK:
             self._refused(response, content, name)
-        return self._said(content)
+        return content
+
+    def _tokens(self, content: bytes) -> list[Token] | None:
+        """As :func:`~ofa_mi.other_models.log_probs.tokens_of`."""
+        try:
+            return tokens_of(content)
+        except DataError as error:
+            raise _Passing(self._safe(str(error))) from None
 
     def _said(self, content: bytes) -> tuple[str, bool]:
+        """The model's words, and whether they were cut off."""
         try:
             completion = decode(content, _COMPLETION, "the answer is not a chat completion")
         except DataError as error:
@@ -321,12 +373,12 @@ async def _close(client: httpx2.AsyncClient, tasks: Iterable[asyncio.Task]) -> N
     await client.aclose()
 
 
-async def _read(response: httpx2.Response) -> bytes:
+async def _read(response: httpx2.Response, largest: int) -> bytes:
     content = bytearray()
     async for chunk in response.aiter_bytes():
         content += chunk
-        if len(content) > LONGEST_BODY:
-            raise _Passing(f"the answer is longer than {LONGEST_BODY:,} bytes")
+        if len(content) > largest:
+            raise _Passing(f"the answer is longer than {largest:,} bytes")
     return bytes(content)
 
 

@@ -89,7 +89,7 @@ class Answerer:
         else:
             scored = {}
         for row, prediction in scored.items():
-            answers[row]["option_probabilities"] = _probabilities(prediction.option_scores or ())
+            answers[row]["option_probabilities"] = prediction.option_probabilities
         if questions.attention:
             self._add_attention(queries, answers)
         return answers
@@ -117,10 +117,3 @@ class Answerer:
         for place, row in enumerate(seen):
             layers = [[round(weight, DIGITS) for weight in layer] for layer in weights[:, place].tolist()]
             answers[row]["attention"] = {"columns": side, "rows": side, "layers": layers}
-
-
-def _probabilities(scores: Sequence[float]) -> list[float]:
-    """Of each option among the options: the softmax of their log-probabilities."""
-    most = max(scores)
-    weights = [math.exp(score - most) for score in scores]
-    return [weight / sum(weights) for weight in weights]

@@ -21,6 +21,7 @@ from ofa_mi.decoding.predictor import Query
 from ofa_mi.errors import DataError, OfaMiError, shown
 from ofa_mi.instances.images import load_image
 from ofa_mi.instances.instance import Instance, is_blank
+from ofa_mi.instructions.own import NAME, own_task
 from ofa_mi.instructions.rendering import render
 from ofa_mi.instructions.spec import OUTPUTS, TaskSpec, split_template
 from ofa_mi.utils.json_files import decode
@@ -28,7 +29,6 @@ from ofa_mi.utils.json_files import decode
 MOST_QUESTIONS = 32  # of one request
 MOST_OPTIONS, MOST_REGIONS, MOST_CONTEXT = 100, 100, 100  # of one question
 MOST_CHARACTERS = 20_000  # of one text; what the model cannot take is cut as in evaluation
-OWN = "your instruction"  # the task of a question that brings its instruction
 
 RichText = str | list[Any]
 
@@ -180,7 +180,7 @@ def _instance(asked: Asked, image: Image.Image | None, name: str) -> Instance:
         value = getattr(asked, key)
         if isinstance(value, list) and len(value) > most:
             raise DataError(f"{key} must be at most {most}, found {len(value)}")
-    record: dict[str, Any] = {"unique_id": name, "task_name": asked.task or OWN, "target_set": []}
+    record: dict[str, Any] = {"unique_id": name, "task_name": asked.task or NAME, "target_set": []}
     if image is not None:
         record |= {"image_path": "image", "image_size": list(image.size)}
     for key in ("region", "options", "question", "text", "context"):
@@ -221,21 +221,4 @@ def _own_task(asked: Asked, instance: Instance) -> TaskSpec:
     for key in ("question", "text", "context"):
         if getattr(instance, key) and key not in used:
             raise DataError(f"{key} is given, but the instruction does not mention {{{key}}}")
-    if instance.regions and not any(name.startswith("region") for name in used):
-        instruction, used = f"{instruction} {{regions}}", used | {"regions"}
-    if instance.options and "options" not in used:
-        instruction, used = f"{instruction} {{options}}", used | {"options"}
-    return TaskSpec(
-        name=OWN,
-        group=OWN,
-        split="eval",
-        sources=(),
-        release=None,
-        inputs=tuple(sorted(used)),
-        output=output,
-        metrics=(),
-        version=1,
-        instructions=(instruction,),
-        benchmark=False,
-        description="A question with an instruction of its own.",
-    )
+    return own_task(instruction, instance, output)

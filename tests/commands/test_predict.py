@@ -7,7 +7,7 @@ import re
 import pytest
 from PIL import Image
 
-from ofa_mi.commands import predict
+from ofa_mi.commands import predict, question
 from ofa_mi.decoding.predictor import Predictor
 from ofa_mi.errors import ConfigError, DataError, OfaMiError
 from ofa_mi.instructions.prompt import OptionsSegment, RegionSegment, TextSegment
@@ -73,8 +73,8 @@ def test_options_that_the_instruction_does_not_mention_are_appended():
     parser = argparse.ArgumentParser()
     predict.add_arguments(parser)
     args = parser.parse_args(["--checkpoint", "c", "--instruction", "red?", "--options", "yes", "no"])
-    instance = predict.question_instance(args, None)
-    prompt = predict.build_prompt("red?", instance, option_markers=False)
+    instance = question.question_instance(args, None)
+    prompt = question.build_prompt("red?", instance, option_markers=False)
     assert OptionsSegment((("yes",), ("no",)), False) in prompt
     assert isinstance(prompt[0], TextSegment) and not any(isinstance(s, RegionSegment) for s in prompt)
 
@@ -139,7 +139,7 @@ def test_braces_of_the_instruction(ask):
 
 @pytest.mark.parametrize("option", ["[1, 2", "[" * 100_000, "[a]", "[" + "9" * 5000 + "]"], ids=lambda text: text[:6])
 def test_brackets_that_are_no_json_are_text(option):
-    assert predict.parse_option(option) == (option,)
+    assert question.parse_option(option) == (option,)
 
 
 def test_a_photo_is_turned_upright(ask, image, tmp_path):

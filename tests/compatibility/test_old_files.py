@@ -101,7 +101,7 @@ def test_a_checkpoint_answers_as_it_did(files, capsys, name):
     found = json.loads(capsys.readouterr().out)
     assert found.pop("option_scores") == pytest.approx(expected.pop("option_scores"), abs=1e-3)
     assert found.pop("score") == pytest.approx(expected.pop("score"), abs=1e-3)
-    assert found == expected
+    assert expected.items() <= found.items(), "fields may be added"
 
 
 def test_data_are_checked_and_found_good(files, capsys):

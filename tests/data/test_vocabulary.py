@@ -9,8 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ofa_mi.data import vocabulary as vocabulary_module
-from ofa_mi.data.vocabulary import DICT, ENCODER, MERGES, SIZES, Vocabulary, build_compact, merge
+from ofa_mi.data import vocabulary_files
+from ofa_mi.data.vocabulary import Vocabulary, build_compact, merge
+from ofa_mi.data.vocabulary_files import DICT, ENCODER, MERGES, SIZES
 from ofa_mi.errors import DataError
 from tests.processes import received
 
@@ -257,7 +258,7 @@ def test_wrong_content_is_named(files, name, content, message):
 
 
 def test_a_file_that_is_too_large_is_not_read(files, monkeypatch):
-    monkeypatch.setattr(vocabulary_module, "MAX_BYTES", 100)
+    monkeypatch.setattr(vocabulary_files, "MAX_BYTES", 100)
     with pytest.raises(DataError, match=r"encoder\.json: is larger than 100 bytes"):
         Vocabulary.load(files)
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from ofa_mi.data.encoding import Answer
 from ofa_mi.errors import ConfigError, DataError
-from ofa_mi.evaluation import predictions
 from ofa_mi.evaluation.predictions import PredictionWriter, Record, read_predictions, write_sorted
+from ofa_mi.utils import appending
 from tests.conftest import full_disk
 
 RECORD = Record(
@@ -168,7 +168,7 @@ def test_what_is_no_json_of_ours_is_named(tmp_path, line, message):
 
 
 def test_a_line_cannot_fill_the_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(predictions, "LONGEST_LINE", 2000)
+    monkeypatch.setattr(appending, "LONGEST_LINE", 2000)
     path = tmp_path / "p.jsonl"
     write(path, "a")
     with path.open("ab") as file:

@@ -1,9 +1,12 @@
 """Names that a data-parallel wrapper has lengthened, and averages that a run does not use."""
 
+import json
+
 import pytest
 import torch
 
-from ofa_mi import checkpoint
+from ofa_mi import checkpoint, hub
+from ofa_mi.data.vocabulary_files import tokenizer_files
 from ofa_mi.errors import ConfigError
 from ofa_mi.fairseq_compat.loading import check_shards
 
@@ -58,6 +61,25 @@ def test_a_run_says_that_it_leaves_an_average_behind(trained, run, tmp_path):
     assert done.status == 0
     assert f"{trained} also holds averaged weights (EMA), which are not used" in done.log
     assert "convert --weights ema" in done.log
+
+
+def test_a_run_starts_from_a_folder_of_the_hubs_format(trained, run, tmp_path):
+    state = checkpoint.portable(checkpoint.read(trained))
+    words = checkpoint.vocabulary(state)
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    torch.save(hub.to_hub(state["model"]), folder / "pytorch_model.bin")
+    own = {"model": vars(state["cfg"]["model"]), "task": state["cfg"]["task"], "vocabulary": words.key}
+    (folder / "config.json").write_text(json.dumps({"ofa_mi": own}))
+    for name, content in tokenizer_files(words.parts).items():
+        (folder / name).write_bytes(content)
+    start = ("--finetune-from-model", str(folder), "--lr", "0", "--max-update", "1", "--disable-validation")
+    done = run(*start, save_dir=tmp_path / "next")
+    assert done.status == 0 and "not in the checkpoint" not in done.log
+    after = checkpoint.read(done.out / "checkpoint_last.pt")["model"]
+    assert torch.equal(after["encoder.layers.0.fc1.weight"], state["model"]["encoder.layers.0.fc1.weight"])
+    (folder / "config.json").unlink()
+    assert "is a folder" in run(*start, save_dir=tmp_path / "other").error
 
 
 def test_parts_of_a_checkpoint_need_as_many_processes(settings):

@@ -5,6 +5,7 @@ import base64
 import io
 import json
 import logging
+import math
 import zlib
 from dataclasses import replace
 from email.utils import formatdate
@@ -24,6 +25,7 @@ from ofa_mi.evaluation.asking.run import evaluate
 from ofa_mi.evaluation.predictions import read_predictions
 from ofa_mi.evaluation.scoring.scores import read_run, read_scores
 from ofa_mi.instructions.prompt import TextSegment
+from ofa_mi.other_models.log_probs import option_scores
 from ofa_mi.other_models.model import Sampling
 from ofa_mi.other_models.served import LONGEST_BODY, ServedModel, _Passing, checked_address
 from tests.fuzzing import fuzz, mutate_bytes, mutate_json
@@ -431,8 +433,12 @@ def test_another_model_or_form_is_refused_in_the_same_directory(data_dir, tmp_pa
 @pytest.mark.parametrize(
     ("options", "regions", "message"),
     [
-        ({"mode": "rank"}, "pixels", "--mode rank needs --checkpoint; small at host answers in its own words"),
-        ({"mode": "constrained"}, "pixels", "--mode constrained"),
+        ({"mode": "constrained"}, "pixels", "--mode constrained needs --checkpoint; small at host cannot be asked so"),
+        (
+            {"mode": "rank", "tasks": ("nlvr", "visual_grounding")},
+            "pixels",
+            "answers of visual_grounding are no single",
+        ),
         ({"image": "none"}, "drawn", "--regions drawn needs an image"),
         ({"tasks": ("visual_grounding", "nlvr")}, "drawn", "visual_grounding ask for boxes of their own"),
     ],
@@ -489,3 +495,84 @@ def test_the_command_line_never_shows_the_key(monkeypatch, data_dir, tmp_path, c
 def test_options_that_do_not_go_together(tmp_path, capsys, options, message):
     assert cli.main(["evaluate", *options, "--data", str(tmp_path), "--out", str(tmp_path / "run")]) == cli.BAD_INPUT
     assert message in capsys.readouterr().err
+
+
+# -- ranking
+
+
+def conversation(option, *, end=-0.5, extra=()):
+    """What vLLM says of a conversation: of each word minus its length, of the end of the turn -0.5."""
+    words = ["question", *option.split()]
+    places = [None, *({str(zlib.crc32(word.encode())): {"logprob": -float(len(word)), "rank": 1}} for word in words)]
+    return json.dumps({"choices": [], "prompt_logprobs": [*places, {"7": {"logprob": end}}, *extra]})
+
+
+def spoken(request):
+    return Reply(conversation(request["messages"][-1]["content"]))
+
+
+def test_options_are_ranked_by_what_the_server_says_of_them():
+    stub = Stub(then=spoken)
+    options = (("a fine kite",), ("a ", (1, 2, 3, 4)), ("a cat",))
+    asked = [replace(query, options=options, output="option") for query in queries(3, Image.new("RGB", (9, 9)))]
+    with serving(stub) as url:
+        found = dict(model(url, parallel=2).answers(asked, "rank"))
+    assert [found[i].text for i in range(3)] == ["a cat"] * 3
+    scores = found[0].option_scores
+    assert scores == (-8.5, scores[1], -3.5) and found[0].score == -3.5, "without what all of them begin with"
+    assert len(stub.requests) == 9 and stub.most <= 2
+    for request in stub.requests:
+        assert request["messages"][-1]["role"] == "assistant" and request["prompt_logprobs"] == 0
+        assert request["add_generation_prompt"] is False and request["max_tokens"] == 1
+    said_options = {request["messages"][-1]["content"] for request in stub.requests}
+    assert said_options == {"a fine kite", "a [1, 2, 3, 4]", "a cat"}
+
+
+def test_a_failure_of_ranking_is_tried_again():
+    asked = [replace(queries(1)[0], options=(("yes",), ("no",)), output="option")]
+    stub = Stub([Reply(status=503), Reply("{"), Reply(None)], then=spoken)
+    with serving(stub) as url:
+        ((_, prediction),) = model(url).answers(asked, "rank")
+    assert prediction.text == "no" and prediction.option_scores == (-3.5, -2.5)
+
+
+def test_a_question_without_options_is_not_ranked():
+    with serving(Stub(then=spoken)) as url, pytest.raises(ConfigError, match=r"^q0: --mode rank needs options"):
+        list(model(url).answers(queries(1), "rank"))
+
+
+@pytest.mark.parametrize(
+    "body", [said("yes"), conversation("yes", extra=[{"1": {"logprob": -1}, "2": {"logprob": -2}}])]
+)
+def test_a_server_without_log_probabilities_is_refused(body, data_dir, tmp_path):
+    stub = Stub(then=Reply(body))
+    with (
+        serving(stub) as url,
+        pytest.raises(ConfigError, match=r"which small at 127.0.0.1:.* does not give.*generate$"),
+    ):
+        evaluate(model(url, parallel=1), [data_dir], tmp_path / "run", replace(OPTIONS, mode="rank"), progress=False)
+    assert len(stub.requests) == 1
+
+
+def test_a_ranked_run_is_scored(data_dir, tmp_path):
+    with serving(Stub(then=spoken)) as url:
+        evaluate(model(url), [data_dir], tmp_path, replace(OPTIONS, mode="rank"), progress=False)
+    records = list(read_predictions(tmp_path / "predictions.jsonl"))
+    assert records and all(record.mode == "rank" for record in records)
+    for record in records:
+        assert len(record.option_scores) == len(record.options)
+    assert read_scores(tmp_path)["tasks"]
+
+
+def test_fuzz_log_probabilities():
+    there = model("http://127.0.0.1:1/v1")
+
+    def read(data):
+        try:
+            tokens = there._tokens(data)
+        except _Passing as failure:
+            assert str(failure).isprintable() and len(str(failure)) < 1000
+        else:
+            assert tokens is None or all(math.isfinite(score) for score in option_scores([tokens, tokens[:-1]]))
+
+    fuzz("log-probabilities of a server", [conversation("a cat").encode()], [mutate_json, mutate_bytes], read)

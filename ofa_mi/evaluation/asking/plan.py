@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 import ofa_mi
+from ofa_mi import hub
 from ofa_mi.data.encoding import Answer
 from ofa_mi.decoding.modes import MODES
 from ofa_mi.decoding.predictor import Prediction, Predictor
@@ -383,10 +384,13 @@ def file_hash(path: Path) -> str:
 
 
 def weights_hash(checkpoint: str | Path | None, weights: str) -> str | None:
-    """What tells two models apart: the hash of a checkpoint's file, followed by ``ema`` for its average."""
+    """What tells two models apart: the hash of a checkpoint's file or folder, followed by ``ema`` for its average."""
     if checkpoint is None:
         return None
-    return file_hash(Path(checkpoint)) + ("" if weights == "model" else f" {weights}")
+    folder = hub.folder_of(checkpoint)
+    return (file_hash(Path(checkpoint)) if folder is None else hub.digest(folder)) + (
+        "" if weights == "model" else f" {weights}"
+    )
 
 
 def _regions(prompt: Prompt) -> tuple[Box, ...]:

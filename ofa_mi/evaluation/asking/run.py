@@ -158,7 +158,8 @@ def _one_by_one(
             photos[number] = images.photo(question)
             yield _query(question, images)
 
-    with closing(model.answers(queries())) as answers:
+    mode = questions[0].mode if questions else "generate"
+    with closing(model.answers(queries(), mode)) as answers:
         for number, prediction in answers:
             yield [_record(model, questions[number], prediction, conditions, photos.pop(number))]
 
