@@ -1,4 +1,4 @@
-"""`ofa-mi checkpoint info|convert`: look into a checkpoint, and convert it without its training state."""
+"""`ofa-mi checkpoint info|convert|merge`: look into a checkpoint, and make others of it without its training state."""
 
 import argparse
 from collections import Counter
@@ -6,14 +6,14 @@ from pathlib import Path
 
 from ofa_mi.commands.options import add_weights_option
 from ofa_mi.errors import CheckpointError, shown
-from ofa_mi.packaged import checkpoint_path
+from ofa_mi.packaged import AND, checkpoint_path, parts_of
 
-HELP = "show what a checkpoint holds, or convert it to or from safetensors"
+HELP = "show what a checkpoint holds, convert it to or from safetensors, or merge the small part of a tuning"
 SUFFIXES = (".pt", ".safetensors")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the two sub-commands."""
+    """Add the sub-commands."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     info = actions.add_parser("info", help="print the architecture, the number of parameters, the vocabulary, …")
     info.add_argument("checkpoint", type=_file, help="file to read, or nano, which comes with this package")
@@ -21,14 +21,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "convert", help="write weights, settings and vocabulary to another file, without the optimizer's state"
     )
     convert.add_argument("checkpoint", type=_file, help="file to read, e.g. a released ofa_base.pt")
-    convert.add_argument(
-        "output", type=Path, help=f"file to write; its ending chooses the format: {' or '.join(SUFFIXES)}"
-    )
+    _add_output(convert)
     convert.add_argument(
         "--bpe-dir", type=Path, help="put this vocabulary into the output, for a checkpoint that holds none"
     )
-    add_weights_option(convert)
-    convert.add_argument(
+    _add_weights(convert)
+    merge = actions.add_parser(
+        "merge", help="put what --lora-rank, --adapter or --bitfit has trained into the model that it was trained on"
+    )
+    merge.add_argument("base", type=_file, help="the whole model, with which the training began")
+    merge.add_argument("small", type=Path, help="checkpoint of the training")
+    _add_output(merge)
+    _add_weights(merge)
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "output", type=Path, help=f"file to write; its ending chooses the format: {' or '.join(SUFFIXES)}"
+    )
+
+
+def _add_weights(parser: argparse.ArgumentParser) -> None:
+    add_weights_option(parser)
+    parser.add_argument(
         "--half",
         action="store_true",
         help="write a small file: matrices in half precision, and nothing that the model computes itself",
@@ -44,6 +59,9 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "info":
         for name, value in describe(args.checkpoint).items():
             print(f"{name:<14}{value}")
+    elif args.action == "merge":
+        merge(args.base, args.small, args.output, weights=args.weights, half=args.half)
+        print(f"wrote {args.output}")
     else:
         convert(args.checkpoint, args.output, bpe_dir=args.bpe_dir, weights=args.weights, half=args.half)
         print(f"wrote {args.output}")
@@ -57,8 +75,10 @@ def describe(path: Path) -> dict[str, str]:
         CheckpointError: It cannot be read.
     """
     from ofa_mi import checkpoint
+    from ofa_mi.small_part import described
 
     state = checkpoint.read(path)
+    base = described(state, path)
     model, args = state["model"], checkpoint.model_args(state, path)
     distinct = {(tensor.data_ptr(), tensor.shape): tensor for tensor in model.values() if tensor.is_floating_point()}
     dtypes = Counter(str(tensor.dtype).removeprefix("torch.") for tensor in model.values())
@@ -66,7 +86,8 @@ def describe(path: Path) -> dict[str, str]:
     kept = (state.get("task_state") or {}).get("vocabulary")
     history = state.get("optimizer_history") or [{}]
     return {
-        "file": f"{path} ({path.stat().st_size / 2**20:.1f} MiB)",
+        "file": f"{path} ({sum(Path(part).stat().st_size for part in parts_of(str(path))) / 2**20:.1f} MiB)",
+        **({} if base is None else {"small part of": f"{shown(base['name'])}, sha256 {shown(base['sha256'])}"}),
         "architecture": args.arch,
         "entries": ", ".join(f"{count} {dtype}" for dtype, count in dtypes.most_common()),
         "numbers": f"{sum(tensor.numel() for tensor in distinct.values()):,} (tied ones once)",
@@ -98,8 +119,7 @@ def convert(
     """
     from ofa_mi import checkpoint
 
-    if output.suffix not in SUFFIXES:
-        raise CheckpointError(f"{output}: its ending must be {' or '.join(SUFFIXES)}")
+    _check_output(output)
     state = checkpoint.read(source)
     checkpoint.select_weights(state, weights, source)
     checkpoint.model_args(state, source)
@@ -114,3 +134,33 @@ def convert(
     if half:
         state["model"] = checkpoint.halved(state["model"])
     checkpoint.save(state, output)
+
+
+def merge(base: Path, small: Path, output: Path, *, weights: str = "model", half: bool = False) -> None:
+    """Write a whole model of `base` and the small part `small` that was tuned of it to `output`.
+
+    Changes of low rank are added to the weights that they change, and biases take the place of the old ones: what
+    remains is a model like any other. Adapters, which are no change of a weight, stay as a part of the model.
+
+    Raises:
+        CheckpointError: A file cannot be read or written, they do not belong together, or `output` has another ending.
+    """
+    from ofa_mi import checkpoint
+    from ofa_mi.models import Config
+    from ofa_mi.small_part import combined, merge_low_rank
+
+    _check_output(output)
+    state = combined(checkpoint.read(base), checkpoint.read(small), base, small)
+    checkpoint.select_weights(state, weights, f"{base}{AND}{small}")
+    alpha = getattr(checkpoint.model_args(state, small), "lora_alpha", Config.lora_alpha)
+    state = checkpoint.portable(state)
+    merge_low_rank(state["model"], alpha, small)
+    vars(state["cfg"]["model"]).update(lora_rank=0, bitfit=False)
+    if half:
+        state["model"] = checkpoint.halved(state["model"])
+    checkpoint.save(state, output)
+
+
+def _check_output(output: Path) -> None:
+    if output.suffix not in SUFFIXES:
+        raise CheckpointError(f"{output}: its ending must be {' or '.join(SUFFIXES)}")

@@ -104,7 +104,8 @@ def add_checkpoint_options(parser: argparse._ActionsContainer, *, required: bool
         required=required,
         metavar="C",
         type=checkpoint_path,
-        help="checkpoint of the model; nano is the small one that comes with this package",
+        help="checkpoint of the model; nano is the small one that comes with this package; BASE+SMALL is a model and "
+        "the small part that --lora-rank, --adapter or --bitfit has trained of it",
     )
     parser.add_argument(
         "--bpe-dir", metavar="DIR", help="vocabulary files, for a checkpoint without its own vocabulary"

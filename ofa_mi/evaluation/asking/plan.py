@@ -36,6 +36,7 @@ from ofa_mi.instructions.registry import Registry
 from ofa_mi.instructions.rendering import render, render_target
 from ofa_mi.instructions.spec import TaskSpec
 from ofa_mi.other_models.model import OtherModel
+from ofa_mi.packaged import parts_of
 from ofa_mi.utils.seeding import generator
 
 logger = logging.getLogger(__name__)
@@ -373,7 +374,7 @@ def _open(directory: Path, split: str) -> LineStore:
     return store
 
 
-def file_hash(path: Path) -> str:
+def file_hash(path: str | Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     try:
         with open(path, "rb") as file:
@@ -383,10 +384,10 @@ def file_hash(path: Path) -> str:
 
 
 def weights_hash(checkpoint: str | Path | None, weights: str) -> str | None:
-    """What tells two models apart: the hash of a checkpoint's file, followed by ``ema`` for its average."""
+    """What tells two models apart: the hash of a checkpoint's file or files, followed by ``ema`` for its average."""
     if checkpoint is None:
         return None
-    return file_hash(Path(checkpoint)) + ("" if weights == "model" else f" {weights}")
+    return "+".join(map(file_hash, parts_of(str(checkpoint)))) + ("" if weights == "model" else f" {weights}")
 
 
 def _regions(prompt: Prompt) -> tuple[Box, ...]:
