@@ -10,30 +10,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ofa_mi.data_prep.building.output import IMAGES
-from ofa_mi.decoding.predictor import Query
-from ofa_mi.errors import ConfigError, DataError, shown
+from ofa_mi.errors import ConfigError
 from ofa_mi.exports import croissant
+from ofa_mi.exports.asked import Asker
 from ofa_mi.exports.croissant import Field
-from ofa_mi.exports.folder import begin, finish, image_name, open_splits
-from ofa_mi.geometry import Box
-from ofa_mi.instances.instance import Instance, plain
+from ofa_mi.exports.folder import begin, finish, open_splits
+from ofa_mi.instances.instance import Instance
 from ofa_mi.instances.store import LineStore
-from ofa_mi.instructions.prompt import describe
 from ofa_mi.instructions.registry import Registry
-from ofa_mi.instructions.rendering import render, render_target
 from ofa_mi.instructions.spec import TaskSpec
-from ofa_mi.other_models.messages import MessageWriter
-from ofa_mi.utils.files import atomic_write, open_atomic, path_inside
+from ofa_mi.utils.files import open_atomic
 from ofa_mi.utils.hashing import hash64
 from ofa_mi.utils.progress import progress_bar
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 IMAGE_TOKEN = "<image>"
 FIELDS = (
@@ -95,8 +87,7 @@ def export(directory: str | Path, out: str | Path, options: LlavaOptions, regist
 class _Exporter:
     def __init__(self, out: Path, options: LlavaOptions, registry: Registry) -> None:
         self.out, self.options, self.registry = out, options, registry
-        self.writer = MessageWriter(options.regions)
-        self.names: dict[str, str] = {}  # of the images that are there, by their image_path
+        self.asker = Asker(out, options.regions, option_markers=options.option_markers)
 
     def write(self, store: LineStore, split: str) -> int:
         """Write a split; the number of its conversations."""
@@ -122,51 +113,12 @@ class _Exporter:
         return [hash64(self.options.seed, instance.task_name, instance.unique_id) % len(every)]
 
     def _entry(self, store: LineStore, instance: Instance, spec: TaskSpec, number: int) -> dict[str, Any]:
-        draws = self.options.regions == "drawn" and instance.image_path is not None and bool(instance.boxes())
-        prompt = render(spec, spec.instructions[number], instance, option_markers=self.options.option_markers)
-        message = self.writer.message(
-            Query(
-                prompt=prompt,
-                image=store.load_image(instance) if draws else None,
-                image_size=instance.image_size,
-                options=instance.options,
-                output=spec.output,
-                name=instance.name,
-            )
-        )
-        write = plain_box if message.form is None else message.form.write
-        question, answer = message.text, describe(render_target(spec, instance), str, write)
-        entry: dict[str, Any] = {"id": f"{instance.unique_id}#{number + 1}"}
-        if instance.image_path is not None:
-            drawn = draws and message.form is not None and message.image is not None
-            entry["image"] = self._drawn(message.image, instance, number) if drawn else self._copied(store, instance)
-            question = f"{IMAGE_TOKEN}\n{question}"
-        turns = (("human", question), ("gpt", answer))
-        return {**entry, "conversations": [{"from": who, "value": text} for who, text in turns]}
-
-    def _copied(self, store: LineStore, instance: Instance) -> str:
-        """Path of an instance's image below the folder, where it lies now."""
-        assert instance.image_path is not None
-        if (name := self.names.get(instance.image_path)) is None:
-            content = store.image_bytes(instance)
-            name = self._written(image_name(instance, content).removeprefix(f"{IMAGES}/"), content)
-            self.names[instance.image_path] = name
-        return name
-
-    def _drawn(self, image: Image.Image, instance: Instance, number: int) -> str:
-        """The same of an image with boxes on it, which are numbered in the order of a question."""
-        file = BytesIO()
-        image.save(file, "PNG")
-        return self._written(f"drawn/{hash64(instance.unique_id):016x}-{number + 1}.png", file.getvalue())
-
-    def _written(self, name: str, content: bytes) -> str:
-        path = path_inside(str(self.out / IMAGES), name)
-        if path is None:  # not from a data directory: there they are checked
-            raise DataError(f"image {shown(name)} lies outside {self.out / IMAGES}")
-        atomic_write(path, content, durable=False)
-        return f"{IMAGES}/{name}"
-
-
-def plain_box(box: Box) -> str:
-    """A box of an answer whose question mentions none and asks for none."""
-    return plain((box,))
+        asked = self.asker.ask(store, instance, spec, number)
+        image = {} if asked.image is None else {"image": asked.image}
+        question = asked.message.text if asked.image is None else f"{IMAGE_TOKEN}\n{asked.message.text}"
+        turns = (("human", question), ("gpt", asked.answer))
+        return {
+            "id": f"{instance.unique_id}#{number + 1}",
+            **image,
+            "conversations": [{"from": who, "value": text} for who, text in turns],
+        }
