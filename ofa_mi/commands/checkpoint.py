@@ -1,14 +1,21 @@
-"""`ofa-mi checkpoint info|convert|merge`: look into a checkpoint, and make others of it without its training state."""
+"""`ofa-mi checkpoint info|convert|average|merge`: look into a checkpoint, and make others of it without its training state."""
+
+from __future__ import annotations
 
 import argparse
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ofa_mi.commands.options import add_weights_option
 from ofa_mi.errors import CheckpointError, shown
 from ofa_mi.packaged import AND, checkpoint_path, parts_of
 
-HELP = "show what a checkpoint holds, convert it to or from safetensors, or merge the small part of a tuning"
+if TYPE_CHECKING:
+    from torch import Tensor
+
+HELP = "show what a checkpoint holds, convert it to or from safetensors, average several, or merge a small part"
 SUFFIXES = (".pt", ".safetensors")
 
 
@@ -26,6 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bpe-dir", type=Path, help="put this vocabulary into the output, for a checkpoint that holds none"
     )
     _add_weights(convert)
+    mean = actions.add_parser("average", help="write the mean of the weights of several checkpoints, e.g. of one run")
+    mean.add_argument("checkpoints", nargs="+", type=_file, help="two or more files to read, of the same model")
+    _add_output(mean)
+    _add_weights(mean)
     merge = actions.add_parser(
         "merge", help="put what --lora-rank, --adapter or --bitfit has trained into the model that it was trained on"
     )
@@ -59,6 +70,9 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "info":
         for name, value in describe(args.checkpoint).items():
             print(f"{name:<14}{value}")
+    elif args.action == "average":
+        average(args.checkpoints, args.output, weights=args.weights, half=args.half)
+        print(f"wrote {args.output}")
     elif args.action == "merge":
         merge(args.base, args.small, args.output, weights=args.weights, half=args.half)
         print(f"wrote {args.output}")
@@ -134,6 +148,53 @@ def convert(
     if half:
         state["model"] = checkpoint.halved(state["model"])
     checkpoint.save(state, output)
+
+
+def average(sources: Sequence[Path], output: Path, *, weights: str = "model", half: bool = False) -> None:
+    """Write the mean of the weights of `sources`, with the settings and vocabulary of the first, to `output`.
+
+    It is taken in single precision; counters and index tables are those of the last file. Two models are held in
+    memory, however many files there are. Of the small parts of a tuning a small part is made.
+
+    Raises:
+        CheckpointError: There is one file only, one cannot be read or is of another model, or `output` has another
+            ending or cannot be written.
+    """
+    from ofa_mi import checkpoint
+    from ofa_mi.small_part import BASE
+
+    _check_output(output)
+    if len(sources) < 2:
+        raise CheckpointError(
+            f"{sources[0]}: is one checkpoint; name those that are to be averaged, and then the output"
+        )
+    state: dict[str, Any] = {}
+    for path in sources:
+        found = checkpoint.read(path)
+        checkpoint.select_weights(found, weights, path)
+        if not state:
+            state = checkpoint.portable(found)
+            state["model"] = {name: tensor.clone() for name, tensor in _in_fp32(found["model"]).items()}
+            kinds = {name: (tensor.dtype, tensor.shape) for name, tensor in found["model"].items()}
+            continue
+        if state.get(BASE) != found.get(BASE) or kinds != {n: (t.dtype, t.shape) for n, t in found["model"].items()}:
+            raise CheckpointError(f"{path}: is of another model than {sources[0]}")
+        for name, tensor in _in_fp32(found["model"]).items():
+            total = state["model"][name]
+            if tensor.is_floating_point():
+                total += tensor
+            else:
+                total.copy_(tensor)
+    for name, total in state["model"].items():
+        if total.is_floating_point():
+            state["model"][name] = (total / len(sources)).to(kinds[name][0])
+    if half:
+        state["model"] = checkpoint.halved(state["model"])
+    checkpoint.save(state, output)
+
+
+def _in_fp32(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
 
 
 def merge(base: Path, small: Path, output: Path, *, weights: str = "model", half: bool = False) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from ofa_mi import precision
 from ofa_mi.errors import ConfigError
-from ofa_mi.fairseq_compat import save_dir, small_part
+from ofa_mi.fairseq_compat import charts, save_dir, small_part
 from ofa_mi.fairseq_compat.save_dir import LAST
 from ofa_mi.instances.open import has_split
 from ofa_mi.packaged import checkpoint_path, parts_of
@@ -61,6 +61,7 @@ def wrap_starting(distributed_utils: ModuleType, checkpoint_utils: ModuleType) -
         if isinstance(trainer.task, importlib.import_module("ofa_mi.tasks").MultiInstructTask):
             check_data(trainer.cfg)
             check_best_metric(trainer)
+            charts.remember(set(trainer.task.scored_tasks()))
         return load(cfg, trainer, **passthrough_args)
 
     distributed_utils.call_main = call_main
@@ -99,6 +100,7 @@ def check_run(cfg: Any) -> None:
     check_criterion(cfg)
     check_averaging(cfg)
     small_part.check(cfg)
+    charts.check(cfg.common)
 
 
 # -- inputs
