@@ -1,4 +1,4 @@
-"""`ofa-mi checkpoint info|convert|average|merge`: look into a checkpoint, and make others of it without its training state."""
+"""`ofa-mi checkpoint info|convert|average|merge`: look into checkpoints, and make others without training state."""
 
 from __future__ import annotations
 
