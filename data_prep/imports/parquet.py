@@ -9,8 +9,12 @@ A row is an instance. Two columns are read, the others are for people and search
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
+import os
+import resource
 from collections.abc import Iterator
 from io import BytesIO
+from multiprocessing.connection import Connection
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +33,7 @@ VERSION = 1
 COLUMNS = ("image", "instance")
 ROWS = 16  # that are decoded at once
 MOST_GROUP_BYTES = 1 << 30  # of a row group's two columns, uncompressed
+MOST_MEMORY = 1 << 32  # bytes that the process which reads a file may take
 MOST_METADATA = 1 << 28  # bytes of one text in a file's own description
 MOST_ENTRIES = 1 << 24  # of one of its lists
 
@@ -84,25 +89,72 @@ def files_of(folder: Path, split: str) -> list[Path]:
 
 
 def _rows(path: Path) -> Iterator[tuple[Instance, bytes | None]]:
-    """Instances with their images."""
-    where, row = "", 0
+    """Instances with their images.
+
+    The library reads the file in a process of its own, of limited memory: there are damaged files on which it aborts.
+    """
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=_send_rows, args=(path, sender), daemon=True)
+    child.start()
+    sender.close()
+    row = 0
+    try:
+        while (message := _received(receiver, path)) is not None:
+            if isinstance(message, str):
+                raise DataError(message)
+            for record in message:
+                row += 1
+                yield _row(record, f"{path}: row {row}")
+    finally:
+        receiver.close()
+        child.kill()
+        child.join()
+
+
+def _received(receiver: Connection, path: Path) -> list[dict[str, Any]] | str | None:
+    """The next rows; an error's text; None at the end."""
+    try:
+        return receiver.recv()
+    except EOFError:
+        raise DataError(f"{path}: not a Parquet file that can be read (the library aborts on it)") from None
+
+
+def _send_rows(path: Path, sender: Connection) -> None:
+    """What the process does."""
+    _confine()
     try:
         with _opened(path) as file:
-            for batch in file.iter_batches(batch_size=ROWS, columns=list(COLUMNS)):
-                for record in batch.to_pylist():
-                    row += 1
-                    where = f"{path}: row {row}"
-                    yield _row(record, where)
-    except (DataError, MemoryError):
-        raise
+            for batch in file.iter_batches(batch_size=ROWS, columns=list(COLUMNS), use_threads=False):
+                sender.send(batch.to_pylist())
+        sender.send(None)
+    except BrokenPipeError:  # nobody wants the rest
+        pass
+    except DataError as error:
+        sender.send(str(error))
     except Exception as error:  # a damaged file may end in any of the library's
-        raise DataError(f"{where or path}: not a Parquet file that can be read ({shown(error)})") from None
+        sender.send(f"{path}: not a Parquet file that can be read ({shown(error)})")
+
+
+def _confine() -> None:
+    """Limit what this process may take beside what it has, and keep the library's last words off the terminal."""
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    limit = taken + MOST_MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _opened(path: Path) -> pyarrow.parquet.ParquetFile:
     """The file, whose columns are those that are needed, and of a size that memory can hold."""
     parquet = pyarrow_parquet()
-    file = parquet.ParquetFile(path, thrift_string_size_limit=MOST_METADATA, thrift_container_size_limit=MOST_ENTRIES)
+    file = parquet.ParquetFile(
+        path,
+        page_checksum_verification=True,
+        thrift_string_size_limit=MOST_METADATA,
+        thrift_container_size_limit=MOST_ENTRIES,
+    )
     schema = file.schema_arrow
     types = {name: str(schema.field(name).type) for name in COLUMNS if name in schema.names}
     wanted = {"image": "struct<bytes: binary, path: string>", "instance": "string"}

@@ -115,10 +115,16 @@ class _Exporter:
     def _entry(self, store: LineStore, instance: Instance, spec: TaskSpec, number: int) -> dict[str, Any]:
         asked = self.asker.ask(store, instance, spec, number)
         image = {} if asked.image is None else {"image": asked.image}
-        question = asked.message.text if asked.image is None else f"{IMAGE_TOKEN}\n{asked.message.text}"
-        turns = (("human", question), ("gpt", asked.answer))
+        question = as_text(asked.message.text)
+        question = question if asked.image is None else f"{IMAGE_TOKEN}\n{question}"
+        turns = (("human", question), ("gpt", as_text(asked.answer)))
         return {
             "id": f"{instance.unique_id}#{number + 1}",
             **image,
             "conversations": [{"from": who, "value": text} for who, text in turns],
         }
+
+
+def as_text(text: str) -> str:
+    """An instance's own text, in which trainers must not find the place of an image."""
+    return text.replace(IMAGE_TOKEN, f"{IMAGE_TOKEN[0]} {IMAGE_TOKEN[1:]}")

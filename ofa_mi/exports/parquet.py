@@ -86,7 +86,10 @@ def _write_file(path: Path, first: dict[str, Any], rows: Iterator[dict[str, Any]
 
     parquet = pyarrow_parquet()
     written, row = 0, first
-    with open_atomic(path) as file, parquet.ParquetWriter(file, schema(), compression="zstd") as writer:
+    with (
+        open_atomic(path) as file,
+        parquet.ParquetWriter(file, schema(), compression="zstd", write_page_checksum=True) as writer,
+    ):
         while row is not None and written < FILE_BYTES:
             group, size = [], 0
             while row is not None and len(group) < GROUP_ROWS and size < GROUP_BYTES:

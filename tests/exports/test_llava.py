@@ -45,6 +45,14 @@ def test_one_instruction_at_random_depends_on_the_seed_alone(data, tmp_path):
     assert found[0] == found[1] and len(set(map(tuple, found))) > 1
 
 
+def test_text_of_an_instance_is_no_place_of_an_image(data, tmp_path):
+    content = (data / "test.jsonl").read_text(encoding="utf-8").replace("it rains", "it <image> rains")
+    (data / "test.jsonl").write_text(content, encoding="utf-8")
+    assert export(data, tmp_path / "out") == 0
+    asked = conversations(tmp_path / "out", "test")[0]["conversations"][0]["value"]
+    assert asked.startswith("<image>\n") and asked.count("<image>") == 1 and "it < image> rains" in asked
+
+
 def test_regions_in_thousandths(data, tmp_path):
     assert export(data, tmp_path / "out", "--regions", "thousandths", "--instructions", "random") == 0
     question, answer = (turn["value"] for turn in conversations(tmp_path / "out")[1]["conversations"])

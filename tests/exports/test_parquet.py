@@ -1,6 +1,8 @@
 """Parquet: a round trip loses nothing, and a hostile file is refused in one line."""
 
 import json
+import os
+import signal
 
 import pytest
 
@@ -135,6 +137,24 @@ def test_damaged_files_and_other_columns_are_refused(data, tmp_path):
         imported.import_parquet(folder, tmp_path / "others")
     with pytest.raises(DataError, match=r"holds none of train\.parquet, valid\.parquet, test\.parquet"):
         imported.import_parquet(tmp_path, tmp_path / "none")
+
+
+def test_a_file_on_which_the_library_aborts_is_refused(data, tmp_path, monkeypatch):
+    parquet.export(data, tmp_path / "in")
+    monkeypatch.setattr(imported, "_opened", lambda path: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(DataError, match=r"train-00000\.parquet: not a Parquet file .* aborts on it"):
+        imported.import_parquet(tmp_path / "in", tmp_path / "back")
+
+
+def test_a_changed_byte_of_an_image_is_noticed(data, tmp_path):
+    parquet.export(data, tmp_path / "in")
+    path = tmp_path / "in" / "train-00000.parquet"
+    content = bytearray(path.read_bytes())
+    place = content.index((data / "images/deep/1.png").read_bytes()[40:60])
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"train-00000\.parquet: not a Parquet file"):
+        imported.import_parquet(tmp_path / "in", tmp_path / "back")
 
 
 def test_images_of_one_name_must_be_one_image(data, tmp_path):
