@@ -23,6 +23,7 @@ CONTEXT = {
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
     "examples": {"@id": "cr:examples", "@type": "@json"},
     "extract": "cr:extract",
     "field": "cr:field",
@@ -42,6 +43,7 @@ CONTEXT = {
     "regex": "cr:regex",
     "repeated": "cr:repeated",
     "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
     "sc": "https://schema.org/",
     "separator": "cr:separator",
     "source": "cr:source",
@@ -83,64 +85,53 @@ def describe(
         fields: Of each record.
 
     Returns:
-        One ``FileObject`` with its SHA-256 per file, and one record set per split.
+        One ``FileObject`` with its SHA-256 and one record set per file: that of a split's only file is called as the
+        split. (Sets of files are for archives and repositories.)
     """
-    objects, sets, records = [], [], []
+    objects, records = [], []
     for split, paths in files.items():
-        names = [path.relative_to(root).as_posix() for path in paths]
-        objects += [
-            {
-                "@type": "cr:FileObject",
-                "@id": file,
-                "name": file,
-                "contentUrl": file,
-                "contentSize": f"{path.stat().st_size} B",
-                "encodingFormat": encoding,
-                "sha256": sha256(path),
-            }
-            for file, path in zip(names, paths, strict=True)
-        ]
-        source: dict[str, Any] = {"fileObject": {"@id": names[0]}}
-        if len(names) > 1:
-            sets.append(
+        for path in paths:
+            file = path.relative_to(root).as_posix()
+            part = split if len(paths) == 1 else path.stem
+            objects.append(
                 {
-                    "@type": "cr:FileSet",
-                    "@id": f"{split}-files",
-                    "name": f"{split}-files",
-                    "containedIn": [{"@id": file} for file in names],
+                    "@type": "cr:FileObject",
+                    "@id": file,
+                    "name": file,
+                    "contentUrl": file,
+                    "contentSize": f"{path.stat().st_size} B",
                     "encodingFormat": encoding,
-                    "includes": f"{split}-*",
+                    "sha256": sha256(path),
                 }
             )
-            source = {"fileSet": {"@id": f"{split}-files"}}
-        records.append(
-            {
-                "@type": "cr:RecordSet",
-                "@id": split,
-                "name": split,
-                "field": [_field(split, field, source) for field in fields],
-            }
-        )
+            records.append(
+                {
+                    "@type": "cr:RecordSet",
+                    "@id": part,
+                    "name": part,
+                    "field": [_field(part, field, file) for field in fields],
+                }
+            )
     return {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
         "name": name,
         "description": text,
         "conformsTo": "http://mlcommons.org/croissant/1.0",
-        "distribution": objects + sets,
+        "distribution": objects,
         "recordSet": records,
     }
 
 
-def _field(split: str, field: Field, source: Mapping[str, Any]) -> dict[str, Any]:
+def _field(part: str, field: Field, file: str) -> dict[str, Any]:
     return {
         "@type": "cr:Field",
-        "@id": f"{split}/{field.name}",
+        "@id": f"{part}/{field.name}",
         "name": field.name,
         "description": field.text,
         "dataType": field.kind,
         "source": {
-            **source,
+            "fileObject": {"@id": file},
             "extract": dict(field.extract),
             **({} if field.transform is None else {"transform": dict(field.transform)}),
         },
