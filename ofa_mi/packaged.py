@@ -3,6 +3,7 @@
 What each shipped one is, its card beside it says.
 """
 
+import os
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "checkpoints"
@@ -22,9 +23,9 @@ def checkpoint_path(name: str) -> str:
 
 def parts_of(name: str) -> tuple[str, ...]:
     """Base and small part of ``BASE+SMALL``; any other name, a file's that holds a plus among them, is one part."""
-    if not Path(name).exists():
+    if not os.path.exists(name):
         for place in (place for place, letter in enumerate(name) if letter == AND):
             base, small = name[:place], name[place + 1 :]
-            if base and small and (Path(base).is_file() or Path(small).is_file()):
+            if base and small and (os.path.isfile(base) or os.path.isfile(small)):
                 return base, small
     return (name,)

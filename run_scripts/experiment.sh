@@ -114,11 +114,14 @@ evaluate() { evaluate_into "$OUT/evaluation/$2/seed$1/$3" "$2, seed $1" "${@:2}"
 
 # evaluate_into FOLDER LABEL NAME RUN CHECKPOINT DATA OPTIONS…: the same in any folder; its lines begin with LABEL.
 evaluate_into() {
-  local command=(ofa-mi evaluate --checkpoint "$5" "${BPE[@]}" --data "$6" --out "$1" --beam "$EVAL_BEAM"
+  local checkpoint="$5"
+  # A tuning of a small part has saved no more than that.
+  [[ ! " $TRAIN_OPTIONS " =~ \ --(lora-rank|adapter|bitfit)\  || "$5" == "$CHECKPOINT" ]] || checkpoint="$CHECKPOINT+$5"
+  local command=(ofa-mi evaluate --checkpoint "$checkpoint" "${BPE[@]}" --data "$6" --out "$1" --beam "$EVAL_BEAM"
     --max-len "$EVAL_MAX_LEN" --precision "$EVAL_PRECISION" "${@:7}")
   [[ "$EVAL_WEIGHTS" == model || "$5" == "$CHECKPOINT" ]] || command+=(--weights "$EVAL_WEIGHTS")
   ((EVAL_INSTANCES == 0)) || [[ " $* " == *" --max-instances "* ]] || command+=(--max-instances "$EVAL_INSTANCES")
-  plan evaluation "$1" "$2" "$4" "$6" "$5" "$(script_of "$3")"
+  plan evaluation "$1" "$2" "$4" "$6" "$checkpoint" "$(script_of "$3")"
   plan "${command[@]}"
   plan --batch-size "$EVAL_BATCH_SIZE"
   ((SPAWNING)) || join

@@ -22,6 +22,7 @@ from ofa_mi.instances.store import LineStore
 from ofa_mi.utils.files import atomic_write, remove_abandoned
 
 DESCRIPTION = "croissant.json"
+MARK = ".ofa_mi_export"  # a file by which an export knows its folder: it deletes nothing in others
 
 
 def open_splits(directory: str | Path) -> dict[str, LineStore]:
@@ -56,10 +57,10 @@ def image_name(instance: Instance, content: bytes) -> str:
 
 
 def begin(out: str | Path, patterns: Sequence[str]) -> Path:
-    """Make a folder ready to be written, and remove what an interrupted export has left there.
+    """Make a folder ready to be written, and remove what an earlier export has left there.
 
     Args:
-        out: The folder.
+        out: The folder: a new or empty one, or one that an export has begun (:data:`MARK`).
         patterns: Glob patterns of what the export writes at its top.
 
     Raises:
@@ -70,10 +71,15 @@ def begin(out: str | Path, patterns: Sequence[str]) -> Path:
         raise DataError(f"{out}: holds a finished export; delete the folder or give another")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        remove_abandoned(out, below=True)
-        for path in sorted(out.iterdir()):
-            if not any(path.match(pattern) for pattern in patterns):
+        began = (out / MARK).exists()
+        if began:
+            remove_abandoned(out, below=True)
+        found = sorted(path for path in out.iterdir() if path.name != MARK)
+        for path in found:
+            if not began or not any(path.match(pattern) for pattern in patterns):
                 raise DataError(f"{out}: holds {shown(path.name)}, which no export has written; give a new folder")
+        (out / MARK).touch()
+        for path in found:
             if path.is_file():
                 path.unlink()
     except OSError as error:

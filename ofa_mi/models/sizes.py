@@ -96,8 +96,8 @@ class Config:
             raise ConfigError(f"--lora-rank must lie between 0 and the width {self.encoder_embed_dim}")
         if not 0 <= self.lora_dropout < 1:
             raise ConfigError(f"--lora-dropout must lie in [0, 1), found {self.lora_dropout}")
-        unknown = [name for name in self.lora_modules.split(",") if name not in LORA_MODULES]
-        if unknown:
+        modules = self.lora_modules.split(",") if isinstance(self.lora_modules, str) else [self.lora_modules]
+        if unknown := [name for name in modules if name not in LORA_MODULES]:
             raise ConfigError(f"--lora-modules {shown(unknown[0])} is none of {', '.join(LORA_MODULES)}")
         if self.adapter and not 0 < self.adapter_dim <= self.encoder_ffn_embed_dim:
             raise ConfigError(f"--adapter-dim must lie between 1 and the width {self.encoder_ffn_embed_dim}")

@@ -24,6 +24,7 @@ def test_a_round_trip_is_equal_byte_for_byte(data, tmp_path, capsys, monkeypatch
     assert cli.main(["data", "export", "--to", "parquet", str(data), str(out)]) == 0
     assert "3 instances of train" in capsys.readouterr().out
     assert sorted(path.name for path in out.iterdir()) == [
+        ".ofa_mi_export",
         "croissant.json",
         "test-00000.parquet",
         "train-00000.parquet",
@@ -42,7 +43,10 @@ def test_a_round_trip_is_equal_byte_for_byte(data, tmp_path, capsys, monkeypatch
 def test_an_export_is_finished_or_written_anew(data, tmp_path, capsys):
     out = tmp_path / "out"
     out.mkdir()
-    (out / "train-00007.parquet").write_bytes(b"of an export that was stopped")
+    (out / "train-00007.parquet").write_bytes(b"somebody's, or of an export that was stopped")
+    assert cli.main(["data", "export", "--to", "parquet", str(data), str(out)]) == 2
+    assert "holds 'train-00007.parquet', which no export" in capsys.readouterr().err
+    (out / ".ofa_mi_export").touch()
     parquet.export(data, out)
     assert not (out / "train-00007.parquet").exists()
     for name, message in (("out", "holds a finished export"), ("mine", "holds 'notes.txt', which no export")):

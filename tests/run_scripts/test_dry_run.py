@@ -193,6 +193,17 @@ def test_instraugs_profile_is_its_setting(tmp_path):
     assert all("--weights" not in command for command in evaluations("evaluate/untuned.sh", **settings))
 
 
+def test_a_small_part_is_evaluated_with_its_base(tmp_path):
+    settings = {"OUT": tmp_path, "CHECKPOINT": "ofa_large.pt", "DATA": "mi", "TRAIN_OPTIONS": "--lora-rank 8"}
+    (command,) = trainings("finetune/multiinstruct.sh", **settings)
+    assert option(command, "--lora-rank") == "8"
+    tuned = evaluations("evaluate/zero_shot.sh", **settings, MODELS="MultiInstruct")
+    both = f"ofa_large.pt+{tmp_path}/checkpoints/MultiInstruct/seed1/checkpoint_last.pt"
+    assert {option(command, "--checkpoint") for command in tuned} == {both}
+    untuned = evaluations("evaluate/untuned.sh", **settings)
+    assert {option(command, "--checkpoint") for command in untuned} == {"ofa_large.pt"}
+
+
 def test_charts_are_written_beside_the_checkpoints_and_are_no_part_of_the_recipe(tmp_path):
     plain, charted = (
         trainings("finetune/multiinstruct.sh", OUT=tmp_path, PROFILE="cpu", SEEDS="1 2", **settings)

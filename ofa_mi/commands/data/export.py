@@ -10,6 +10,7 @@ import argparse
 
 from ofa_mi.commands.options import add_instruction_options
 from ofa_mi.errors import ConfigError
+from ofa_mi.instructions.spec import ENGLISH
 from ofa_mi.other_models import REGION_FORMS
 
 HELP = "write a data directory as Parquet files or as conversations for other trainers"
@@ -50,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
         given = [name for name in OF_CONVERSATIONS if getattr(args, name) is not None]
         if given:
             raise ConfigError(f"--{given[0].replace('_', '-')} is for --to llava: Parquet files hold the instances")
+        if args.instruction_dir or args.instruction_language != ENGLISH:
+            raise ConfigError("instructions are for --to llava: Parquet files hold the instances")
         from ofa_mi.exports import parquet
 
         counts = parquet.export(args.data, args.out)
