@@ -7,6 +7,7 @@ another format, or have another name, as long as its weights are the same.
 
 import hashlib
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,15 @@ BASE = "base"  # the entry that makes a checkpoint a small part
 AVERAGES = ("ema_fp32_params", "ema")  # in a checkpoint's `extra_state`, as fairseq and OFA write them; the finer first
 
 
+# What a format may leave out of the same weights: counters, and further names of the token embedding.
+FURTHER = re.compile(r"\.(version|num_batches_tracked)$|^decoder\.(embed_tokens|output_projection)\.weight$")
+
+
 def digest(weights: dict[str, Tensor]) -> str:
-    """SHA-256 of weights by name, kind, shape and bytes; whatever follows from the settings is left out."""
+    """SHA-256 of weights by name, kind, shape and bytes; whatever follows from others or the settings is left out."""
     total = hashlib.sha256()
     for name in sorted(weights):
-        if COMPUTED.search(name):
+        if COMPUTED.search(name) or FURTHER.search(name):
             continue
         tensor = weights[name].detach().cpu().contiguous()
         total.update(f"{name}\0{tensor.dtype}\0{list(tensor.shape)}\0".encode())

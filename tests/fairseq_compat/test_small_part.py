@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ofa_mi import checkpoint, cli
+from ofa_mi import checkpoint, cli, small_part
 from ofa_mi.errors import CheckpointError
 from ofa_mi.fairseq_compat import small_part as of_runs
 
@@ -107,6 +107,15 @@ def test_a_small_part_without_its_training_state_belongs_to_the_base_in_another_
         assert cli.main(["checkpoint", "convert", str(source), str(tmp_path / name)]) == 0
     both = f"{tmp_path / 'base.safetensors'}+{tmp_path / 'small.safetensors'}"
     assert torch.equal(logits(both), logits(f"{base}+{small}"))
+
+
+def test_the_digest_is_of_the_weights_alone():
+    weights = {"encoder.embed_tokens.weight": torch.ones(3, 2), "a.bias": torch.zeros(2, dtype=torch.bfloat16)}
+    found = small_part.digest(weights)
+    further = {"decoder.embed_tokens.weight": torch.ones(3, 2), "encoder.version": torch.tensor([3.0])}
+    assert small_part.digest({**weights, **further, "encoder.token_rp_bucket": torch.ones(2)}) == found
+    for other in ({"a.bias": torch.ones(2, dtype=torch.bfloat16)}, {"a.bias": torch.zeros(2)}, {"b": torch.zeros(())}):
+        assert small_part.digest({**weights, **other}) != found
 
 
 def test_options_are_those_that_make_a_tuning():
