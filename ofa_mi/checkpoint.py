@@ -7,6 +7,8 @@ Four formats hold the same things, `{"model": …, "cfg" or "args": …, "task_s
 - safetensors, with the settings and the vocabulary as JSON in its metadata;
 - a folder of the model hub's format (`ofa_mi.hub`).
 
+A file may hold a small part of a model's weights, and belong to another (:mod:`ofa_mi.small_part`).
+
 A file is never trusted: `torch.load` reads weights only, so that a pickle that would run code is refused
 (`fairseq_compat.loading.ALLOWED_TYPES` lists what else a file may hold).
 """
@@ -26,6 +28,8 @@ from torch import Tensor
 from ofa_mi import hub
 from ofa_mi.data.vocabulary import MOST_SPECIALS, Vocabulary
 from ofa_mi.errors import CheckpointError, ConfigError, DataError, shown
+from ofa_mi.packaged import parts_of
+from ofa_mi.small_part import AVERAGES, BASE, check_whole, combined, described
 from ofa_mi.state_dict import COMPUTED, GROWING
 from ofa_mi.tensor_files import (
     SAFETENSORS,
@@ -56,7 +60,6 @@ MOST_POSITIONS, MOST_PATCHES = 4096, 64  # of a model that is made: in a text, a
 TASK_CHOICES = {"text_case": ("lower", "keep"), "option_markers": ("on", "off"), "black_image": (True, False)}
 # Prefixes of names in files that were written of a wrapped model: data parallelism, sharding, compilation.
 WRAPPERS = ("module.", "_fsdp_wrapped_module.", "_fpw_module.", "_orig_mod.")
-AVERAGES = ("ema_fp32_params", "ema")  # in a checkpoint's `extra_state`, as fairseq and OFA write them; the finer first
 # Settings of a task that using its model depends on.
 TASK_SETTINGS = frozenset(
     [
@@ -72,6 +75,8 @@ TASK_SETTINGS = frozenset(
 def read(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint on the CPU; the tensors stay in the file until they are used, where the format allows it.
 
+    `BASE+SMALL` is read as one whole checkpoint; of a small part by itself, `"base"` says what it belongs to.
+
     Returns:
         `"model"` (name to tensor), `"cfg"` or `"args"` (the settings), and what else the file holds.
 
@@ -80,6 +85,9 @@ def read(path: str | Path) -> dict[str, Any]:
     """
     import fairseq  # noqa: F401, after which torch.load knows the types that a file may hold (`fairseq_compat`)
 
+    base, *small = parts_of(str(path))
+    if small:
+        return combined(read(base), read(small[0]), base, small[0])
     path = Path(path)
     with reading(path):
         state = _read(path)
@@ -95,7 +103,16 @@ def read(path: str | Path) -> dict[str, Any]:
         if not isinstance(history or [], list) or not all(isinstance(entry, dict) for entry in history or []):
             raise CheckpointError(f'{path}: its "optimizer_history" is no list of tables')
         unwrap_names(state)
+        described(state, path)
     return state
+
+
+def files_of(path: str | Path) -> list[Path]:
+    """The files that a checkpoint is read from: one, those of a folder, or those of a base and its small part."""
+    folders = {part: hub.folder_of(part) for part in parts_of(str(path))}
+    return [
+        file for part, folder in folders.items() for file in ([Path(part)] if folder is None else hub.files_of(folder))
+    ]
 
 
 def unwrap_names(state: dict[str, Any]) -> None:
@@ -137,7 +154,7 @@ def select_weights(state: dict[str, Any], weights: str, path: str | Path) -> Non
         raise CheckpointError(f"{path}: holds no averaged weights (EMA), which --store-ema keeps; leave --weights out")
     extra = state["extra_state"]
     averages = next(extra[name] for name in AVERAGES if isinstance(extra.get(name), dict))
-    check_weights(averages, "average", path)
+    check_weights(averages, "average", path, files_of(path))
     state["model"] = averages
 
 
@@ -156,7 +173,8 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         cfg = settings.get("cfg") or {}
         if "model" in cfg:  # as in fairseq's own files
             cfg["model"] = Namespace(**cfg["model"])
-        return {"model": model, "args": None, "cfg": cfg, "task_state": settings.get("task_state") or {}}
+        state = {"model": model, "args": None, "cfg": cfg, "task_state": settings.get("task_state") or {}}
+        return {**state, BASE: settings[BASE]} if BASE in settings else state
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise CheckpointError(f"{path}: its metadata is damaged: {shown(error)}") from None
 
@@ -267,7 +285,8 @@ def load(path: str | Path, *, bpe_dir: str | Path | None = None, weights: str = 
     """Build the model of a checkpoint and load its weights.
 
     Args:
-        path: A file of `fairseq-train`, of the released OFA, or safetensors; or a folder of the hub's format.
+        path: A file of `fairseq-train`, of the released OFA, or safetensors; a folder of the hub's format; or
+            `BASE+SMALL`.
         bpe_dir: The vocabulary's files, for a checkpoint that does not hold its vocabulary.
         weights: See :func:`select_weights`.
 
@@ -279,6 +298,7 @@ def load(path: str | Path, *, bpe_dir: str | Path | None = None, weights: str = 
     from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 
     state = read(path)
+    check_whole(state, path)
     select_weights(state, weights, path)
     args = model_args(state, path)
     known = [arch for arch in ARCH_MODEL_REGISTRY if arch.startswith("ofa_")]
@@ -355,6 +375,7 @@ def portable(state: dict[str, Any], words: Vocabulary | None = None) -> dict[str
         "cfg": {**cfg, "model": Namespace(**cfg["model"])},
         "model": state["model"],
         "task_state": {} if kept is None else {"vocabulary": kept},
+        **({BASE: state[BASE]} if BASE in state else {}),
     }
 
 
@@ -387,7 +408,8 @@ def save(state: dict[str, Any], path: str | Path) -> None:
     model, tied = _untie(state["model"])
     cfg = {**state["cfg"], "model": vars(state["cfg"]["model"])}
     try:
-        settings = json.dumps({"cfg": cfg, "task_state": state["task_state"], "tied": tied})
+        base = {BASE: state[BASE]} if BASE in state else {}
+        settings = json.dumps({"cfg": cfg, "task_state": state["task_state"], "tied": tied, **base})
         with writing(path) as file:
             write_safetensors(model, {"format": "pt", "ofa_mi": settings}, file)
     except (TypeError, ValueError) as error:

@@ -25,11 +25,16 @@ OPTIONS = (
     (r"token_rel_pos_table_list\.", "--token-bucket-size"),
     (r"embed_image_positions\.weight$|image_rel_pos_table_list\.|image_rp_bucket$", "--image-bucket-size"),
     (r"embed_images\.", "--resnet-type"),
+    (r"\.lora_[AB]$", "--lora-rank"),
+    (r"\.adapter\.", "--adapter-dim"),
 )
 # Tables whose rows stand for themselves, so that a longer table only adds rows.
 GROWING = re.compile(r"(embed_tokens|output_projection|embed_positions|embed_image_positions)\.weight$")
 # Index tables that follow from the settings; a checkpoint's copy of another size is of no use.
 COMPUTED = re.compile(r"\.(token_rp_bucket|image_rp_bucket|image_position_idx)$")
+
+# Weights that tuning a small part of a model adds to it.
+ADDED = re.compile(r"\.(lora_[AB]|adapter\.(down|up)_proj\.(weight|bias))$")
 
 
 @dataclass
@@ -88,6 +93,26 @@ def fit_state_dict(state_dict: dict[str, Tensor], model: nn.Module) -> FitReport
         del state_dict[name]
     report.log()
     return report
+
+
+def begin_added(state_dict: dict[str, Tensor], model: nn.Module) -> None:
+    """Let a tuning begin: give a checkpoint that has none of the weights which it adds the model's own, in place."""
+    added = {name: weight for name, weight in model.state_dict().items() if ADDED.search(name)}
+    if added and not added.keys() & state_dict.keys():
+        state_dict.update(added)
+        logger.info("%d tensors that are tuned beside the checkpoint's weights begin anew", len(added))
+
+
+def with_low_rank(weight: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
+    """``weight + scale * b @ a`` (LoRA, arXiv 2106.09685), added in single precision, in the precision of ``weight``.
+
+    Args:
+        weight: (out, in).
+        a: (rank, in).
+        b: (out, rank).
+        scale: Of the change.
+    """
+    return (weight.float() + scale * (b.float() @ a.float())).to(weight.dtype)
 
 
 def _refit(name: str, found: Tensor, wanted: Tensor, report: FitReport) -> Tensor:

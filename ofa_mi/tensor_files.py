@@ -8,7 +8,7 @@ import json
 import pickle
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -82,8 +82,18 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         return tensors, file.metadata() or {}
 
 
-def check_weights(weights: Mapping[Any, Any], what: str, path: str | Path) -> None:
-    """Refuse weights that are no plain tensors, or that would take far more memory than the file has bytes."""
+def check_weights(weights: Mapping[Any, Any], what: str, path: str | Path, files: Sequence[Path] | None = None) -> None:
+    """Refuse weights that are no plain tensors, or that would take far more memory than their files have bytes.
+
+    Args:
+        weights: By name.
+        what: What the error calls them.
+        path: Where they come from.
+        files: That they come from, if ``path`` is not the only one.
+
+    Raises:
+        CheckpointError: They are refused.
+    """
     for name, tensor in weights.items():
         if not isinstance(name, str):
             raise CheckpointError(f"{path}: its {what} has an entry without a name, {shown(name)}")
@@ -92,7 +102,7 @@ def check_weights(weights: Mapping[Any, Any], what: str, path: str | Path) -> No
         if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized or tensor.is_complex():
             raise CheckpointError(f"{path}: its {what} holds a tensor that is no table of real numbers, {shown(name)}")
     size = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
-    if size > MOST_BYTES * Path(path).stat().st_size:
+    if size > MOST_BYTES * sum(file.stat().st_size for file in files or [Path(path)]):
         raise CheckpointError(f"{path}: its {what} would take {size:,} bytes, far more than the file has")
 
 

@@ -90,7 +90,7 @@ train_into() {
     --optimizer adam --adam-betas '(0.9,0.999)' --adam-eps 1e-8 --weight-decay 0.01 --clip-norm 1.0
     --lr "$LR" --lr-scheduler linear_decay --warmup-ratio "$WARMUP_RATIO" --max-epoch "$MAX_EPOCH" --max-update "$MAX_UPDATE"
     --dropout "$DROPOUT" --encoder-drop-path-rate "$DROP_PATH" --decoder-drop-path-rate "$DROP_PATH"
-    --mixture-temperature "$MIXTURE_TEMPERATURE" --max-instances-per-task "$MAX_INSTANCES" --seed "$seed" "${@:8}"
+    --mixture-temperature "$MIXTURE_TEMPERATURE" --max-instances-per-task "$MAX_INSTANCES" --seed "$seed" $TRAIN_OPTIONS "${@:8}"
   )
   [[ -z "$start" ]] || recipe+=(--finetune-from-model "$start")
   [[ -z "$EXTRA_INSTRUCTIONS" ]] || recipe+=(--extra-instructions "$EXTRA_INSTRUCTIONS")
@@ -101,6 +101,8 @@ train_into() {
   )
   [[ "$CHECKPOINT_ACTIVATIONS" == 0 ]] || how+=(--checkpoint-activations)
   [[ "$FSDP" == 0 ]] || how+=(--ddp-backend fully_sharded)
+  [[ "$TENSORBOARD" == 0 ]] || how+=(--tensorboard-logdir "$folder/tensorboard")
+  [[ -z "$WANDB_PROJECT" ]] || how+=(--wandb-project "$WANDB_PROJECT")
   plan training "$folder" "$label" "$end" "$data" "$BPE_DIR" "$start" "$BATCH_SIZE" "$UPDATE_FREQ"
   plan "${recipe[@]}"
   plan "${how[@]}"
@@ -112,10 +114,14 @@ evaluate() { evaluate_into "$OUT/evaluation/$2/seed$1/$3" "$2, seed $1" "${@:2}"
 
 # evaluate_into FOLDER LABEL NAME RUN CHECKPOINT DATA OPTIONS…: the same in any folder; its lines begin with LABEL.
 evaluate_into() {
-  local command=(ofa-mi evaluate --checkpoint "$5" "${BPE[@]}" --data "$6" --out "$1" --beam "$EVAL_BEAM"
+  local checkpoint="$5"
+  # A tuning of a small part has saved no more than that.
+  [[ ! " $TRAIN_OPTIONS " =~ \ --(lora-rank|adapter|bitfit)\  || "$5" == "$CHECKPOINT" ]] || checkpoint="$CHECKPOINT+$5"
+  local command=(ofa-mi evaluate --checkpoint "$checkpoint" "${BPE[@]}" --data "$6" --out "$1" --beam "$EVAL_BEAM"
     --max-len "$EVAL_MAX_LEN" --precision "$EVAL_PRECISION" "${@:7}")
+  [[ "$EVAL_WEIGHTS" == model || "$5" == "$CHECKPOINT" ]] || command+=(--weights "$EVAL_WEIGHTS")
   ((EVAL_INSTANCES == 0)) || [[ " $* " == *" --max-instances "* ]] || command+=(--max-instances "$EVAL_INSTANCES")
-  plan evaluation "$1" "$2" "$4" "$6" "$5" "$(script_of "$3")"
+  plan evaluation "$1" "$2" "$4" "$6" "$checkpoint" "$(script_of "$3")"
   plan "${command[@]}"
   plan --batch-size "$EVAL_BATCH_SIZE"
   ((SPAWNING)) || join

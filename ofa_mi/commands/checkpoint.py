@@ -1,20 +1,27 @@
-"""`ofa-mi checkpoint info|convert`: look into a checkpoint, and convert it without its training state."""
+"""`ofa-mi checkpoint info|convert|average|merge`: look into checkpoints, and make others without training state."""
+
+from __future__ import annotations
 
 import argparse
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ofa_mi.commands.options import add_weights_option
 from ofa_mi.errors import CheckpointError, shown
-from ofa_mi.packaged import checkpoint_path
+from ofa_mi.packaged import AND, checkpoint_path
 
-HELP = "show what a checkpoint holds, or convert it to another format"
+if TYPE_CHECKING:
+    from torch import Tensor
+
+HELP = "show what a checkpoint holds, convert it to another format, average several, or merge a small part"
 SUFFIXES = (".pt", ".safetensors")
 READ = "file to read, folder of the model hub's format, or nano, which comes with this package"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the two sub-commands."""
+    """Add the sub-commands."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     info = actions.add_parser("info", help="print the architecture, the number of parameters, the vocabulary, …")
     info.add_argument("checkpoint", type=_file, help=READ)
@@ -22,9 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "convert", help="write weights, settings and vocabulary in another format, without the optimizer's state"
     )
     convert.add_argument("checkpoint", type=_file, help=READ)
-    convert.add_argument(
-        "output", type=Path, help=f"file to write; its ending chooses the format: {' or '.join(SUFFIXES)}"
-    )
+    _add_output(convert)
     convert.add_argument(
         "--to",
         choices=("hub",),
@@ -33,8 +38,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     convert.add_argument(
         "--bpe-dir", type=Path, help="put this vocabulary into the output, for a checkpoint that holds none"
     )
-    add_weights_option(convert)
-    convert.add_argument(
+    _add_weights(convert)
+    mean = actions.add_parser("average", help="write the mean of the weights of several checkpoints, e.g. of one run")
+    mean.add_argument("checkpoints", nargs="+", type=_file, help="two or more files to read, of the same model")
+    _add_output(mean)
+    _add_weights(mean)
+    merge = actions.add_parser(
+        "merge", help="put what --lora-rank, --adapter or --bitfit has trained into the model that it was trained on"
+    )
+    merge.add_argument("base", type=_file, help="the whole model, with which the training began")
+    merge.add_argument("small", type=Path, help="checkpoint of the training")
+    _add_output(merge)
+    _add_weights(merge)
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "output", type=Path, help=f"file to write; its ending chooses the format: {' or '.join(SUFFIXES)}"
+    )
+
+
+def _add_weights(parser: argparse.ArgumentParser) -> None:
+    add_weights_option(parser)
+    parser.add_argument(
         "--half",
         action="store_true",
         help="write a small file: matrices in half precision, and nothing that the model computes itself",
@@ -50,6 +76,12 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "info":
         for name, value in describe(args.checkpoint).items():
             print(f"{name:<14}{value}")
+    elif args.action == "average":
+        average(args.checkpoints, args.output, weights=args.weights, half=args.half)
+        print(f"wrote {args.output}")
+    elif args.action == "merge":
+        merge(args.base, args.small, args.output, weights=args.weights, half=args.half)
+        print(f"wrote {args.output}")
     else:
         convert(
             args.checkpoint,
@@ -69,11 +101,12 @@ def describe(path: Path) -> dict[str, str]:
     Raises:
         CheckpointError: It cannot be read.
     """
-    from ofa_mi import checkpoint, hub
+    from ofa_mi import checkpoint
+    from ofa_mi.small_part import described
 
     state = checkpoint.read(path)
-    folder = hub.folder_of(path)
-    size = sum(file.stat().st_size for file in ([path] if folder is None else hub.files_of(folder)))
+    size = sum(file.stat().st_size for file in checkpoint.files_of(path))
+    base = described(state, path)
     model, args = state["model"], checkpoint.model_args(state, path)
     distinct = {(tensor.data_ptr(), tensor.shape): tensor for tensor in model.values() if tensor.is_floating_point()}
     dtypes = Counter(str(tensor.dtype).removeprefix("torch.") for tensor in model.values())
@@ -82,6 +115,7 @@ def describe(path: Path) -> dict[str, str]:
     history = state.get("optimizer_history") or [{}]
     return {
         "file": f"{path} ({size / 2**20:.1f} MiB)",
+        **({} if base is None else {"small part of": f"{shown(base['name'])}, sha256 {shown(base['sha256'])}"}),
         "architecture": args.arch,
         "entries": ", ".join(f"{count} {dtype}" for dtype, count in dtypes.most_common()),
         "numbers": f"{sum(tensor.numel() for tensor in distinct.values()):,} (tied ones once)",
@@ -119,8 +153,8 @@ def convert(
     """
     from ofa_mi import checkpoint, hub
 
-    if not to_hub and output.suffix not in SUFFIXES:
-        raise CheckpointError(f"{output}: its ending must be {' or '.join(SUFFIXES)}, or give --to hub")
+    if not to_hub:
+        _check_output(output)
     state = checkpoint.read(source)
     checkpoint.select_weights(state, weights, source)
     checkpoint.model_args(state, source)
@@ -138,3 +172,80 @@ def convert(
         hub.write_folder(state, output)
     else:
         checkpoint.save(state, output)
+
+
+def average(sources: Sequence[Path], output: Path, *, weights: str = "model", half: bool = False) -> None:
+    """Write the mean of the weights of `sources`, with the settings and vocabulary of the first, to `output`.
+
+    It is taken in single precision; counters and index tables are those of the last file. Two models are held in
+    memory, however many files there are. Of the small parts of a tuning a small part is made.
+
+    Raises:
+        CheckpointError: There is one file only, one cannot be read or is of another model, or `output` has another
+            ending or cannot be written.
+    """
+    from ofa_mi import checkpoint
+    from ofa_mi.small_part import BASE
+
+    _check_output(output)
+    if len(sources) < 2:
+        raise CheckpointError(
+            f"{sources[0]}: is one checkpoint; name those that are to be averaged, and then the output"
+        )
+    state: dict[str, Any] = {}
+    for path in sources:
+        found = checkpoint.read(path)
+        checkpoint.select_weights(found, weights, path)
+        if not state:
+            state = checkpoint.portable(found)
+            state["model"] = {name: tensor.clone() for name, tensor in _in_fp32(found["model"]).items()}
+            kinds = {name: (tensor.dtype, tensor.shape) for name, tensor in found["model"].items()}
+            continue
+        if state.get(BASE) != found.get(BASE) or kinds != {n: (t.dtype, t.shape) for n, t in found["model"].items()}:
+            raise CheckpointError(f"{path}: is of another model than {sources[0]}")
+        for name, tensor in _in_fp32(found["model"]).items():
+            total = state["model"][name]
+            if tensor.is_floating_point():
+                total += tensor
+            else:
+                total.copy_(tensor)
+    for name, total in state["model"].items():
+        if total.is_floating_point():
+            state["model"][name] = (total / len(sources)).to(kinds[name][0])
+    if half:
+        state["model"] = checkpoint.halved(state["model"])
+    checkpoint.save(state, output)
+
+
+def _in_fp32(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
+
+
+def merge(base: Path, small: Path, output: Path, *, weights: str = "model", half: bool = False) -> None:
+    """Write a whole model of `base` and the small part `small` that was tuned of it to `output`.
+
+    Changes of low rank are added to the weights that they change, and biases take the place of the old ones: what
+    remains is a model like any other. Adapters, which are no change of a weight, stay as a part of the model.
+
+    Raises:
+        CheckpointError: A file cannot be read or written, they do not belong together, or `output` has another ending.
+    """
+    from ofa_mi import checkpoint
+    from ofa_mi.models import Config
+    from ofa_mi.small_part import combined, merge_low_rank
+
+    _check_output(output)
+    state = combined(checkpoint.read(base), checkpoint.read(small), base, small)
+    checkpoint.select_weights(state, weights, f"{base}{AND}{small}")
+    alpha = getattr(checkpoint.model_args(state, small), "lora_alpha", Config.lora_alpha)
+    state = checkpoint.portable(state)
+    merge_low_rank(state["model"], alpha, small)
+    vars(state["cfg"]["model"]).update(lora_rank=0, bitfit=False)
+    if half:
+        state["model"] = checkpoint.halved(state["model"])
+    checkpoint.save(state, output)
+
+
+def _check_output(output: Path) -> None:
+    if output.suffix not in SUFFIXES:
+        raise CheckpointError(f"{output}: its ending must be {' or '.join(SUFFIXES)}")

@@ -105,7 +105,8 @@ def add_checkpoint_options(parser: argparse._ActionsContainer, *, required: bool
         metavar="C",
         type=checkpoint_path,
         help="checkpoint of the model: a file, a folder of the model hub's format, or nano, which "
-        "comes with this package",
+        "comes with this package; BASE+SMALL is a model and the small part that --lora-rank, --adapter or --bitfit has "
+        "trained of it",
     )
     parser.add_argument(
         "--bpe-dir", metavar="DIR", help="vocabulary files, for a checkpoint without its own vocabulary"

@@ -24,7 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "and for runs under changed conditions",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="where to write the report")
-    parser.add_argument("--published", action="store_true", help="show the paper's results (OFA-large) beside")
+    parser.add_argument(
+        "--published",
+        action="store_true",
+        help="show the results of the paper, and of InstrAug (both OFA-large), beside",
+    )
     parser.add_argument(
         "--ablation",
         action="append",

@@ -4,6 +4,7 @@ ofa-mi tasks                        every task, one a line
 ofa-mi tasks --group vqa            those of one group
 ofa-mi tasks --show grounded_vqa    one task with its instructions, as they stand and filled in
 ofa-mi tasks --markdown             all of that as a page of Markdown, docs/tasks.md
+ofa-mi tasks --lmms-eval DIR --data DATA   the nine evaluation tasks in lmms-eval's form
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from collections.abc import Sequence
 
 from ofa_mi.commands.options import add_instruction_options
 from ofa_mi.document.text import aligned
+from ofa_mi.errors import ConfigError
 from ofa_mi.instructions import prompt
 from ofa_mi.instructions.registry import Registry, load_registry
 from ofa_mi.instructions.rendering import render, render_target
 from ofa_mi.instructions.spec import GROUP_PREFIX, TaskSpec
+from ofa_mi.other_models import REGION_FORMS
 
-HELP = "list the tasks, or show one with its instructions"
+HELP = "list the tasks, show one with its instructions, or write them for lmms-eval"
 _MARKDOWN_COLUMNS = (
     "task", "split", "inputs", "output", "metrics", "sources", "release name", "version", "languages",
 )  # fmt: skip
@@ -31,18 +34,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--group", nargs="+", metavar="GROUP", help="only the tasks of these groups")
     what.add_argument("--show", metavar="NAME", help="one task with everything that is known of it")
     what.add_argument("--markdown", action="store_true", help="every task with everything that is known of it")
+    what.add_argument(
+        "--lmms-eval", metavar="DIR", help="write the evaluation tasks as lmms-eval's YAML and JSON lines"
+    )
+    parser.add_argument("--data", metavar="DATA", help="with --lmms-eval: data directory, of whose test split they are")
+    parser.add_argument(
+        "--regions",
+        choices=REGION_FORMS,
+        help="with --lmms-eval: how regions are written, as in `ofa-mi evaluate --model` (pixels unless given)",
+    )
     add_instruction_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the tasks; the exit status."""
     registry = load_registry(*args.instruction_dir, language=args.instruction_language)
+    if args.lmms_eval:
+        return write_for_lmms_eval(args, registry)
+    if args.data or args.regions:
+        raise ConfigError(f"{'--data' if args.data else '--regions'} is for --lmms-eval DIR: give that, too")
     if args.show:
         print(show(registry[args.show]))
     elif args.markdown:
         print(markdown(registry), end="")
     else:
         print(table(registry, args.group))
+    return 0
+
+
+def write_for_lmms_eval(args: argparse.Namespace, registry: Registry) -> int:
+    """Write lmms-eval's files; the exit status."""
+    if not args.data:
+        raise ConfigError("--lmms-eval needs --data DATA: its tasks hold their questions")
+    from ofa_mi.exports.lmms_eval import GROUP, write_tasks
+
+    names = write_tasks(args.data, args.lmms_eval, registry, regions=args.regions or REGION_FORMS[0])
+    print(f"{args.lmms_eval}: {len(names)} tasks; lmms-eval --include_path {args.lmms_eval} --tasks {GROUP}")
     return 0
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ofa_mi.errors import ConfigError
-from ofa_mi.packaged import checkpoint_path
+from ofa_mi.packaged import checkpoint_path, parts_of
 
 Needs: TypeAlias = list[tuple[str, str]]  # a file or the name of a packaged checkpoint, and where it comes from
 
@@ -39,5 +39,5 @@ def check_needs(needs: Iterable[tuple[str, str]]) -> None:
         ConfigError: Something is not; the message says where it comes from.
     """
     for path, origin in needs:
-        if not Path(checkpoint_path(path)).exists():
+        if not all(Path(part).exists() for part in parts_of(checkpoint_path(path))):
             raise ConfigError(f"{path} does not exist: {origin}")

@@ -14,6 +14,7 @@ from ofa_mi.experiments.folders import PAUSE, is_finished, keep_settings, locked
 from ofa_mi.experiments.logs import last_error, progress_line, say, size_of
 from ofa_mi.experiments.needs import Needs, check_needs
 from ofa_mi.experiments.processes import AGAIN, Processes
+from ofa_mi.packaged import parts_of
 
 Command = list[str]
 
@@ -131,8 +132,8 @@ class Evaluation(NamedTuple):
         with locked(self.folder, run.processes.check) if run.machine.rank == 0 else nullcontext() as lock:
             scores, settings = self.folder / "scores.json", settings_text(self.command, run.out)
             if prepare(self.folder, scores.name, settings, self.needs, run.machine):
-                if is_newer(Path(self.checkpoint), scores):
-                    raise OfaMiError(f"{self.folder} is older than {self.checkpoint}: remove it")
+                if newer := [part for part in parts_of(self.checkpoint) if is_newer(Path(part), scores)]:
+                    raise OfaMiError(f"{self.folder} is older than {newer[0]}: remove it")
                 say(f"{self.label}: {self.what} already evaluated".replace("  ", " "))
                 return
             say(f"{self.label}: evaluating {self.what}".rstrip())

@@ -11,7 +11,7 @@ WHOLE_NUMBERS = (
     *("PATCH_IMAGE_SIZE", "MAX_IMAGE_SIZE", "MAX_SRC_LENGTH", "MAX_TGT_LENGTH", "NUM_WORKERS", "SAVE_EVERY"),
     *("VALID_INSTANCES", "EVAL_INSTANCES", "NI_INSTANCES", "EVAL_BATCH_SIZE", "EVAL_MAX_LEN", "EVAL_BEAM"),
 )
-FLAGS = ("DRY_RUN", "FSDP", "CHECKPOINT_ACTIVATIONS")
+FLAGS = ("DRY_RUN", "FSDP", "CHECKPOINT_ACTIVATIONS", "TENSORBOARD")
 LISTS = ("SEEDS", "ABLATION_SEEDS")
 POSITIVE = ("CPU_PROCESSES", "NODES", "JOBS", "BATCH_SIZE", "EVAL_BATCH_SIZE", "SAVE_EVERY")
 PRECISIONS = ("PRECISION", "EVAL_PRECISION")
@@ -22,6 +22,7 @@ RULES = (
     (LISTS, "[0-9]+( [0-9]+)*", "whole numbers with a space between them"),
     (POSITIVE, "0*[1-9][0-9]*", "at least 1"),
     (PRECISIONS, "fp32|fp16|bf16", "fp32, fp16 or bf16"),
+    (("EVAL_WEIGHTS",), "model|ema", "model or ema"),
 )
 SHARE = r"all|0?\.[0-9]*[1-9][0-9]*"
 

@@ -24,6 +24,9 @@ Saving (`saving`):
   tracebacks, and what was written stays, so that the next start has no space either. It is removed, and one line says
   what is wrong.
 
+- A tuning of a small part (--lora-rank, --adapter, --bitfit) would save the whole model with every checkpoint: only
+  what it trains is kept, with the digest of its base, and completed from that when the run goes on (`small_part`).
+
 The folder of checkpoints (`save_dir`):
 
 - Two runs in one folder mix their checkpoints without a word: the first process of a run locks it.
@@ -61,6 +64,11 @@ Training (`training`, `averaging`):
   what it has deleted when a run starts from a checkpoint without an average, and forgets its place within
   --ema-update-freq (`averaging.Average`).
 
+Charts (`charts`):
+
+- Without their library --tensorboard-logdir and --wandb-project write nothing, and say so in a line of the log that is
+  soon gone: they are refused. Scores of tasks, which fairseq mixes with its speeds and sizes, become a group.
+
 Errors (`errors`):
 
 - fairseq's commands end with a traceback whatever went wrong: an error that a user can act on ends in its one line.
@@ -77,7 +85,7 @@ from contextlib import contextmanager
 
 import torch
 
-from ofa_mi.fairseq_compat import errors, launching, loading, saving, starting, training
+from ofa_mi.fairseq_compat import charts, errors, launching, loading, saving, small_part, starting, training
 from ofa_mi.fairseq_compat.errors import SILENCED
 from ofa_mi.fairseq_compat.loading import ALLOWED_TYPES
 from ofa_mi.utils.output import escape_what_cannot_be_written
@@ -94,6 +102,8 @@ def apply() -> None:
     if not hasattr(checkpoint_utils.load_checkpoint_to_cpu, "__wrapped__"):
         trainer = importlib.import_module("fairseq.trainer")
         loading.wrap_loading(checkpoint_utils)
+        charts.wrap_charts(importlib.import_module("fairseq.logging.progress_bar"))
+        small_part.wrap_state(trainer.Trainer)
         saving.wrap_saving(checkpoint_utils)
         saving.wrap_copying(checkpoint_utils.PathManager)
         starting.wrap_starting(distributed_utils, checkpoint_utils)

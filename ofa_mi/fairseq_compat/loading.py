@@ -14,6 +14,8 @@ import omegaconf
 
 from ofa_mi import checkpoint, hub
 from ofa_mi.errors import CheckpointError, ConfigError
+from ofa_mi.fairseq_compat import small_part
+from ofa_mi.small_part import check_whole
 from ofa_mi.tensor_files import SAFETENSORS, reading
 
 logger = logging.getLogger(__name__)
@@ -116,9 +118,12 @@ def wrap_loading(checkpoint_utils: ModuleType) -> None:
                 state = load(path, arg_overrides, load_on_all_ranks)
         if trainer is not None:
             check_vocabulary(state, trainer.task, path)
+            state = small_part.complete(state, trainer, str(path))
             complete_average(state, trainer.cfg.ema.store_ema, path)
             complete_place(state, trainer.task)
             check_shards(state, trainer.cfg)
+        else:
+            check_whole(state, path)
         return state
 
     @functools.wraps(load_into)

@@ -13,10 +13,10 @@ import torch
 
 from ofa_mi import hub, precision
 from ofa_mi.errors import ConfigError
-from ofa_mi.fairseq_compat import save_dir
+from ofa_mi.fairseq_compat import charts, save_dir, small_part
 from ofa_mi.fairseq_compat.save_dir import LAST
 from ofa_mi.instances.open import has_split
-from ofa_mi.packaged import checkpoint_path
+from ofa_mi.packaged import checkpoint_path, parts_of
 from ofa_mi.precision import on_cpu
 
 logger = logging.getLogger(__name__)
@@ -61,6 +61,7 @@ def wrap_starting(distributed_utils: ModuleType, checkpoint_utils: ModuleType) -
         if isinstance(trainer.task, importlib.import_module("ofa_mi.tasks").MultiInstructTask):
             check_data(trainer.cfg)
             check_best_metric(trainer)
+            charts.remember(set(trainer.task.scored_tasks()))
         return load(cfg, trainer, **passthrough_args)
 
     distributed_utils.call_main = call_main
@@ -98,6 +99,8 @@ def check_run(cfg: Any) -> None:
     check_precision(cfg.common)
     check_criterion(cfg)
     check_averaging(cfg)
+    small_part.check(cfg)
+    charts.check(cfg.common)
 
 
 # -- inputs
@@ -117,6 +120,10 @@ def check_inputs(cfg: Any) -> None:
     for option, path in _named_files(cfg):
         if os.path.isdir(path):
             raise ConfigError(f"{option} {path}: is a folder; name the file in it")
+        if len(parts_of(path)) > 1:
+            raise ConfigError(
+                f"{option} {path}: a run begins with one file: `ofa-mi checkpoint merge` makes one of both"
+            )
         if not os.path.isfile(path):
             raise ConfigError(f"{option} {path}: no such file")
 

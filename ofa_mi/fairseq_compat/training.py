@@ -9,6 +9,7 @@ from typing import Any
 
 from ofa_mi import checkpoint
 from ofa_mi.errors import DivergedError, OfaMiError
+from ofa_mi.small_part import check_whole
 
 
 def wrap_batching(data_utils: ModuleType) -> None:
@@ -126,5 +127,6 @@ def load_ema_from_checkpoint(path: str) -> dict[str, Any]:
         CheckpointError: The file cannot be read, or holds no average.
     """
     state = checkpoint.read(path)
+    check_whole(state, path)
     checkpoint.select_weights(state, "ema", path)
     return state

@@ -35,6 +35,7 @@ SIDEWAYS = (5, 6, 7, 8)  # orientations that exchange width and height
 
 # What may be read, and no other format that Pillow knows: for EPS, say, it starts Ghostscript.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")  # of their files
 BYTES_PER_PIXEL = 8  # that reading an image may take, of as many pixels as the limit allows
 # What Pillow takes at worst, in bytes per pixel: the picture itself (4) and its RGB copy (4), or what the decoder holds
 # beside the picture, such as whole strips of TIFF and both canvases of WebP. JPEG's depends on the file.

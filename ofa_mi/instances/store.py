@@ -25,13 +25,14 @@ from ofa_mi.instances.images import load_image
 from ofa_mi.instances.instance import Instance, max_pixels
 from ofa_mi.instances.lines import LARGE_FILE, content_end, read_line, seek_line
 from ofa_mi.instances.sidecar import Sidecar
-from ofa_mi.utils.files import path_inside
+from ofa_mi.utils.files import path_inside, read_at_most
 from ofa_mi.utils.hashing import hash64
 from ofa_mi.utils.parallel import choose_workers, ordered_map
 from ofa_mi.utils.progress import progress_bar
 
 INDEX_VERSION = 3  # raised when the index changes, or when what counts as a good line does
 CHUNK_BYTES = 1 << 24  # of the file, read by one worker at a time
+MOST_IMAGE_BYTES = 1 << 28  # of an image's file, where it is read as a whole
 MOST_SKIPPED = 100_000  # bad lines that can be left out; a file of more is no file of instances
 
 # One instance: where its line lies, its number (from 1), its task (a number in task_names) and the
@@ -113,6 +114,14 @@ class LineStore(ABC):
 
         Raises:
             DataError: It is missing, corrupt, or of another size than the instance says.
+        """
+
+    @abstractmethod
+    def image_bytes(self, instance: Instance) -> bytes:
+        """An instance's image as it is stored.
+
+        Raises:
+            DataError: It cannot be read, or has more than :data:`MOST_IMAGE_BYTES`.
         """
 
     @abstractmethod
@@ -271,6 +280,12 @@ class InstanceStore(LineStore):
 
     def load_image(self, instance: Instance) -> Image.Image:
         return load_image(self.image_file(instance), name=instance.name, size=instance.image_size)
+
+    def image_bytes(self, instance: Instance) -> bytes:
+        try:
+            return read_at_most(self.image_file(instance), MOST_IMAGE_BYTES)
+        except OSError as error:
+            raise DataError(f"{instance.name}: image {instance.image_path} cannot be read ({error.strerror})") from None
 
     def image_digest(self, instance: Instance) -> str:
         try:

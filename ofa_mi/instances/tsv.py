@@ -135,13 +135,12 @@ class TsvStore(LineStore):
         super().__init__(path, skip_bad=skip_bad, workers=workers)
 
     def load_image(self, instance: Instance) -> Image.Image:
-        return load_image(BytesIO(self._image(instance)), name=instance.name, size=instance.image_size)
+        return load_image(BytesIO(self.image_bytes(instance)), name=instance.name, size=instance.image_size)
 
     def image_digest(self, instance: Instance) -> str:
-        return hashlib.sha256(self._image(instance)).hexdigest()
+        return hashlib.sha256(self.image_bytes(instance)).hexdigest()
 
-    def _image(self, instance: Instance) -> bytes:
-        """The encoded image, which lies on the instance's line."""
+    def image_bytes(self, instance: Instance) -> bytes:
         offset = int(instance.image_path.rpartition("@")[2])
         row = self._rows[bisect_left(self._rows["offset"], offset)]
         return self.reader.image(self._read(offset, row["length"]), instance.name)

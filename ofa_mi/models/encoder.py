@@ -68,7 +68,7 @@ class Encoder(FairseqEncoder):
         self.embed_images = build_image_tower(
             config.resnet_type,
             drop_path_rate=config.resnet_drop_path_rate,
-            freeze=config.freeze_resnet,
+            freeze=config.freeze_resnet or config.tunes_part,  # statistics are no part of the small weights
             checkpoint_activations=config.checkpoint_activations,
         )
         self.image_proj = nn.Linear(self.embed_images.out_channels, width)

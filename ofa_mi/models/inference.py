@@ -2,6 +2,7 @@
 
 :func:`for_inference` makes it of an evaluated model. What is fixed once training is over is computed once:
 
+- changes of low rank (LoRA) lie in the weights that they change;
 - BatchNorm lies in its convolution, and a block's addition and ReLU are done where the convolution writes;
 - the factors of attention heads lie in the output projection, and projections of the same input are one product;
 - matrices are held in the precision of the computation, not cast at every call. What adds up, the residual stream, and
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from ofa_mi.kernels import resnet_stem
 from ofa_mi.models.attention import MultiheadAttention
 from ofa_mi.models.image_tower import ConvTower, ImageTower
+from ofa_mi.models.tuning import merge_low_rank
 from ofa_mi.precision import dtype_of
 
 
@@ -39,6 +41,7 @@ def for_inference(model: nn.Module, precision: str = "fp32") -> nn.Module:
         return model
     tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     model = copy.deepcopy(model, tensors)
+    merge_low_rank(model)
     dtype = dtype_of(precision)
     _replace(model, dtype)
     model.made_for_inference = True

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ofa_mi.kernels import PositionBias
 from ofa_mi.models.attention import MultiheadAttention
 from ofa_mi.models.sizes import Config
+from ofa_mi.models.tuning import Adapter
 
 KeysValues = tuple[Tensor, Tensor]
 
@@ -36,16 +37,18 @@ class TransformerLayer(nn.Module):
         self.fc1 = nn.Linear(width, hidden)
         self.ffn_layernorm = norm(hidden, config.scale_fc)
         self.fc2 = nn.Linear(hidden, width)
+        self.adapter = Adapter(width, config.adapter_dim) if config.adapter else None
         self.w_resid = nn.Parameter(torch.ones(width)) if config.scale_resids else None
 
     def feed_forward(self, x: Tensor) -> Tensor:
         """(B, L, C) -> (B, L, C), residual included."""
         hidden = self.activation_dropout(F.gelu(self.fc1(self.final_layer_norm(x))))
         residual = x if self.w_resid is None else self.w_resid * x
-        return self.add(residual, self.fc2(self.ffn_layernorm(hidden)))
+        return self.add(residual, self.fc2(self.ffn_layernorm(hidden)), self.adapter)
 
-    def add(self, residual: Tensor, branch: Tensor) -> Tensor:
-        return residual + self.drop_path(self.dropout(branch))
+    def add(self, residual: Tensor, branch: Tensor, adapter: Adapter | None = None) -> Tensor:
+        branch = self.dropout(branch)
+        return residual + self.drop_path(branch if adapter is None else adapter(branch))
 
 
 class EncoderLayer(TransformerLayer):

@@ -13,7 +13,8 @@ from ofa_mi.models.decoder import Decoder
 from ofa_mi.models.encoder import Encoder
 from ofa_mi.models.image_tower import TOWERS
 from ofa_mi.models.sizes import ALWAYS_ON, SIZES, Config, complete
-from ofa_mi.state_dict import fit_state_dict
+from ofa_mi.models.tuning import prepare
+from ofa_mi.state_dict import begin_added, fit_state_dict
 
 
 @register_model("ofa")
@@ -59,6 +60,7 @@ class OFAModel(FairseqEncoderDecoderModel):
         nn.init.zeros_(embed_tokens.weight[embed_tokens.padding_idx])  # last: the output projection shares it
         if config.freeze_encoder_embedding or config.freeze_decoder_embedding:
             embed_tokens.weight.requires_grad_(False)
+        prepare(model, config)
         return model
 
     def forward(
@@ -115,6 +117,7 @@ class OFAModel(FairseqEncoderDecoderModel):
         See :func:`ofa_mi.state_dict.fit_state_dict`. The caller's dictionary stays as it is.
         """
         state_dict = dict(state_dict)
+        begin_added(state_dict, self)
         fit_state_dict(state_dict, self)
         return super().load_state_dict(state_dict, strict, model_cfg, args)
 

@@ -8,7 +8,10 @@ from argparse import Namespace
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ofa_mi.errors import ConfigError
+from ofa_mi.errors import ConfigError, shown
+
+# The linear layers that --lora-modules names.
+LORA_MODULES = {"attention": ("q_proj", "k_proj", "v_proj", "out_proj"), "feed-forward": ("fc1", "fc2")}
 
 
 def setting(default: Any, help: str, *, aliases: tuple[str, ...] = ()) -> Any:
@@ -66,10 +69,38 @@ class Config:
     checkpoint_activations: bool = setting(False, "recompute the activations in backward to save memory")
     min_params_to_wrap: int = setting(100_000_000, "fewest parameters of a layer that is wrapped by a sharded backend")
 
+    lora_rank: int = setting(
+        0, "train changes of this rank beside the weights of --lora-modules, and nothing else (LoRA); 0: none"
+    )
+    lora_alpha: float = setting(16.0, "these changes are scaled by this / --lora-rank")
+    lora_dropout: float = setting(0.0, "dropout of what these changes see")
+    lora_modules: str = setting("attention", "which weights have them: attention, feed-forward, or both with a comma")
+    adapter: bool = setting(False, "train an adapter at the end of every feed-forward part, and nothing else")
+    adapter_dim: int = setting(200, "width of the adapters")
+    bitfit: bool = setting(False, "train biases of feed-forward layers and LayerNorms, and nothing else")
+
+    @property
+    def tunes_part(self) -> bool:
+        """Whether only a small part of the weights is trained, and saved."""
+        return bool(self.lora_rank or self.adapter or self.bitfit)
+
     def __post_init__(self) -> None:
+        self._check_tuning()
         for heads in (self.encoder_attention_heads, self.decoder_attention_heads):
             if self.encoder_embed_dim % heads:
                 raise ConfigError(f"--encoder-embed-dim {self.encoder_embed_dim} is not a multiple of {heads} heads")
+
+    def _check_tuning(self) -> None:
+        """Bounds that no use exceeds: the settings of a file must not take any amount of memory."""
+        if not 0 <= self.lora_rank <= self.encoder_embed_dim:
+            raise ConfigError(f"--lora-rank must lie between 0 and the width {self.encoder_embed_dim}")
+        if not 0 <= self.lora_dropout < 1:
+            raise ConfigError(f"--lora-dropout must lie in [0, 1), found {self.lora_dropout}")
+        modules = self.lora_modules.split(",") if isinstance(self.lora_modules, str) else [self.lora_modules]
+        if unknown := [name for name in modules if name not in LORA_MODULES]:
+            raise ConfigError(f"--lora-modules {shown(unknown[0])} is none of {', '.join(LORA_MODULES)}")
+        if self.adapter and not 0 < self.adapter_dim <= self.encoder_ffn_embed_dim:
+            raise ConfigError(f"--adapter-dim must lie between 1 and the width {self.encoder_ffn_embed_dim}")
 
     @classmethod
     def from_args(cls, args: Namespace) -> "Config":
@@ -172,7 +203,6 @@ ALWAYS_OFF = (
     "resnet_model_path",
     "quant_noise_pq",
     "sync_bn",
-    "adapter",
     "encoder_prompt",
     "decoder_prompt",
 )

@@ -1,4 +1,4 @@
-"""fairseq learning-rate schedule ``linear_decay``: warm-up, then a straight line to 0 at the end of the run.
+"""fairseq learning-rate schedule ``linear_decay``: warm-up, then a straight line to 0, or to ``--end-lr``.
 
 fairseq's ``polynomial_decay`` has to be told the number of updates. A run of ``--max-epoch 3`` has as many as its
 tasks, its caps and its number of GPUs make it: this schedule is told by the trainer (`fairseq_compat`), and needs the
@@ -22,6 +22,7 @@ class LinearDecayConfig(FairseqDataclass):
     warmup_ratio: float = field(
         default=0.0, metadata={"help": "share of the run's updates in which the learning rate rises to --lr"}
     )
+    end_lr: float = field(default=0.0, metadata={"help": "learning rate that is reached at the end of the run"})
     lr: List[float] = II("optimization.lr")  # noqa: RUF009, UP006
     max_epoch: int = II("optimization.max_epoch")
     max_update: int = II("optimization.max_update")
@@ -29,10 +30,11 @@ class LinearDecayConfig(FairseqDataclass):
 
 @register_lr_scheduler("linear_decay", dataclass=LinearDecayConfig)
 class LinearDecaySchedule(FairseqLRScheduler):
-    """Rises in a line to ``--lr`` and falls in a line to 0, which would be the update after the last one.
+    """Rises in a line to ``--lr`` and falls in a line to ``--end-lr``, which would be the update after the last one.
 
     Raises:
-        ConfigError: The run has no end, several learning rates are given, or the share of warm-up is impossible.
+        ConfigError: The run has no end, several learning rates are given, or the share of warm-up or the last learning
+            rate is impossible.
     """
 
     def __init__(self, cfg: LinearDecayConfig, optimizer) -> None:
@@ -41,6 +43,8 @@ class LinearDecaySchedule(FairseqLRScheduler):
             raise ConfigError(f"--warmup-ratio must be from 0 to below 1, found {cfg.warmup_ratio}")
         if len(cfg.lr) != 1:
             raise ConfigError(f"--lr-scheduler linear_decay takes one learning rate, found {len(cfg.lr)}")
+        if not 0 <= cfg.end_lr <= cfg.lr[0]:
+            raise ConfigError(f"--end-lr must be from 0 to --lr {cfg.lr[0]}, found {cfg.end_lr}")
         if cfg.max_epoch <= 0 and cfg.max_update <= 0:
             raise ConfigError("--lr-scheduler linear_decay needs the end of the run: --max-epoch or --max-update")
         self.total = cfg.max_update  # 0: not known before the data are
@@ -68,4 +72,6 @@ class LinearDecaySchedule(FairseqLRScheduler):
         warmup = math.ceil(self.total * self.cfg.warmup_ratio)
         if num_updates < warmup:
             return (num_updates + 1) / (warmup + 1)
-        return max(self.total - num_updates, 0) / (self.total - warmup) if self.total > warmup else 1.0
+        left = max(self.total - num_updates, 0) / (self.total - warmup) if self.total > warmup else 1.0
+        last = self.cfg.end_lr / self.cfg.lr[0] if self.cfg.end_lr else 0.0
+        return last + (1 - last) * left

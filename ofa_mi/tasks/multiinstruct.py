@@ -311,7 +311,7 @@ class MultiInstructTask(FairseqTask):
         loss, sample_size, logging_output = super().valid_step(sample, model, self._in_precision(criterion))
         if self.cfg.valid_metrics == "on":
             sums = self._scores(sample, model)
-            for name in self._valid_tasks():  # every task in every batch, so that workers log the same keys
+            for name in self.scored_tasks():  # every task in every batch, so that workers log the same keys
                 logging_output[SCORE + name], logging_output[COUNT + name] = sums[name]
         return loss, sample_size, logging_output
 
@@ -329,7 +329,8 @@ class MultiInstructTask(FairseqTask):
             self.reduce_metrics([log], criterion)
             return set(meters.get_smoothed_values()) - SIZES
 
-    def _valid_tasks(self) -> list[str]:
+    def scored_tasks(self) -> list[str]:
+        """Names of the tasks of all validation sets that have been loaded; a validation reports a score of each."""
         datasets = [dataset for split, dataset in self.datasets.items() if split != "train"]
         return sorted({spec.name for dataset in datasets for spec in dataset.specs.values()})
 

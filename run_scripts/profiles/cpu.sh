@@ -35,11 +35,15 @@
 : "${LABEL_SMOOTHING:=0.1}"
 : "${MIXTURE_TEMPERATURE:=2}"
 : "${MAX_INSTANCES:=0}"
+: "${TRAIN_OPTIONS:=}"        # further options of every training, which its results depend on
 : "${NUM_WORKERS:=0}"
+: "${TENSORBOARD:=0}"          # 1: charts of every training in its folder
+: "${WANDB_PROJECT:=}"        # charts of every training in this project of Weights & Biases; empty: none
 : "${SAVE_EVERY:=200}"
 : "${VALID_INSTANCES:=4}"
 : "${EVAL_INSTANCES:=60}"
 : "${NI_INSTANCES:=300}"
+: "${EVAL_WEIGHTS:=model}"    # of tuned models: model, or ema with --store-ema among TRAIN_OPTIONS
 : "${EVAL_BATCH_SIZE:=64}"
 : "${EVAL_PRECISION:=$PRECISION}"
 : "${EVAL_MAX_LEN:=40}"

@@ -36,11 +36,15 @@
 : "${LABEL_SMOOTHING:=0.1}"
 : "${MIXTURE_TEMPERATURE:=1}"  # 1: each instance once per epoch
 : "${MAX_INSTANCES:=0}"        # of each task; 0: all that the data have
+: "${TRAIN_OPTIONS:=}"        # further options of every training, which its results depend on
 : "${NUM_WORKERS:=4}"
+: "${TENSORBOARD:=0}"          # 1: charts of every training in its folder
+: "${WANDB_PROJECT:=}"        # charts of every training in this project of Weights & Biases; empty: none
 : "${SAVE_EVERY:=2000}"        # updates
 : "${VALID_INSTANCES:=50}"     # of each task
 : "${EVAL_INSTANCES:=0}"       # of each task; 0: all
 : "${NI_INSTANCES:=0}"         # of all test tasks of Natural Instructions together; 0: all
+: "${EVAL_WEIGHTS:=model}"    # of tuned models: model, or ema with --store-ema among TRAIN_OPTIONS
 : "${EVAL_BATCH_SIZE:=32}"
 : "${EVAL_PRECISION:=fp32}"
 : "${EVAL_MAX_LEN:=64}"

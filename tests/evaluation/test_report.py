@@ -17,7 +17,16 @@ from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.evaluation.predictions import read_predictions
 from ofa_mi.evaluation.report import ReportOptions, build_report, sections
 from ofa_mi.evaluation.report.examples import MAX_BYTES, choose_examples, image_bytes, is_right, score_pair
-from ofa_mi.evaluation.report.published import AGGREGATED, PAPER, SENSITIVITY, PaperRow, paper_rows
+from ofa_mi.evaluation.report.published import (
+    AGGREGATED,
+    INSTRAUG,
+    INSTRAUG_AVERAGES,
+    INSTRAUG_MEANS,
+    PAPER,
+    SENSITIVITY,
+    PaperRow,
+    paper_rows,
+)
 from ofa_mi.evaluation.report.sections.results import MOST_TASKS, paper_table
 from ofa_mi.evaluation.report.sections.training import training
 from ofa_mi.evaluation.report.study import Study, read_curves, read_strategies
@@ -210,6 +219,27 @@ def test_the_papers_totals_are_those_it_prints():
     for name, total in SENSITIVITY.items():
         assert PaperRow.of(name).sensitivity == pytest.approx(total, abs=0.006)
     assert PaperRow.of("TaskName").sensitivity is None
+
+
+def test_the_second_set_of_published_rows_has_the_averages_that_it_prints():
+    off = {"MultiInstruct, 564 K, augmented": 45.45, "MultiInstruct, 564 K, augmented, best variant": 46.97}
+    for name, means in INSTRAUG_MEANS.items():
+        assert sum(means) / 9 == pytest.approx(off.get(name, INSTRAUG_AVERAGES[name]), abs=0.011), name
+    rows = paper_rows(True)
+    assert len(rows) == 12 and paper_rows(False) == {}
+    row = rows["InstrAug: MultiInstruct, 564 K"]
+    assert (row.aggregated, row.sensitivity, row.source) == (None, None, INSTRAUG)
+    assert row.cells["commonsense_vqa", "accuracy"].mean == 26.84 and ("commonsense_vqa", "rouge_l") not in row.cells
+    assert set(row.cells) < set(rows["MultiInstruct"].cells)
+
+
+def test_the_second_set_stands_in_page_and_csv_without_totals(page):
+    text = page.read_text()
+    assert text.count(INSTRAUG) >= 6 and "MultiInstruct, 564 K, augmented, best variant" in text and "46.78" in text
+    line = {"source": "InstrAug", "strategy": "InstrAug: OFA", "condition": "plain", "section": "zero_shot"}
+    found = numbers(page)
+    assert value(found, **line, task="nlvr", metric="accuracy", quantity="mean") == 53.98
+    assert {key[-1] for key in found if key[0] == "InstrAug"} == {"mean"}
 
 
 def test_the_papers_rows_are_marked_and_only_there_if_asked_for(page, study, tmp_path):

@@ -9,7 +9,8 @@ CPU = {
     **dict.fromkeys(("JOBS", "CPU_PROCESSES", "NODES", "MAX_UPDATE", "PATCH_IMAGE_SIZE", "MAX_IMAGE_SIZE"), "1"),
     **dict.fromkeys(("MAX_SRC_LENGTH", "MAX_TGT_LENGTH", "SAVE_EVERY", "EVAL_BATCH_SIZE", "EVAL_MAX_LEN"), "1"),
     **dict.fromkeys(("GPUS", "NODE_RANK", "MAX_EPOCH", "NUM_WORKERS", "VALID_INSTANCES", "EVAL_INSTANCES"), "0"),
-    **dict.fromkeys(("NI_INSTANCES", "DRY_RUN", "FSDP", "CHECKPOINT_ACTIVATIONS"), "0"),
+    **dict.fromkeys(("NI_INSTANCES", "DRY_RUN", "FSDP", "CHECKPOINT_ACTIVATIONS", "TENSORBOARD"), "0"),
+    "EVAL_WEIGHTS": "model",
     **dict.fromkeys(("PRECISION", "EVAL_PRECISION"), "fp32"),
     **{
         "EVAL_BEAM": "1",

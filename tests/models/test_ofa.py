@@ -55,7 +55,11 @@ def test_missing_and_none_both_mean_the_architectures_value():
     ("setting", "message"),
     [
         ({"share_all_embeddings": False}, "--share-all-embeddings is part of every OFA model"),
-        ({"adapter": True}, "--adapter is not part of any released OFA model"),
+        ({"encoder_prompt": True}, "--encoder-prompt is not part of any released OFA model"),
+        ({"lora_rank": 129}, "--lora-rank must lie between 0 and the width 128"),
+        ({"lora_rank": 4, "lora_dropout": 1.0}, r"--lora-dropout must lie in \[0, 1\), found 1.0"),
+        ({"lora_rank": 4, "lora_modules": "attention,mlp"}, "--lora-modules 'mlp' is none of attention, feed-forward"),
+        ({"adapter": True, "adapter_dim": 0}, "--adapter-dim must lie between 1 and the width 512"),
         ({"encoder_layers_to_keep": "0,1"}, "--encoder-layers-to-keep"),
         ({"decoder_embed_dim": 64}, "--decoder-embed-dim 64 must equal --encoder-embed-dim 128"),
         ({"activation_fn": "relu"}, "--activation-fn relu"),

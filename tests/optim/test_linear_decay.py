@@ -21,7 +21,7 @@ class Optimizer:
 
 
 def schedule(**options):
-    settings = {"lr": [0.5], "warmup_ratio": 0.0, "max_epoch": 0, "max_update": 0, **options}
+    settings = {"lr": [0.5], "warmup_ratio": 0.0, "end_lr": 0.0, "max_epoch": 0, "max_update": 0, **options}
     return LinearDecaySchedule(SimpleNamespace(**settings), Optimizer())
 
 
@@ -37,6 +37,12 @@ def test_rises_and_falls_in_lines():
     assert rates == pytest.approx(
         [0.5 * x for x in (1 / 3, 2 / 3, 1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8, 0, 0)]
     )
+
+
+def test_falls_to_another_end():
+    one = schedule(max_update=10, warmup_ratio=0.2, end_lr=0.1)
+    rates = [one.step_update(n) for n in (1, 2, 6, 10, 12)]
+    assert rates == pytest.approx([0.5 * 2 / 3, 0.5, 0.3, 0.1, 0.1])
 
 
 def test_without_warmup_the_first_update_has_the_full_rate():
@@ -66,6 +72,7 @@ def test_the_end_of_the_run(options, update_freq, total):
     [
         ({}, "--max-epoch or --max-update"),
         ({"max_update": 5, "warmup_ratio": 1.0}, "--warmup-ratio must be"),
+        ({"max_update": 5, "end_lr": 0.6}, r"--end-lr must be from 0 to --lr 0\.5, found 0\.6"),
         ({"max_update": 5, "lr": [0.1, 0.2]}, "takes one learning rate, found 2"),
     ],
 )

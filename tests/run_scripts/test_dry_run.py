@@ -58,6 +58,7 @@ def test_there_is_a_script_for_every_experiment():
         "profiles/paper.sh",
         "profiles/cpu.sh",
         "profiles/quickstart.sh",
+        "profiles/instraug.sh",
     }
     others = {"reproduce.sh", "slurm/reproduce.sh", "quickstart.sh", "test.sh"}
     others |= {"analysis/cpu_speed.sh", "analysis/factors.sh"}
@@ -161,6 +162,58 @@ def test_dry_run_prints_commands_and_makes_nothing(name, profile, tmp_path):
 
 
 # -- the paper's settings
+
+
+def test_instraugs_profile_is_its_setting(tmp_path):
+    settings = {"OUT": tmp_path, "PROFILE": "instraug", "CHECKPOINT": "ofa_large.pt", "DATA": "mi"}
+    (command,) = trainings("finetune/multiinstruct.sh", **settings)
+    expected = {
+        "--nproc-per-node": "4",
+        "--arch": "ofa_large",
+        "--batch-size": "4",
+        "--update-freq": "4",
+        "--lr": "1e-5",
+        "--end-lr": "8e-6",
+        "--warmup-ratio": "0",
+        "--max-epoch": "4",
+        "--max-src-length": "1024",
+        "--max-tgt-length": "30",
+        "--patch-image-size": "480",
+        "--label-smoothing": "0.1",
+        "--encoder-drop-path-rate": "0.1",
+        "--decoder-drop-path-rate": "0.1",
+        "--ema-decay": "0.9999",
+        "--optimizer": "adam",
+    }
+    assert {name: option(command, name) for name in expected} == expected
+    flags = ("--store-ema", "--ema-fp32", "--freeze-encoder-embedding", "--freeze-decoder-embedding")
+    assert all(command.count(flag) == 1 for flag in flags)
+    tuned = evaluations("evaluate/zero_shot.sh", **settings, MODELS="MultiInstruct")
+    assert [option(command, "--weights") for command in tuned] == ["ema"] * len(tuned) != []
+    assert all("--weights" not in command for command in evaluations("evaluate/untuned.sh", **settings))
+
+
+def test_a_small_part_is_evaluated_with_its_base(tmp_path):
+    settings = {"OUT": tmp_path, "CHECKPOINT": "ofa_large.pt", "DATA": "mi", "TRAIN_OPTIONS": "--lora-rank 8"}
+    (command,) = trainings("finetune/multiinstruct.sh", **settings)
+    assert option(command, "--lora-rank") == "8"
+    tuned = evaluations("evaluate/zero_shot.sh", **settings, MODELS="MultiInstruct")
+    both = f"ofa_large.pt+{tmp_path}/checkpoints/MultiInstruct/seed1/checkpoint_last.pt"
+    assert {option(command, "--checkpoint") for command in tuned} == {both}
+    untuned = evaluations("evaluate/untuned.sh", **settings)
+    assert {option(command, "--checkpoint") for command in untuned} == {"ofa_large.pt"}
+
+
+def test_charts_are_written_beside_the_checkpoints_and_are_no_part_of_the_recipe(tmp_path):
+    plain, charted = (
+        trainings("finetune/multiinstruct.sh", OUT=tmp_path, PROFILE="cpu", SEEDS="1 2", **settings)
+        for settings in ({}, {"TENSORBOARD": 1, "WANDB_PROJECT": "tuning"})
+    )
+    for seed, (before, after) in enumerate(zip(plain, charted, strict=True), start=1):
+        folder = f"{tmp_path}/checkpoints/MultiInstruct/seed{seed}"
+        added = [word for word in rest_of(after) if word not in rest_of(before)]
+        assert added == ["--tensorboard-logdir", f"{folder}/tensorboard", "--wandb-project", "tuning"]
+        assert after[: after.index("--num-workers")] == before[: before.index("--num-workers")]
 
 
 def test_paper_profile_is_the_papers_setting(tmp_path):

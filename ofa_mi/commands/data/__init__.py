@@ -16,6 +16,8 @@ SUBCOMMANDS = (
     "build",
     "check",
     "import-release",
+    "import-parquet",
+    "export",
     "scenes",
     "easy-vqa",
     "natural-instructions",

@@ -37,6 +37,7 @@ from ofa_mi.instructions.registry import Registry
 from ofa_mi.instructions.rendering import render, render_target
 from ofa_mi.instructions.spec import TaskSpec
 from ofa_mi.other_models.model import OtherModel
+from ofa_mi.packaged import parts_of
 from ofa_mi.utils.seeding import generator
 
 logger = logging.getLogger(__name__)
@@ -374,7 +375,7 @@ def _open(directory: Path, split: str) -> LineStore:
     return store
 
 
-def file_hash(path: Path) -> str:
+def file_hash(path: str | Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     try:
         with open(path, "rb") as file:
@@ -384,13 +385,15 @@ def file_hash(path: Path) -> str:
 
 
 def weights_hash(checkpoint: str | Path | None, weights: str) -> str | None:
-    """What tells two models apart: the hash of a checkpoint's file or folder, followed by ``ema`` for its average."""
+    """What tells two models apart: the hash of a checkpoint's files or folder, followed by ``ema`` for its average."""
     if checkpoint is None:
         return None
-    folder = hub.folder_of(checkpoint)
-    return (file_hash(Path(checkpoint)) if folder is None else hub.digest(folder)) + (
-        "" if weights == "model" else f" {weights}"
-    )
+    return "+".join(map(_hash_of_part, parts_of(str(checkpoint)))) + ("" if weights == "model" else f" {weights}")
+
+
+def _hash_of_part(path: str) -> str:
+    folder = hub.folder_of(path)
+    return file_hash(path) if folder is None else hub.digest(folder)
 
 
 def _regions(prompt: Prompt) -> tuple[Box, ...]:

@@ -11,7 +11,7 @@ from ofa_mi.evaluation.report.study import Curve, Seed, Study
 from ofa_mi.evaluation.scoring.scores import TRAINED, ZERO_SHOT
 
 COLUMNS = (
-    "source",  # here, or paper
+    "source",  # here, paper or InstrAug
     "strategy",
     "seed",  # number of the run among those of its strategy, from 1
     "condition",  # plain, or how the run differs
@@ -65,7 +65,8 @@ def _seeds(start: Mapping[str, object], seeds: Sequence[Seed]) -> Iterator[dict[
 
 def _paper(paper: Mapping[str, PaperRow], curves: Sequence[Curve]) -> Iterator[dict[str, object]]:
     for name, row in paper.items():
-        line = {"source": "paper", "strategy": name, "condition": "plain", "section": ZERO_SHOT}
+        source = row.source.partition(",")[0]
+        line = {"source": source, "strategy": name, "condition": "plain", "section": ZERO_SHOT}
         yield from _numbers(line, {"aggregated": row.aggregated, "sensitivity": row.sensitivity})
         for (task, metric), scores in row.cells.items():
             values = {"mean": scores.mean, "max": scores.max, "deviation": scores.deviation}

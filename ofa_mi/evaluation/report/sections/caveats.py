@@ -33,7 +33,7 @@ def caveats(study: Study) -> list[Block]:
             f"One seed only: {', '.join(single)}. How much of a difference is the chance of training cannot be told."
         )
     if study.paper:
-        lines.append("The paper's rows are OFA-large on the full test sets; they do not compare with the runs here.")
+        lines.append("Published rows are OFA-large on the full test sets; they do not compare with the runs here.")
     return [Items(tuple(dict.fromkeys(lines)))] if lines else []
 
 

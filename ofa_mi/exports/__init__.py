@@ -1,0 +1,1 @@
+"""Data directories in the forms that other people's trainers and evaluation tools read."""
