@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ofa_mi.errors import ConfigError, shown
 from ofa_mi.kernels import resnet_stem
+from ofa_mi.models.products import PointwiseConv2d
 
 # name -> (blocks, channels) of the three stages; a stage puts out four times its channels
 RESNETS = {
@@ -86,6 +87,9 @@ class ImageTower(nn.Module):
         for name, stage in stages:  # layer1, layer2, layer3
             _set_drop_path(stage, drop_path_rate)
             self.add_module(name, stage)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1):
+                module.__class__ = PointwiseConv2d  # timm makes the layers; this one computes them otherwise
         _init_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -26,6 +26,18 @@ class Linear(nn.Linear):
         return linear(x, self.weight, self.bias) if self.training else super().forward(x)
 
 
+class PointwiseConv2d(nn.Conv2d):
+    """A 1x1 convolution without a bias, by :func:`linear` in training: PyTorch does not ask oneDNN for small ones."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W), fastest with channels last -> (N, C', H / stride, W / stride), channels last in training."""
+        if not (self.training and by_onednn(x)):
+            return super().forward(x)
+        rows, columns = self.stride
+        pixels = x[:, :, ::rows, ::columns].permute(0, 2, 3, 1)
+        return linear(pixels, self.weight.flatten(1)).permute(0, 3, 1, 2)
+
+
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``x @ weight.T + bias`` for training.
 
@@ -37,13 +49,15 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Returns:
         (…, N). Its gradient can be computed, but not that of its gradient.
     """
-    if _takes(x) and _takes(weight) and torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu") and onednn():
+    if by_onednn(x) and by_onednn(weight):
         return _Product.apply(x, weight, bias)
     return F.linear(x, weight, bias)
 
 
-def _takes(x: Tensor) -> bool:
-    return x.device.type == "cpu" and x.dtype == torch.float32 and x.numel() > 0
+def by_onednn(x: Tensor) -> bool:
+    """Whether products of ``x`` that are differentiated are oneDNN's here."""
+    fp32 = x.device.type == "cpu" and x.dtype == torch.float32 and x.numel() > 0
+    return fp32 and torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu") and onednn()
 
 
 def _multiply(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -136,3 +136,18 @@ def test_products_of_training_are_pytorchs(shape):
     for found, expected in zip(*results, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
         assert found.stride() == expected.stride()
+
+
+@pytest.mark.skipif(not products.onednn(), reason="PyTorch has no oneDNN products on this processor")
+@pytest.mark.parametrize("stride", [1, 2])
+def test_pointwise_convolutions_of_training_are_pytorchs(stride):
+    torch.manual_seed(0)
+    layer = products.PointwiseConv2d(5, 7, 1, stride, bias=False)
+    x = torch.randn(2, 5, 5, 4).contiguous(memory_format=torch.channels_last).requires_grad_()
+    results = []
+    for training in (True, False):
+        out = layer.train(training)(x)
+        assert out.is_contiguous(memory_format=torch.channels_last)
+        results.append((out, *torch.autograd.grad(out.square().sum(), (x, layer.weight))))
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
