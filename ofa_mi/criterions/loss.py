@@ -225,14 +225,17 @@ def _gradient(probs: Tensor, mask: Tensor | None, rows: _Rows, d_loss: Tensor | 
     total = 0.0 if extra is None else extra.sum(dim=1, keepdim=True)
     if d_loss is not None:
         eps_i = rows.smoothing(mask, probs.size(1)) if rows.epsilon else 0.0
-        of_target, of_others = -(1 - rows.epsilon - eps_i) * d_loss, -eps_i * d_loss
-        allowed = probs.size(1) if mask is None else mask.sum(dim=1, keepdim=True)
-        total = total + of_target + of_others * allowed
+        of_others = -eps_i * d_loss
+        of_target = -(1 - rows.epsilon - eps_i) * d_loss + of_others
+        others = (probs.size(1) if mask is None else mask.sum(dim=1, keepdim=True)) - 1
+        total = total + of_target + of_others * others
     gradient = probs.mul_(-confidence * total)
     if d_loss is not None:
+        # The target is apart: its parts are as large as 1e6 * epsilon where it alone is allowed, and must cancel.
+        at_target = gradient.gather(1, rows.target[:, None]) + confidence * of_target
         if rows.epsilon:
             gradient += confidence * of_others if mask is None else mask * (confidence * of_others)
-        gradient.scatter_add_(1, rows.target[:, None], confidence * of_target)
+        gradient.scatter_(1, rows.target[:, None], at_target)
     return gradient if extra is None else gradient.add_(extra * confidence)
 
 
