@@ -32,6 +32,11 @@ GROWING = re.compile(r"(embed_tokens|output_projection|embed_positions|embed_ima
 COMPUTED = re.compile(r"\.(token_rp_bucket|image_rp_bucket|image_position_idx)$")
 
 
+def without_tables(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict without the index tables, which the model computes; they are most of a small one's bytes."""
+    return {name: tensor for name, tensor in weights.items() if not COMPUTED.search(name)}
+
+
 @dataclass
 class FitReport:
     """What happened to the entries of a state dict: each list holds their names.

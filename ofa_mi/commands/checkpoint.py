@@ -89,7 +89,8 @@ def convert(
 ) -> None:
     """Write weights (`"model"`, or `"ema"`: their average), settings and vocabulary of `source` to `output`.
 
-    With `half` they are :func:`~ofa_mi.checkpoint.halved`.
+    With `half` they are :func:`~ofa_mi.checkpoint.halved`. Otherwise a `.pt` file is one that the released code can
+    read, index tables included.
 
     Raises:
         CheckpointError: A file cannot be read or written, `output` has another ending, `bpe_dir` does not fit
@@ -113,4 +114,6 @@ def convert(
     state = checkpoint.portable(state, words)
     if half:
         state["model"] = checkpoint.halved(state["model"])
+    elif output.suffix == ".pt":
+        state["model"] = checkpoint.with_tables(state, source)
     checkpoint.save(state, output)
