@@ -30,7 +30,7 @@ from ofa_mi.data.vocabulary import MOST_SPECIALS, Vocabulary
 from ofa_mi.errors import CheckpointError, ConfigError, DataError, shown
 from ofa_mi.packaged import parts_of
 from ofa_mi.small_part import AVERAGES, BASE, check_whole, combined, described
-from ofa_mi.state_dict import COMPUTED, GROWING
+from ofa_mi.state_dict import GROWING, without_tables
 from ofa_mi.tensor_files import (
     SAFETENSORS,
     check_weights,
@@ -386,15 +386,35 @@ def halved(model: dict[str, Tensor]) -> dict[str, Tensor]:
     """
     return {
         name: weight.half() if weight.is_floating_point() and weight.dim() > 1 else weight
-        for name, weight in model.items()
-        if not COMPUTED.search(name)
+        for name, weight in without_tables(model).items()
     }
+
+
+def with_tables(state: dict[str, Any], path: str | Path = "checkpoint") -> dict[str, Tensor]:
+    """The weights of a checkpoint of a known architecture with the index tables that the released code expects.
+
+    Raises:
+        CheckpointError: Its settings make no model.
+    """
+    from ofa_mi.models.position_bias import index_tables  # not above, as in `portable`
+    from ofa_mi.models.sizes import SIZES, Config, complete
+
+    args = model_args(state, path)
+    if args.arch not in SIZES:
+        return state["model"]
+    complete(args, args.arch)
+    _check_size(args, state["model"], path)
+    try:
+        return index_tables(Config.from_args(args)) | state["model"]
+    except (TypeError, ValueError, RuntimeError, ArithmeticError, ConfigError) as error:
+        raise CheckpointError(f"{path}: its settings make no model: {shown(error)}") from error
 
 
 def save(state: dict[str, Any], path: str | Path) -> None:
     """Write a checkpoint, all of it or nothing; the ending of `path` chooses safetensors or PyTorch's format.
 
-    Safetensors holds what :func:`portable` keeps; equal tables (tied parameters) are written once.
+    Safetensors holds what :func:`portable` keeps, without index tables; equal tables (tied parameters) are written
+    once.
 
     Raises:
         CheckpointError: A setting cannot be written as JSON, or the file cannot be written.
@@ -405,7 +425,7 @@ def save(state: dict[str, Any], path: str | Path) -> None:
             torch.save(state, file)
         return
     state = portable(state)
-    model, tied = _untie(state["model"])
+    model, tied = _untie(without_tables(state["model"]))
     cfg = {**state["cfg"], "model": vars(state["cfg"]["model"])}
     try:
         base = {BASE: state[BASE]} if BASE in state else {}

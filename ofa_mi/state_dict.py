@@ -37,6 +37,11 @@ COMPUTED = re.compile(r"\.(token_rp_bucket|image_rp_bucket|image_position_idx)$"
 ADDED = re.compile(r"\.(lora_[AB]|adapter\.(down|up)_proj\.(weight|bias))$")
 
 
+def without_tables(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict without the index tables, which the model computes; they are most of a small one's bytes."""
+    return {name: tensor for name, tensor in weights.items() if not COMPUTED.search(name)}
+
+
 @dataclass
 class FitReport:
     """What happened to the entries of a state dict: each list holds their names.

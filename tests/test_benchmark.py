@@ -12,6 +12,7 @@ from ofa_mi.benchmark import __main__ as command
 from ofa_mi.benchmark import generate as generate_work
 from ofa_mi.benchmark import rank as rank_work
 from ofa_mi.benchmark import setting as settings
+from ofa_mi.benchmark import train as train_work
 from ofa_mi.benchmark.baseline import Baseline
 from ofa_mi.benchmark.case import difference
 from ofa_mi.benchmark.measure import Parts, sample
@@ -19,6 +20,7 @@ from ofa_mi.benchmark.released import Released
 from ofa_mi.benchmark.run import Runner
 from ofa_mi.benchmark.setting import Setting
 from ofa_mi.benchmark.table import PARTS
+from ofa_mi.benchmark.train import BaselineTraining, Training
 from ofa_mi.errors import ConfigError, OfaMiError
 from ofa_mi.precision import cpu_has_bf16
 
@@ -101,6 +103,36 @@ def test_parts_are_timed_and_nothing_stays(contenders):
     assert vars(model.decoder).keys() | vars(model.encoder).keys() == before
 
 
+def test_a_training_step_in_files(tmp_path):
+    """Half of the batch without images, too; both precisions, the loss and gradients compared first."""
+    precisions = ["--precision", "bf16"] if cpu_has_bf16() else []
+    assert command.main(["train", *SIZES, *precisions, "--out", str(tmp_path)]) == 0
+    rows = rows_of(tmp_path / "train-ofa_nano-cpu.csv")
+    assert {row["work"] for row in rows} == {"training step", "training step, half texts"}
+    parts = {"image tower", "encoder", "decoder", "output layer", "loss", "optimiser"}
+    for row in rows:
+        if row["contender"] == "ofa_mi":
+            assert {part for part in PARTS if row[part]} == parts
+            assert sum(float(row[part] or 0) for part in PARTS) == pytest.approx(1, abs=0.02)
+            goals = {"fp32": "1.8", "bf16": "1.8"} if "half" in row["work"] else {"fp32": "1.5", "bf16": "2.5"}
+            assert row["goal"] == goals[row["precision"]]
+        if row["precision"] == "fp32":
+            assert float(row["difference"]) < train_work.TOLERANCE
+
+
+def test_training_leaves_the_model_as_it_is_and_its_values_are_those_of_the_plain_way(contenders):
+    model, dictionary = contenders
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    case = train_work.step(SMALL, texts=1)
+    ours, baseline = Training(model, dictionary, "fp32"), BaselineTraining(model, dictionary, Baseline(model, None))
+    found, expected = case.ours(ours), case.baseline(baseline)
+    assert len(found[0]) > 5 and found[0] == pytest.approx(expected[0], abs=1e-3)
+    after = model.state_dict()
+    assert not model.training and all(p.grad is None for p in model.parameters())
+    # Their counter of batches is nothing that BatchNorm computes with.
+    assert [name for name in before if "num_batches" not in name and not before[name].equal(after[name])] == []
+
+
 def test_memory_is_that_of_the_highest_point():
     taken = sample(lambda: torch.ones(2**24).sum().item(), CPU)
     assert taken.values == 2**24
@@ -126,7 +158,7 @@ def test_options_of_both_kinds():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["swim"], "swim: there is no such work; take generate, rank, evaluate or all"),
+        (["swim"], "swim: there is no such work; take train, generate, rank, evaluate or all"),
         (["--batch", "0"], "--batch 0: must be at least 1"),
         (["--device", "abacus"], "--device abacus: take cpu or cuda"),
         (["--precision", "int8"], "--precision int8: must be one of"),

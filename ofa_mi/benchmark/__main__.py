@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from ofa_mi.benchmark import __doc__ as description
-from ofa_mi.benchmark import evaluate, generate, rank
+from ofa_mi.benchmark import evaluate, generate, rank, train
 from ofa_mi.benchmark import setting as settings
 from ofa_mi.benchmark.released import Released
 from ofa_mi.benchmark.run import Runner, show
@@ -22,7 +22,7 @@ from ofa_mi.models import SIZES
 from ofa_mi.precision import PRECISIONS, check_precision
 
 # A work is a module with `cases(setting)`, and `growth(setting)`: the same in other sizes.
-WORKS = {"generate": generate, "rank": rank, "evaluate": evaluate}
+WORKS = {"train": train, "generate": generate, "rank": rank, "evaluate": evaluate}
 SIZED = {"ofa_base": {"batch": 2, "image_size": 384}}  # what is usual for it on a CPU
 
 
@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
             cases = WORKS[name].cases(setting) + (WORKS[name].growth(setting) if options.growth else [])
             for case in cases:
                 rows += runner.run(case)
-                show(rows[-len(runner.models) - 1 - (released is not None) :])
+                show(rows[-len(precisions) - 1 - (released is not None) :])
                 if options.out is not None:  # after every case: what was measured is kept
                     write(rows, options.out / file, environment(device))
     if options.out is not None:

@@ -87,7 +87,8 @@ class PerSentenceEncoder(FairseqEncoder):
         patches = patches + places if encoder.config.entangle_position_embedding else patches
         x = torch.cat([encoder.patch_layernorm_embedding(patches), x], dim=1)
         positions = torch.cat([encoder.image_pos_ln(places).expand(size, -1, -1), positions], dim=1)  # B, L, C
-        padding = torch.cat([padding.new_zeros(size, len(ids)), padding], dim=1)
+        padding = torch.cat([~batch["patch_masks"][:, None].expand(size, len(ids)), padding], dim=1)
+        x = x.masked_fill(padding[..., None], 0.0)
         q, k = (_heads(linear(positions), encoder.heads) for linear in (encoder.pos_q_linear, encoder.pos_k_linear))
         absolute = (q * encoder.pos_scale) @ k.transpose(2, 3)  # B, H, L, L
         hidden = torch.zeros_like(padding, dtype=x.dtype).masked_fill(padding, -torch.inf)[:, None, None]

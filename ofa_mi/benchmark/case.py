@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import Tensor
 
-from ofa_mi.benchmark.baseline import Baseline
 from ofa_mi.benchmark.setting import Setting
 
 
@@ -23,16 +22,20 @@ class Case:
         ours: Does it with a model made for inference.
         baseline: Does it the released way.
         released: The command of :mod:`~ofa_mi.benchmark.released_child`, and its arguments.
-        goal: Factor released / ours to reach, by processor time; None where there is none.
+        goal: Factor released / ours to reach, by processor time: one, or one of each precision; None if there is none.
+        tolerance: How far apart scores may be in fp32; the default is the released code's own rounding.
+        trains: What does it is no model, but a :class:`~ofa_mi.benchmark.train.Training`.
     """
 
     work: str
     setting: Setting
     inputs: dict[str, Tensor]
     ours: Callable[[Any], list]
-    baseline: Callable[[Baseline], list]
+    baseline: Callable[[Any], list]
     released: tuple[str, dict]
-    goal: float | None = None
+    goal: float | dict[str, float] | None = None
+    tolerance: float = 2e-4
+    trains: bool = False
 
 
 @dataclass

@@ -51,7 +51,12 @@ class Released:
             "scale_fc scale_heads disable_entangle share_all_embeddings encoder_normalize_before "
             "decoder_normalize_before no_scale_embedding"
         )
-        args = Namespace(**dict.fromkeys(switches.split(), True), patch_image_size=patch_image_size)
+        chance = (
+            "dropout attention_dropout activation_dropout encoder_drop_path_rate decoder_drop_path_rate "
+            "resnet_drop_path_rate"
+        )
+        off, on = dict.fromkeys(chance.split(), 0.0), dict.fromkeys(switches.split(), True)
+        args = Namespace(**on, **off, patch_image_size=patch_image_size)
         ARCH_CONFIG_REGISTRY[arch](args)
         task = SimpleNamespace(source_dictionary=self.dictionary, target_dictionary=self.dictionary)
         self.model = ARCH_MODEL_REGISTRY[arch].build_model(args, task)
@@ -61,6 +66,10 @@ class Released:
         torch.nn.Module.load_state_dict(self.model, tensors)
         self.device = torch.device(device)
         self.model.to(self.device).eval()
+        for module in self.model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.momentum = 0.0  # training steps leave the statistics
+        self.optimizer = None
         torch.set_grad_enabled(False)
 
     def inputs(self, file: str) -> None:
@@ -123,6 +132,48 @@ class Released:
         scores = log_probs.gather(dim=-1, index=target.unsqueeze(-1)).squeeze(-1)
         scores = scores.masked_fill(target.eq(pad), 0)
         return (scores.sum(1) / target.ne(pad).sum(1)).view(sentences, count).tolist()
+
+    def train(self, fixed: bool, compared: list, epsilon: float, adam: dict) -> list:
+        """A training step as its trainer makes it: the loss per token, and logarithms of norms of gradients."""
+        import torch
+        from fairseq.optim import build_optimizer
+        from omegaconf import OmegaConf
+
+        if self.optimizer is None:
+            options = {"_name": "adam", "use_old_adam": False, "fp16_adam_stats": False, "tpu": False}
+            self.optimizer = build_optimizer(OmegaConf.create(options | adam), list(self.model.parameters()))
+            self.criterion = self._criterion(epsilon)
+        target = self.batch["target"]
+        before = torch.cat([torch.zeros_like(target[:, :1]), target[:, :-1]], dim=1)
+        sample = {"net_input": self.net_input() | {"prev_output_tokens": before}, "target": target}
+        sample |= {"ntokens": target.numel(), "nsentences": len(target)}
+        self.model.train()
+        for module in self.model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.train(not fixed)
+        with torch.enable_grad():
+            loss, count, _ = self.criterion(self.model, sample)
+            loss.backward()
+        parameters = dict(self.model.named_parameters())
+        gradients = [parameters[name].grad for name in compared if name in parameters]
+        values = [loss.item() / count, *((g.norm() / count).log().item() for g in gradients if g is not None)]
+        self.optimizer.multiply_grads(1 / count)
+        values.append(self.optimizer.clip_grad_norm(1.0).log().item())
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.model.eval()
+        return [values]
+
+    def _criterion(self, epsilon: float):
+        """The released loss, from its file: the package around it needs tools of other tasks."""
+        import importlib.util
+
+        file = os.path.join(sys.path[0], "criterions", "label_smoothed_cross_entropy.py")
+        spec = importlib.util.spec_from_file_location("released_criterion", file)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        task = SimpleNamespace(target_dictionary=self.dictionary)
+        return module.AdjustLabelSmoothedCrossEntropyCriterion(task, False, epsilon)
 
     def evaluate(self, images: list, questions: list, size: int, beam: int, length: int, batch: int) -> list:
         """Answers to ``questions``, (number of the image, source tokens) each; every question reads its own image."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from statistics import median
+from typing import Any
 
 import torch
 
@@ -14,10 +16,10 @@ from ofa_mi.benchmark.case import Case, Difference, difference
 from ofa_mi.benchmark.measure import Parts, Sample, sample
 from ofa_mi.benchmark.released import Released
 from ofa_mi.benchmark.table import BASELINE, OURS, RELEASED, Row
+from ofa_mi.benchmark.train import BaselineTraining, Training, TrainingParts
 from ofa_mi.errors import OfaMiError
 from ofa_mi.models.inference import for_inference
 
-TOLERANCE = 2e-4  # of scores, in fp32: the released code's own rounding
 EXACT = "fp32"
 
 
@@ -34,9 +36,24 @@ class Runner:
 
     def __init__(self, model, dictionary, precisions: Sequence[str], released: Released | None, repeats: int) -> None:
         self.device = next(model.parameters()).device
-        self.models = {precision: for_inference(model, precision) for precision in precisions}
+        self.model, self.dictionary, self.precisions = model, dictionary, precisions
         self.baseline = Baseline(model, dictionary)
         self.released, self.repeats = released, repeats
+
+    @cached_property
+    def models(self) -> dict[str, Any]:
+        """Ours for inference, by precision."""
+        return {precision: for_inference(self.model, precision) for precision in self.precisions}
+
+    @cached_property
+    def trainings(self) -> dict[str, Training]:
+        """Ours for training, by precision."""
+        return {precision: Training(self.model, self.dictionary, precision) for precision in self.precisions}
+
+    @cached_property
+    def baseline_training(self) -> Training:
+        """The baseline for training."""
+        return BaselineTraining(self.model, self.dictionary, self.baseline)
 
     @torch.no_grad()
     def run(self, case: Case) -> list[Row]:
@@ -53,7 +70,7 @@ class Runner:
             if expected is None:
                 first, expected = name, values
             found = differences[name] = difference(values, expected)
-            if name[1] == EXACT and not (found.alike and found.scores <= TOLERANCE):
+            if name[1] == EXACT and not (found.alike and found.scores <= case.tolerance):
                 raise OfaMiError(
                     f"{case.work}: {' '.join(name)} differs from {' '.join(first)} (scores by {found.scores:.1e}, "
                     f"{found.answers:.0%} of the answers the same): nothing is timed"
@@ -72,8 +89,9 @@ class Runner:
                 self.released.inputs(case.inputs)
             do, arguments = case.released
             contenders[RELEASED, EXACT] = lambda: self.released.run(do, **arguments)
-        contenders[BASELINE, EXACT] = lambda: sample(lambda: case.baseline(self.baseline), self.device)
-        for precision, model in self.models.items():
+        baseline = self.baseline_training if case.trains else self.baseline
+        contenders[BASELINE, EXACT] = lambda: sample(lambda: case.baseline(baseline), self.device)
+        for precision, model in (self.trainings if case.trains else self.models).items():
             contenders[OURS, precision] = lambda model=model: sample(lambda: case.ours(model), self.device)
         return contenders
 
@@ -91,7 +109,7 @@ class Runner:
             memory_mib=max(s.memory for s in samples[name]) / 2**20,
             faster_than_released=self._factor(medians, (RELEASED, EXACT), name),
             faster_than_baseline=self._factor(medians, (BASELINE, EXACT), name),
-            goal=case.goal if contender == OURS else None,
+            goal=_goal(case, precision) if contender == OURS else None,
             difference=found.scores,
             same_answers=found.answers,
             shares=self._shares(case, precision) if contender == OURS else None,
@@ -106,10 +124,20 @@ class Runner:
 
     def _shares(self, case: Case, precision: str) -> dict[str, float]:
         """Of the parts, in one more run."""
+        if case.trains:
+            training = self.trainings[precision]
+            parts = TrainingParts(self.model, self.device)
+            with parts.watching():
+                training(case.inputs, case.released[1]["fixed"], parts.mark)
+            return parts.shares(0.0)
         parts = Parts(self.models[precision], self.device)
         with parts.watching():
             taken = sample(lambda: case.ours(self.models[precision]), self.device)
         return parts.shares(self._seconds([taken]))
+
+
+def _goal(case: Case, precision: str) -> float | None:
+    return case.goal.get(precision) if isinstance(case.goal, dict) else case.goal
 
 
 def show(rows: Sequence[Row]) -> None:

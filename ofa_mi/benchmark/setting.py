@@ -15,6 +15,9 @@ import ofa_mi.models  # noqa: F401, registers the architectures
 
 FIRST_TOKEN = 4  # after the special ones
 SEED = 1
+# What training draws by chance, so that all contenders train alike.
+RANDOM = ("dropout", "attention_dropout", "activation_dropout")
+RANDOM += ("encoder_drop_path_rate", "decoder_drop_path_rate", "resnet_drop_path_rate")
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Setting:
         source: Text tokens of each.
         image_size: Side of their images in pixels.
         beam: Beams of the search.
-        length: Tokens of an output.
+        length: Tokens of an output, or of a target.
         options: Number of options.
         vocabulary: Entries; the default is OFA's.
     """
@@ -54,7 +57,7 @@ def build(setting: Setting) -> tuple[nn.Module, Dictionary]:
     dictionary = Dictionary()
     for index in range(setting.vocabulary - len(dictionary)):
         dictionary.add_symbol(str(index))
-    args = Namespace()
+    args = Namespace(**dict.fromkeys(RANDOM, 0.0))
     ARCH_CONFIG_REGISTRY[setting.arch](args)
     task = SimpleNamespace(source_dictionary=dictionary, target_dictionary=dictionary)
     model = ARCH_MODEL_REGISTRY[setting.arch].build_model(args, task).eval()
@@ -66,6 +69,9 @@ def build(setting: Setting) -> tuple[nn.Module, Dictionary]:
                 buffer.normal_(std=0.1)
             elif name.endswith("running_var"):
                 buffer.uniform_(0.5, 1.5)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 0.0  # training steps leave the statistics
     return model.to(setting.device), dictionary
 
 

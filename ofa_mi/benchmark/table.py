@@ -17,7 +17,7 @@ import torch
 import ofa_mi
 from ofa_mi.utils.files import atomic_write
 
-PARTS = ("image tower", "encoder", "decoder", "output layer", "search")
+PARTS = ("image tower", "encoder", "decoder", "output layer", "search", "loss", "optimiser")
 OURS, BASELINE, RELEASED = "ofa_mi", "baseline", "released"
 
 

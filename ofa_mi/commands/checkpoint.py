@@ -144,7 +144,8 @@ def convert(
 ) -> None:
     """Write weights (`"model"`, or `"ema"`: their average), settings and vocabulary of `source` to `output`.
 
-    With `half` they are :func:`~ofa_mi.checkpoint.halved`. `to_hub` makes `output` a folder of the hub's format.
+    With `half` they are :func:`~ofa_mi.checkpoint.halved`. `to_hub` makes `output` a folder of the hub's format. A
+    `.pt` file in full precision is one that the released code can read, index tables included.
 
     Raises:
         CheckpointError: A file cannot be read or written, `output` has another ending, `bpe_dir` does not fit
@@ -152,6 +153,7 @@ def convert(
         DataError: A file of `bpe_dir` is missing or wrong.
     """
     from ofa_mi import checkpoint, hub
+    from ofa_mi.small_part import BASE
 
     if not to_hub:
         _check_output(output)
@@ -169,15 +171,18 @@ def convert(
     if half:
         state["model"] = checkpoint.halved(state["model"])
     if to_hub:
+        state["model"] = checkpoint.with_tables(state, source)
         hub.write_folder(state, output)
     else:
+        if output.suffix == ".pt" and not half and BASE not in state:
+            state["model"] = checkpoint.with_tables(state, source)
         checkpoint.save(state, output)
 
 
 def average(sources: Sequence[Path], output: Path, *, weights: str = "model", half: bool = False) -> None:
     """Write the mean of the weights of `sources`, with the settings and vocabulary of the first, to `output`.
 
-    It is taken in single precision; counters and index tables are those of the last file. Two models are held in
+    It is taken in single precision; counters are those of the last file. Two models are held in
     memory, however many files there are. Of the small parts of a tuning a small part is made.
 
     Raises:
@@ -186,6 +191,7 @@ def average(sources: Sequence[Path], output: Path, *, weights: str = "model", ha
     """
     from ofa_mi import checkpoint
     from ofa_mi.small_part import BASE
+    from ofa_mi.state_dict import without_tables
 
     _check_output(output)
     if len(sources) < 2:
@@ -196,6 +202,7 @@ def average(sources: Sequence[Path], output: Path, *, weights: str = "model", ha
     for path in sources:
         found = checkpoint.read(path)
         checkpoint.select_weights(found, weights, path)
+        found["model"] = without_tables(found["model"])
         if not state:
             state = checkpoint.portable(found)
             state["model"] = {name: tensor.clone() for name, tensor in _in_fp32(found["model"]).items()}

@@ -10,7 +10,7 @@ from fairseq.logging import metrics
 from omegaconf import II
 from torch import Tensor
 
-from ofa_mi.criterions.loss import TokenLoss, allowed_mask, keep_lowest, symmetric_kl, token_loss
+from ofa_mi.criterions.loss import TokenLoss, keep_lowest, token_loss
 from ofa_mi.errors import ConfigError
 
 
@@ -90,8 +90,8 @@ class AdjustLabelSmoothedCrossEntropyCriterion(FairseqCriterion):
         if self.ignore_eos:
             logits = logits[target[keep].ne(self.eos_idx)]
             keep &= target.ne(self.eos_idx)
-        losses = self._token_losses(logits, sample, keep)
-        correct = losses.log_probs.argmax(dim=1).eq(target[keep]).sum() if self.report_accuracy else None
+        losses = self._token_losses(logits, sample, keep, doubled)
+        correct = losses.best.eq(target[keep]).sum() if self.report_accuracy else None
         total = losses.loss.numel()
         loss, nll, divergence = self._drop_worst_and_rdrop(losses, doubled)
 
@@ -108,33 +108,31 @@ class AdjustLabelSmoothedCrossEntropyCriterion(FairseqCriterion):
         loss = loss.sum() + divergence if reduce else loss
         return loss, logging_output["sample_size"], logging_output
 
-    def _token_losses(self, logits: Tensor, sample: dict[str, Any], keep: Tensor) -> TokenLoss:
+    def _token_losses(self, logits: Tensor, sample: dict[str, Any], keep: Tensor, doubled: bool) -> TokenLoss:
         allowed, mask = sample.get("allowed_tokens"), sample.get("constraint_masks")
         confidence = sample.get("confidence", sample.get("conf"))
-        if allowed is not None:
-            mask = allowed_mask(allowed[keep], logits.size(1))
-        elif mask is not None:
-            mask = mask[keep]
         return token_loss(
             logits,
             sample["target"][keep],
             epsilon=self.epsilon,
-            mask=mask,
+            mask=None if mask is None or allowed is not None else mask[keep],
+            allowed=None if allowed is None else allowed[keep],
             confidence=None if confidence is None else confidence[:, None].expand_as(keep)[keep],
+            pairs=doubled,
         )
 
     def _drop_worst_and_rdrop(self, losses: TokenLoss, doubled: bool) -> tuple[Tensor, Tensor, Tensor | float]:
         """Loss and nll, ``(M,)`` each, of the tokens that remain, and the weighted divergence of the two passes."""
-        loss, nll, log_probs = losses.loss, losses.nll, losses.log_probs
+        loss, nll, divergence = losses.loss, losses.nll, losses.divergence
         if self.training and self.drop_worst_ratio > 0 and self.update_num > self.drop_worst_after:
             # The first pass chooses; both passes keep the same tokens, so that the KL compares like with like.
             half = loss.numel() // (2 if doubled else 1)
             rows = keep_lowest(loss[:half], self.drop_worst_ratio)
             if doubled:
+                divergence = divergence[rows]
                 rows = torch.cat([rows, rows + half])
-                log_probs = log_probs[rows]
             loss, nll = loss[rows], nll[rows]
-        return loss, nll, self.reg_alpha * symmetric_kl(*log_probs.chunk(2)) if doubled else 0.0
+        return loss, nll, self.reg_alpha * divergence.sum() if doubled else 0.0
 
     @staticmethod
     def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:

@@ -2,9 +2,11 @@
 
 import functools
 from types import ModuleType
+from typing import Any
 
 import torch
 
+from ofa_mi.state_dict import without_tables
 from ofa_mi.tensor_files import writing
 
 
@@ -18,9 +20,19 @@ def wrap_saving(checkpoint_utils: ModuleType) -> None:
         if async_write or not manager.supports_rename(filename):
             return save(obj, filename, async_write)
         with writing(filename) as file:
-            torch.save(obj, file)
+            torch.save(_smaller(obj), file)
 
     checkpoint_utils.torch_persistent_save = torch_persistent_save
+
+
+def _smaller(obj: Any) -> Any:
+    """A checkpoint of fairseq without the index tables of its model and averages; anything else as it is."""
+    if not isinstance(obj, dict) or not isinstance(obj.get("model"), dict):
+        return obj
+    extra = {**(obj.get("extra_state") or {})}
+    extra |= {name: without_tables(extra[name]) for name in ("ema", "ema_fp32_params") if name in extra}
+    smaller = {**obj, "model": without_tables(obj["model"])}
+    return smaller | {"extra_state": extra} if "extra_state" in obj else smaller
 
 
 def wrap_copying(path_manager: type) -> None:

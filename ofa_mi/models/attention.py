@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ofa_mi import kernels
+from ofa_mi.models.products import Linear
 
 
 class MultiheadAttention(nn.Module):
@@ -24,10 +25,10 @@ class MultiheadAttention(nn.Module):
         self.heads = heads
         self.scale = position_scale(embed_dim, heads, scale_factor)
         self.dropout = dropout
-        self.q_proj = nn.Linear(embed_dim, embed_dim)
-        self.k_proj = nn.Linear(embed_dim, embed_dim)
-        self.v_proj = nn.Linear(embed_dim, embed_dim)
-        self.out_proj = nn.Linear(embed_dim, embed_dim)
+        self.q_proj = Linear(embed_dim, embed_dim)
+        self.k_proj = Linear(embed_dim, embed_dim)
+        self.v_proj = Linear(embed_dim, embed_dim)
+        self.out_proj = Linear(embed_dim, embed_dim)
         self.c_attn = nn.Parameter(torch.ones(heads)) if scale_heads else None
 
     def queries(self, x: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from ofa_mi.errors import ConfigError
 from ofa_mi.kernels import PositionBias, RelativePositions, RelativeTable, absolute_positions, position_bias
 from ofa_mi.models.attention import position_scale
+from ofa_mi.models.embedding import TokenEmbedding
 from ofa_mi.models.layers import DecoderLayer, KeysValues, drop_path_rates
 from ofa_mi.models.position_bias import (
     code_position_ids,
@@ -26,6 +27,7 @@ from ofa_mi.models.position_bias import (
     project_positions,
     token_buckets,
 )
+from ofa_mi.models.products import Linear, linear
 from ofa_mi.models.sizes import Config
 
 EncoderOut = dict[str, list[Tensor]]
@@ -110,7 +112,7 @@ class Decoder(FairseqIncrementalDecoder):
         embed_tokens: token embedding, shared with the encoder.
     """
 
-    def __init__(self, config: Config, dictionary, embed_tokens: nn.Embedding) -> None:
+    def __init__(self, config: Config, dictionary, embed_tokens: TokenEmbedding) -> None:
         super().__init__(dictionary)
         width, heads = config.encoder_embed_dim, config.decoder_attention_heads
         self.config = config
@@ -124,17 +126,17 @@ class Decoder(FairseqIncrementalDecoder):
 
         self.embed_positions = nn.Embedding(config.max_target_positions + 2, width)
         self.pos_ln = nn.LayerNorm(width)
-        self.self_pos_q_linear = nn.Linear(width, width)
-        self.self_pos_k_linear = nn.Linear(width, width)
-        self.cross_pos_q_linear = nn.Linear(width, width)
-        self.cross_pos_k_linear = nn.Linear(width, width)
+        self.self_pos_q_linear = Linear(width, width)
+        self.self_pos_k_linear = Linear(width, width)
+        self.cross_pos_q_linear = Linear(width, width)
+        self.cross_pos_k_linear = Linear(width, width)
         self.pos_scale = position_scale(width, heads, config.attn_scale_factor)
 
         rates = drop_path_rates(config.decoder_drop_path_rate, config.decoder_layers)
         wrap_from = 0 if config.checkpoint_activations else config.min_params_to_wrap
         self.layers = nn.ModuleList(fsdp_wrap(DecoderLayer(config, rate), min_num_params=wrap_from) for rate in rates)
         self.layer_norm = nn.LayerNorm(width)
-        self.output_projection = nn.Linear(width, embed_tokens.num_embeddings, bias=False)
+        self.output_projection = Linear(width, embed_tokens.num_embeddings, bias=False)
         self.output_projection.weight = embed_tokens.weight
 
         token_rows = 2 * config.token_bucket_size - 1
@@ -233,7 +235,10 @@ class Decoder(FairseqIncrementalDecoder):
 
     def output_layer(self, features: Tensor) -> Tensor:
         """Features (…, C) -> logits (…, V)."""
-        return self.output_projection(features)
+        table = self.embed_tokens.shared
+        if table is None:
+            return self.output_projection(features)
+        return (linear if self.training else F.linear)(features, table)
 
     def head(self, ids: Tensor | None = None) -> Callable[[Tensor], Tensor]:
         """The output layer, for many calls: features (…, C) -> fp32 logits (…, V), or (…, N) of the rows ``ids``."""

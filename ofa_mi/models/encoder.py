@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from ofa_mi.errors import ConfigError, DataError
 from ofa_mi.kernels import PositionBias, RelativePositions, RelativeTable, absolute_positions
 from ofa_mi.models.attention import position_scale
+from ofa_mi.models.embedding import TokenEmbedding
 from ofa_mi.models.image_tower import STRIDE, build_image_tower
 from ofa_mi.models.layers import EncoderLayer, drop_path_rates
 from ofa_mi.models.position_bias import (
@@ -22,6 +23,7 @@ from ofa_mi.models.position_bias import (
     project_positions,
     token_buckets,
 )
+from ofa_mi.models.products import Linear
 from ofa_mi.models.sizes import Config
 
 TEXT, IMAGE = 0, 1  # rows of the type embedding
@@ -52,7 +54,7 @@ class Encoder(FairseqEncoder):
         embed_tokens: token embedding, shared with the decoder.
     """
 
-    def __init__(self, config: Config, dictionary, embed_tokens: nn.Embedding) -> None:
+    def __init__(self, config: Config, dictionary, embed_tokens: TokenEmbedding) -> None:
         super().__init__(dictionary)
         width, heads = config.encoder_embed_dim, config.encoder_attention_heads
         self.config = config
@@ -71,15 +73,15 @@ class Encoder(FairseqEncoder):
             freeze=config.freeze_resnet or config.tunes_part,  # statistics are no part of the small weights
             checkpoint_activations=config.checkpoint_activations,
         )
-        self.image_proj = nn.Linear(self.embed_images.out_channels, width)
+        self.image_proj = Linear(self.embed_images.out_channels, width)
         self.patch_layernorm_embedding = nn.LayerNorm(width)
 
         self.embed_positions = nn.Embedding(config.max_source_positions + 2, width)
         self.embed_image_positions = nn.Embedding(config.image_bucket_size**2 + 1, width)
         self.pos_ln = nn.LayerNorm(width)
         self.image_pos_ln = nn.LayerNorm(width)
-        self.pos_q_linear = nn.Linear(width, width)
-        self.pos_k_linear = nn.Linear(width, width)
+        self.pos_q_linear = Linear(width, width)
+        self.pos_k_linear = Linear(width, width)
         self.pos_scale = position_scale(width, heads, config.attn_scale_factor)
 
         rates = drop_path_rates(config.encoder_drop_path_rate, config.encoder_layers)

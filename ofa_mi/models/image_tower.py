@@ -5,6 +5,7 @@ from functools import partial
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from timm.layers import DropPath
 from timm.models.resnet import Bottleneck, make_blocks
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ofa_mi.errors import ConfigError, shown
 from ofa_mi.kernels import resnet_stem
+from ofa_mi.models.products import PointwiseConv2d
 
 # name -> (blocks, channels) of the three stages; a stage puts out four times its channels
 RESNETS = {
@@ -54,6 +56,57 @@ class FrozenBatchNorm2d(nn.BatchNorm2d):
         return super().train(False)
 
 
+class Block(Bottleneck):
+    """timm's bottleneck, of which training keeps the convolutions' outputs, and not those of BatchNorm and ReLU, too.
+
+    The latter are what the next convolution needs in backward; they are computed again there.
+    """
+
+    recompute = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C', H / stride, W / stride)."""
+        if not (self.recompute and self.training and torch.is_grad_enabled()):
+            return super().forward(x)
+        branch = _normalised_and_convolved(self.conv1(x), self.bn1, self.conv2)
+        branch = self.bn3(_normalised_and_convolved(branch, self.bn2, self.conv3))
+        branch = branch if self.drop_path is None else self.drop_path(branch)
+        branch += x if self.downsample is None else self.downsample(x)
+        return self.act3(branch)
+
+
+def _normalised_and_convolved(x: Tensor, norm: nn.BatchNorm2d, convolution: nn.Conv2d) -> Tensor:
+    """``convolution(relu(norm(x)))``; of the three, autograd keeps ``x`` alone."""
+    y, again = norm(x), _Again(x.detach(), norm)
+    place = y.data_ptr()
+
+    def pack(kept: Tensor):
+        return (again, kept.shape, kept.stride()) if kept.data_ptr() == place else kept
+
+    def unpack(packed) -> Tensor:
+        return packed if isinstance(packed, Tensor) else packed[0]().as_strided(*packed[1:])
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+        return convolution(F.relu_(y))
+
+
+class _Again:
+    """ReLU of a BatchNorm, computed again for the two that need it: once for both."""
+
+    def __init__(self, x: Tensor, norm: nn.BatchNorm2d) -> None:
+        self.x, self.norm, self.result = x, norm, None
+
+    @torch.no_grad()
+    def __call__(self) -> Tensor:
+        result, self.result = self.result, None
+        if result is None:
+            norm = self.norm
+            statistics = (None, None) if norm.training else (norm.running_mean, norm.running_var)
+            y = F.batch_norm(self.x, *statistics, norm.weight, norm.bias, norm.training, eps=norm.eps)
+            result = self.result = F.relu_(y)
+        return result
+
+
 class ImageTower(nn.Module):
     """ResNet trunk (He et al., arXiv 1512.03385) of timm's blocks; the stride lies in a block's 3x3 convolution.
 
@@ -81,11 +134,16 @@ class ImageTower(nn.Module):
         self.conv1 = nn.Conv2d(3, channels[0], kernel_size=7, stride=2, padding=3, bias=False)
         self.bn1 = norm_layer(channels[0])
         stages, _ = make_blocks(
-            (Bottleneck,) * len(channels), channels, depths, channels[0], norm_layer=norm_layer, act_layer=nn.ReLU
+            (Block,) * len(channels), channels, depths, channels[0], norm_layer=norm_layer, act_layer=nn.ReLU
         )
         for name, stage in stages:  # layer1, layer2, layer3
             _set_drop_path(stage, drop_path_rate)
+            for block in stage:
+                block.recompute = not checkpoint_activations  # which recomputes more
             self.add_module(name, stage)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1):
+                module.__class__ = PointwiseConv2d  # timm makes the layers; this one computes them otherwise
         _init_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -15,7 +15,6 @@
 from __future__ import annotations
 
 import copy
-from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +24,7 @@ from torch import Tensor, nn
 from ofa_mi.kernels import resnet_stem
 from ofa_mi.models.attention import MultiheadAttention
 from ofa_mi.models.image_tower import ConvTower, ImageTower
+from ofa_mi.models.products import onednn
 from ofa_mi.models.tuning import merge_low_rank
 from ofa_mi.precision import dtype_of
 
@@ -237,34 +237,3 @@ class FoldedConvTower(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, out_channels, H / 16, W / 16)."""
         return self.blocks(images.to(self.dtype).contiguous(memory_format=torch.channels_last))
-
-
-@cache
-def onednn() -> bool:
-    """Whether this PyTorch has oneDNN's products and convolutions of packed weights, as inductor uses them.
-
-    They are not part of PyTorch's public interface, so they are tried once, and must give what they are for. On Arm
-    the usual operations are oneDNN's already.
-    """
-    if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
-        return False
-    try:
-        return _onednn_agrees()
-    except (AttributeError, RuntimeError, TypeError):
-        return False
-
-
-@torch.no_grad()
-def _onednn_agrees() -> bool:
-    ops = torch.ops.mkldnn
-    weight, bias = torch.linspace(-1, 1, 48).view(6, 8), torch.linspace(0, 1, 6)
-    x = torch.linspace(-1, 2, 32).view(4, 8)
-    product = ops._linear_pointwise(x, ops._reorder_linear_weight(weight), bias, "none", [], "")
-    kernel, pixels, shape = weight[:, :, None, None], x.view(1, 8, 2, 2), ((0, 0), (1, 1), (1, 1), 1)
-    convolved = F.conv2d(pixels, kernel, bias)
-    relu = ops._convolution_pointwise(pixels, kernel, bias, *shape, "relu", [], "")
-    added = ops._convolution_pointwise_.binary(
-        torch.ones_like(convolved), pixels, kernel, bias, *shape, "add", 1.0, "relu", [], None
-    )
-    pairs = ((product, F.linear(x, weight, bias)), (relu, convolved.relu()), (added, (convolved + 1).relu()))
-    return all(torch.allclose(found, expected, atol=1e-5) for found, expected in pairs)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ofa_mi.kernels import PositionBias
 from ofa_mi.models.attention import MultiheadAttention
+from ofa_mi.models.products import Linear
 from ofa_mi.models.sizes import Config
 from ofa_mi.models.tuning import Adapter
 
@@ -34,9 +35,9 @@ class TransformerLayer(nn.Module):
         self.activation_dropout = nn.Dropout(config.activation_dropout)
         self.drop_path = DropPath(drop_path_rate)
         self.final_layer_norm = nn.LayerNorm(width)
-        self.fc1 = nn.Linear(width, hidden)
+        self.fc1 = Linear(width, hidden)
         self.ffn_layernorm = norm(hidden, config.scale_fc)
-        self.fc2 = nn.Linear(hidden, width)
+        self.fc2 = Linear(hidden, width)
         self.adapter = Adapter(width, config.adapter_dim) if config.adapter else None
         self.w_resid = nn.Parameter(torch.ones(width)) if config.scale_resids else None
 

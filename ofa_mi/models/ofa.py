@@ -10,6 +10,7 @@ from fairseq.models import FairseqEncoderDecoderModel, register_model, register_
 from torch import Tensor, nn
 
 from ofa_mi.models.decoder import Decoder
+from ofa_mi.models.embedding import TokenEmbedding
 from ofa_mi.models.encoder import Encoder
 from ofa_mi.models.image_tower import TOWERS
 from ofa_mi.models.sizes import ALWAYS_ON, SIZES, Config, complete
@@ -50,7 +51,7 @@ class OFAModel(FairseqEncoderDecoderModel):
         """Build the model for ``args``, which the architecture function has completed, and the task's dictionary."""
         config = Config.from_args(args)
         dictionary = task.source_dictionary
-        embed_tokens = nn.Embedding(len(dictionary), config.encoder_embed_dim, padding_idx=dictionary.pad())
+        embed_tokens = TokenEmbedding(len(dictionary), config.encoder_embed_dim, padding_idx=dictionary.pad())
         model = cls(
             config, Encoder(config, dictionary, embed_tokens), Decoder(config, task.target_dictionary, embed_tokens)
         )
@@ -90,17 +91,20 @@ class OFAModel(FairseqEncoderDecoderModel):
             (B, T, V) logits, or (N, V) with an ``output_mask``; and the decoder's dictionary, with the encoder's
             under ``encoder_out``.
         """
-        encoder_out = self.encoder(
-            src_tokens,
-            src_lengths,
-            patch_images=patch_images,
-            patch_masks=patch_masks,
-            return_all_hiddens=return_all_hiddens,
-        )
-        x, extra = self.decoder.extract_features(prev_output_tokens, encoder_out, return_all_hiddens=return_all_hiddens)
-        if output_mask is not None:
-            x = x[output_mask]  # B, T, C -> N, C
-        return (x if features_only else self.decoder.output_layer(x)), extra | {"encoder_out": encoder_out}
+        with self.decoder.embed_tokens.one_gradient():
+            encoder_out = self.encoder(
+                src_tokens,
+                src_lengths,
+                patch_images=patch_images,
+                patch_masks=patch_masks,
+                return_all_hiddens=return_all_hiddens,
+            )
+            x, extra = self.decoder.extract_features(
+                prev_output_tokens, encoder_out, return_all_hiddens=return_all_hiddens
+            )
+            if output_mask is not None:
+                x = x[output_mask]  # B, T, C -> N, C
+            return (x if features_only else self.decoder.output_layer(x)), extra | {"encoder_out": encoder_out}
 
     def extract_features(self, *args, **kwargs) -> tuple[Tensor, dict[str, list]]:
         """As :meth:`forward`, without the output projection."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ofa_mi.kernels import RelativePositions
+from ofa_mi.models.sizes import Config
 
 RELEASED_POSITIONS = 1024  # the released buckets reach from -1023 to 1023
 
@@ -70,6 +71,19 @@ def code_position_ids(code_image_size: int, bucket_size: int) -> Tensor:
     side = code_image_size // 8
     ids = torch.cat([torch.zeros(1, dtype=torch.long), patch_position_ids(side, side, bucket_size)])
     return torch.cat([ids, torch.full((769,), 1024)])
+
+
+def index_tables(config: Config) -> dict[str, Tensor]:
+    """All tables that follow from the settings, by their names in a released state dict."""
+    tables = {
+        f"{side}.token_rp_bucket": token_buckets(config.token_bucket_size, positions)
+        for side, positions in (("encoder", config.max_source_positions), ("decoder", config.max_target_positions))
+    }
+    tables |= dict.fromkeys(
+        ("encoder.image_rp_bucket", "decoder.image_rp_bucket"), image_buckets(config.image_bucket_size)
+    )
+    side = config.image_bucket_size
+    return tables | {"decoder.image_position_idx": code_position_ids(config.code_image_size, side)}
 
 
 def project_positions(linear: nn.Linear, positions: Tensor, heads: int) -> Tensor:

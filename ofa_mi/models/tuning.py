@@ -9,11 +9,12 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ofa_mi.models.products import Linear
 from ofa_mi.models.sizes import LORA_MODULES, Config
 from ofa_mi.state_dict import ADDED, with_low_rank
 
 
-class LoRALinear(nn.Linear):
+class LoRALinear(Linear):
     """A linear layer with a change of low rank beside its weight (LoRA, arXiv 2106.09685).
 
     ``x W^T + b + (alpha / rank) dropout(x) A^T B^T``. ``B`` starts at zero, so that the layer begins as it was.
@@ -38,7 +39,7 @@ class LoRALinear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """(…, in) -> (…, out)."""
         change = F.linear(F.linear(self.lora_dropout(x), self.lora_A), self.lora_B)
-        return F.linear(x, self.weight, self.bias) + self.scale * change
+        return Linear.forward(self, x) + self.scale * change
 
     def merged(self) -> nn.Linear:
         """One layer that computes the same, up to rounding."""
@@ -85,7 +86,7 @@ def _add_low_rank(model: nn.Module, config: Config) -> None:
     chosen = {child for group in config.lora_modules.split(",") for child in LORA_MODULES[group]}
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
-            if name in chosen and type(child) is nn.Linear:
+            if name in chosen and isinstance(child, nn.Linear):
                 lora = LoRALinear(child, rank=config.lora_rank, alpha=config.lora_alpha, dropout=config.lora_dropout)
                 setattr(module, name, lora)
 

@@ -1,5 +1,5 @@
-"""Learning-rate schedules, registered with fairseq."""
+"""Optimiser and learning-rate schedules, registered with fairseq."""
 
-from ofa_mi.optim import linear_decay
+from ofa_mi.optim import adam, linear_decay
 
-__all__ = ["linear_decay"]
+__all__ = ["adam", "linear_decay"]

@@ -1,4 +1,4 @@
-"""The loss functions against formulas written out token by token."""
+"""The loss functions against formulas written out token by token, and their gradients against autograd's."""
 
 import math
 
@@ -7,7 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ofa_mi.criterions.loss import allowed_mask, keep_lowest, symmetric_kl, token_loss
+from ofa_mi.criterions import loss as loss_module
+from ofa_mi.criterions.loss import allowed_mask, keep_lowest, token_loss
+from tests.criterions.plain import plain_loss
 
 
 def smoothed_by_hand(logits, target, epsilon, allowed):
@@ -62,19 +64,74 @@ def test_keep_lowest_drops_the_largest_losses():
     assert sorted(rows.tolist()) == [1, 3]
 
 
-def test_symmetric_kl_equals_torch_and_is_zero_for_equal_inputs():
-    log_p, log_q = torch.randn(2, 3, 7).log_softmax(-1)
+def test_divergence_equals_torch_and_is_zero_for_equal_passes():
+    logits = torch.randn(6, 7)
+    log_p, log_q = logits.log_softmax(-1).chunk(2)
     expected = sum(
-        torch.nn.functional.kl_div(a, b, reduction="sum", log_target=True) for a, b in ((log_p, log_q), (log_q, log_p))
+        torch.nn.functional.kl_div(a, b, reduction="none", log_target=True).sum(1)
+        for a, b in ((log_p, log_q), (log_q, log_p))
     )
-    assert symmetric_kl(log_p, log_q).item() == pytest.approx(expected.item() / 2, rel=1e-5)
-    assert symmetric_kl(log_p, log_p).item() == 0
+    target = torch.zeros(6, dtype=torch.long)
+    torch.testing.assert_close(token_loss(logits, target, epsilon=0.0, pairs=True).divergence, expected / 2)
+    same = torch.cat([logits[:3], logits[:3]])
+    assert token_loss(same, target, epsilon=0.0, pairs=True).divergence.eq(0).all()
 
 
-def test_symmetric_kl_ignores_tokens_that_are_not_allowed():
-    logits = torch.randn(2, 1, 4)
-    wide = torch.cat([logits, torch.full((2, 1, 2), -torch.inf)], dim=-1).requires_grad_()
-    divergence = symmetric_kl(*wide.log_softmax(-1))
-    divergence.backward()
-    assert divergence.item() == pytest.approx(symmetric_kl(*logits.log_softmax(-1)).item(), rel=1e-5)
-    assert torch.isfinite(wide.grad).all()
+ROWS, WORDS = 6, 11
+
+
+@pytest.mark.parametrize("at_once", [1, 2 * WORDS, 10**6])
+@pytest.mark.parametrize("restricted", [None, "mask", "allowed"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("epsilon", [0.0, 0.1])
+@pytest.mark.parametrize("pairs", [False, True])
+def test_losses_and_gradients_are_autograds(at_once, restricted, weighted, epsilon, pairs, monkeypatch):
+    """In chunks of any size, of the loss of every token and of the divergence, as drop-worst weights them."""
+    monkeypatch.setattr(loss_module, "AT_ONCE", {"cpu": at_once})
+    torch.manual_seed(0)
+    values, target = torch.randn(ROWS, WORDS) * 3, torch.tensor([3, 4, 2, 3, 4, 2])
+    allowed = torch.tensor([[3, 5, 7], [4, -1, -1], [-1, -1, -1]] * 2)
+    options = {"confidence": torch.rand(ROWS) + 0.5} if weighted else {}
+    mask = allowed_mask(allowed, WORDS) if restricted else None
+    given = {} if restricted is None else {"mask": mask} if restricted == "mask" else {"allowed": allowed}
+    of_loss, of_divergence = torch.randn(ROWS), torch.randn(ROWS // 2)
+    results = []
+    for function, masks in ((token_loss, given), (plain_loss, {"mask": mask})):
+        leaf = values.clone().requires_grad_()
+        found = function(leaf * 1, target, epsilon=epsilon, pairs=pairs, **masks, **options)
+        total = (found.loss * of_loss).sum()
+        if pairs:
+            total = total + (found.divergence * of_divergence).sum()
+        total.backward()
+        results.append([found.loss, found.nll, found.best, leaf.grad, *([found.divergence] if pairs else [])])
+    for ours, expected in zip(*results, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_logits_of_16_bits_are_computed_in_fp32(dtype):
+    logits, target = torch.randn(4, 9).to(dtype), torch.tensor([1, 2, 3, 4])
+    results = []
+    for function, values in ((token_loss, logits.clone()), (plain_loss, logits.float())):
+        values.requires_grad_()
+        found = function(values * 1, target, epsilon=0.1).loss
+        assert found.dtype == torch.float32
+        found.sum().backward()
+        results.append((found, values.grad.float()))
+    torch.testing.assert_close(results[0][0], results[1][0])
+    torch.testing.assert_close(results[0][1], results[1][1], rtol=1e-2, atol=1e-3)
+
+
+def test_the_gradient_lies_where_the_logits_were():
+    """There is no second tensor of their size; whoever differentiates twice is told."""
+    leaf = torch.randn(3, 5, requires_grad=True)
+    logits = leaf * 1
+    before = logits.detach().clone()
+    gradient = torch.autograd.grad(
+        loss := token_loss(logits, torch.tensor([1, 2, 3]), epsilon=0.1).loss.sum(), logits, retain_graph=True
+    )[0]
+    assert gradient.data_ptr() == logits.data_ptr() and not logits.equal(before)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+    token_loss(leaf, torch.tensor([1, 2, 3]), epsilon=0.1).loss.sum().backward()
+    assert leaf.equal(before) and leaf.grad.data_ptr() != leaf.data_ptr()

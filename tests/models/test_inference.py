@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ofa_mi.models import inference
+from ofa_mi.models import inference, products
 from ofa_mi.models.image_tower import RESNETS, build_image_tower
 from ofa_mi.models.inference import for_inference
 from ofa_mi.precision import cpu_has_bf16
@@ -82,6 +82,6 @@ def test_the_model_itself_stays_as_it_is():
 def test_without_oneDNN_it_is_not_asked(monkeypatch):
     """Another version of PyTorch may lack the operations, which are not part of its public interface."""
     inference.onednn.cache_clear()
-    monkeypatch.setattr(inference, "_onednn_agrees", lambda: torch.ops.mkldnn._no_such_operation())
+    monkeypatch.setattr(products, "_onednn_agrees", lambda: torch.ops.mkldnn._no_such_operation())
     assert not inference.onednn()
     inference.onednn.cache_clear()

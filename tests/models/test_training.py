@@ -7,6 +7,7 @@ from fairseq.dataclass.configs import DistributedTrainingConfig
 from fairseq.models import distributed_fairseq_model
 from timm.layers import DropPath
 
+from ofa_mi.models.image_tower import build_image_tower
 from tests.golden.cases import build_model
 from tests.models.helpers import gradients, images, small_model, tokens
 
@@ -40,6 +41,35 @@ def test_checkpointed_activations_change_nothing(freeze_resnet):
         torch.testing.assert_close(actual[name], expected[name], rtol=1e-4, atol=1e-5, msg=name)
     for (name, a), b in zip(plain.named_buffers(), checkpointed.buffers(), strict=True):
         assert a.equal(b), f"{name}: the recomputation updated it again"
+
+
+@pytest.mark.parametrize("freeze", [False, True])
+def test_what_batch_norm_and_relu_put_out_is_computed_again(freeze):
+    """Gradients and statistics are those of timm's block; less is kept for them."""
+    torch.manual_seed(0)
+    tower = build_image_tower("resnet50", freeze=freeze, drop_path_rate=0.0).train()
+    start = {name: value.clone() for name, value in tower.state_dict().items()}
+    kept, results = [], []
+    for recompute in (True, False):
+        tower.load_state_dict(start)
+        tower.zero_grad()
+        for block in (block for stage in (tower.layer1, tower.layer2, tower.layer3) for block in stage):
+            block.recompute = recompute
+        storages = {}
+
+        def keep(tensor, storages=storages):
+            storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            out = tower(images(2, 64))
+        kept.append(sum(storages.values()))
+        out.square().mean().backward()
+        results.append((out, *[p.grad for p in tower.parameters() if p.grad is not None], *tower.buffers()))
+        results[-1] = [value.detach().clone() for value in results[-1]]
+    for found, expected in zip(*results, strict=True):
+        assert found.equal(expected)
+    assert kept[0] < 0.9 * kept[1]
 
 
 def test_freeze_resnet_keeps_statistics_and_affine_maps():
