@@ -276,6 +276,8 @@ def read_folder(folder: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: A file is missing, damaged or refused; the message names it.
     """
+    if not (folder / CONFIG).exists():
+        raise CheckpointError(f"{folder}: is a folder without {CONFIG}: no checkpoint of the hub's format")
     config = _read_config(folder / CONFIG)
     model, task = _settings(config)
     words = _proved_vocabulary(folder, config)

@@ -93,5 +93,5 @@ def _cut_last_line(file, path: Path) -> None:
             break
         keep = start
     if keep != end:
-        logger.warning("%s: the last line is incomplete; it is removed and its instance answered again", path)
+        logger.warning("%s: the last line is incomplete; it is removed, and its question answered again", path)
         file.truncate(keep)
