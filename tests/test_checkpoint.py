@@ -381,7 +381,7 @@ def test_a_setting_without_end_is_one_line(tmp_path):
     nested = "[" * 500 + "]" * 500
     path = tmp_path / "some.safetensors"
     save_file({"a": torch.zeros(3)}, path, {"ofa_mi": f'{{"cfg": {{"model": {{"arch": "ofa_nano", "x": {nested}}}}}}}'})
-    with pytest.raises(CheckpointError, match="its setting 'x' has more than 8 levels$"):
+    with pytest.raises(CheckpointError, match=r"its setting 'x' has more than 8 levels$"):
         checkpoint.model_args(checkpoint.read(path), path)
 
 
