@@ -9,5 +9,6 @@ other work on the machine meets all alike. `baseline` does, with this package's 
 (:mod:`~ofa_mi.benchmark.baseline`); ``--released FOLDER`` adds the released code itself, from a checkout of it.
 
 In the order of the flow: `setting` (model and inputs), `case` and the works `train`, `generate`, `rank` and `evaluate`
-(what is timed), `baseline` and `released` (others that do it), `measure` (time and memory), `run`, `table` (files of results).
+(what is timed), `baseline` and `released` (others that do it), `measure` (time and memory), `run`, `table` (files of
+results).
 """
