@@ -8,6 +8,7 @@ Values first: outputs of all contenders are compared, and what differs is not ti
 other work on the machine meets all alike. `baseline` does, with this package's weights, what the released code does
 (:mod:`~ofa_mi.benchmark.baseline`); ``--released FOLDER`` adds the released code itself, from a checkout of it.
 
-In the order of the flow: `setting` (model and inputs), `case` and the works `generate`, `rank` and `evaluate` (what is
-timed), `baseline` and `released` (others that do it), `measure` (time and memory), `run`, `table` (files of results).
+In the order of the flow: `setting` (model and inputs), `case` and the works `train`, `generate`, `rank` and `evaluate`
+(what is timed), `baseline` and `released` (others that do it), `measure` (time and memory), `run`, `table` (files of
+results).
 """

@@ -126,10 +126,9 @@ def _plot(rows: Sequence[Row], surroundings: dict[str, str]) -> bytes:
         factors = [row.faster_than_released or row.faster_than_baseline or 0 for row in chosen]
         bars = axes.barh(places, factors, height, label=precision)
         axes.bar_label(bars, fmt="%.1f", padding=2)
-    goals = {_label(row): row.goal for row in ours if row.goal}
-    for label, goal in goals.items():
-        place = works.index(label)
-        axes.plot([goal, goal], [place - 0.45, place + 0.45], color="black", label="_goal")
+        for row, place in zip(chosen, places, strict=True):
+            if row.goal:
+                axes.plot([row.goal] * 2, [place - height / 2, place + height / 2], color="black", label="_goal")
     axes.set_yticks(range(len(works)), works)
     axes.invert_yaxis()
     against = "the released code" if any(row.contender == RELEASED for row in rows) else "the baseline"
