@@ -123,7 +123,8 @@ class AdjustLabelSmoothedCrossEntropyCriterion(FairseqCriterion):
 
     def _drop_worst_and_rdrop(self, losses: TokenLoss, doubled: bool) -> tuple[Tensor, Tensor, Tensor | float]:
         """Loss and nll, ``(M,)`` each, of the tokens that remain, and the weighted divergence of the two passes."""
-        loss, nll, divergence = losses.loss, losses.nll, losses.divergence
+        loss, nll = losses.loss, losses.nll
+        divergence = loss.new_zeros(0) if losses.divergence is None else losses.divergence  # there if doubled
         if self.training and self.drop_worst_ratio > 0 and self.update_num > self.drop_worst_after:
             # The first pass chooses; both passes keep the same tokens, so that the KL compares like with like.
             half = loss.numel() // (2 if doubled else 1)

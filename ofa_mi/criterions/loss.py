@@ -10,7 +10,7 @@ them: losses are computed a few rows at a time, and their gradient is written wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -101,9 +101,8 @@ class _Rows:
 
     def of(self, rows: slice) -> _Rows:
         """Some of them."""
-        tensors = (self.target, self.mask, self.allowed, self.confidence)
-        target, mask, allowed, confidence = (None if t is None else t[rows] for t in tensors)
-        return _Rows(target, self.epsilon, mask, allowed, confidence)
+        mask, allowed, confidence = (None if t is None else t[rows] for t in (self.mask, self.allowed, self.confidence))
+        return _Rows(self.target[rows], self.epsilon, mask, allowed, confidence)
 
     def masked(self, logits: Tensor) -> tuple[Tensor, Tensor | None]:
         """Logits in fp32, those not allowed -inf, and the mask; in the caller's memory only if they are fp32."""
@@ -215,8 +214,14 @@ def _gradients(
         plain = masked.log_softmax(dim=1)
         log_probs.append(one.weighted(plain))
         found.append((plain.exp(), mask, one, d_loss))
-    of_divergence = [None] * len(logits) if d_divergence is None else _divergence_gradients(*log_probs, d_divergence)
-    return [_gradient(*values, extra) for values, extra in zip(found, of_divergence, strict=True)]
+    if d_divergence is None:
+        extras: Sequence[Tensor | None] = [None] * len(logits)
+    else:
+        extras = _divergence_gradients(log_probs[0], log_probs[1], d_divergence)
+    return [
+        _gradient(probs, mask, one, d_loss, extra)
+        for (probs, mask, one, d_loss), extra in zip(found, extras, strict=True)
+    ]
 
 
 def _gradient(probs: Tensor, mask: Tensor | None, rows: _Rows, d_loss: Tensor | None, extra: Tensor | None) -> Tensor:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from fairseq.optim import OPTIMIZER_REGISTRY, adam
 from torch import Tensor
 
-State = dict[str, int | Tensor]
+State = dict[str, Any]  # "step", "exp_avg" and "exp_avg_sq" of a parameter
 
 
 class FusedAdam(adam.Adam):
@@ -58,7 +59,7 @@ class FusedAdam(adam.Adam):
         beta1, beta2 = group["betas"]
         for (device, step), chosen in alike.items():
             states = [self.state[p] for p in chosen]
-            torch._fused_adamw_(
+            torch.ops.aten._fused_adamw_(
                 chosen,
                 [p.grad for p in chosen],
                 [state["exp_avg"] for state in states],
@@ -91,11 +92,13 @@ class FusedAdam(adam.Adam):
 
 def _fits(p: Tensor) -> bool:
     """Whether the fused kernel takes a parameter with a gradient."""
+    grad = p.grad
     return (
-        p.dtype == p.grad.dtype == torch.float32
-        and p.grad.layout == torch.strided
+        grad is not None
+        and p.dtype == grad.dtype == torch.float32
+        and grad.layout == torch.strided
         and p.device.type in ("cpu", "cuda")
-        and _order(p) == _order(p.grad)
+        and _order(p) == _order(grad)
     )
 
 
