@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from ofa_mi.checkpoint import plain
 from ofa_mi.state_dict import without_tables
 from ofa_mi.tensor_files import writing
 
@@ -26,13 +27,21 @@ def wrap_saving(checkpoint_utils: ModuleType) -> None:
 
 
 def _smaller(obj: Any) -> Any:
-    """A checkpoint of fairseq without the index tables of its model and averages; anything else as it is."""
-    if not isinstance(obj, dict) or not isinstance(obj.get("model"), dict):
+    """A checkpoint of fairseq without the index tables of its model and averages; anything else as it is.
+
+    A sharded model is read by its wrapper, which wants every entry.
+    """
+    if not isinstance(obj, dict) or not isinstance(obj.get("model"), dict) or _is_sharded(obj):
         return obj
     extra = {**(obj.get("extra_state") or {})}
     extra |= {name: without_tables(extra[name]) for name in ("ema", "ema_fp32_params") if name in extra}
     smaller = {**obj, "model": without_tables(obj["model"])}
     return smaller | {"extra_state": extra} if "extra_state" in obj else smaller
+
+
+def _is_sharded(state: dict[str, Any]) -> bool:
+    training = plain(plain(state.get("cfg")).get("distributed_training"))
+    return training.get("ddp_backend") == "fully_sharded"
 
 
 def wrap_copying(path_manager: type) -> None:

@@ -61,7 +61,7 @@ def test_there_is_a_script_for_every_experiment():
         "profiles/instraug.sh",
     }
     others = {"reproduce.sh", "slurm/reproduce.sh", "quickstart.sh", "test.sh"}
-    others |= {"analysis/cpu_speed.sh", "analysis/factors.sh"}
+    others |= {"analysis/cpu_speed.sh", "analysis/factors.sh", "gpu_check.sh"}
     assert found - shared == {*SCRIPTS, *BEYOND, *others}
 
 
