@@ -22,6 +22,7 @@ from ofa_mi.commands.options import (
     add_question_options,
     add_weights_option,
     asked,
+    load_predictor,
 )
 from ofa_mi.commands.other_model_options import (
     ONLY_FOR,
@@ -33,7 +34,7 @@ from ofa_mi.errors import ConfigError
 from ofa_mi.evaluation.conditions import IMAGES, PERTURBATIONS, PROMPT_STYLES
 
 if TYPE_CHECKING:  # imported where it is used: it takes PyTorch
-    from ofa_mi.decoding.predictor import Predictor
+    pass
 
 HELP = "run a model over evaluation instances, once per instruction, and score it"
 
@@ -96,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     from ofa_mi.evaluation.scoring.tables import format_table
     from ofa_mi.instructions.registry import load_registry
 
-    predictor = _checkpoint_predictor(args) if args.model is None else make_other_model(args)
+    predictor = load_predictor(args) if args.model is None else make_other_model(args)
     options = EvaluationOptions(
         **chosen,
         mode=args.mode,
@@ -124,20 +125,6 @@ def run(args: argparse.Namespace) -> int:
         if conditions := condition_label(scores):
             print(f"not a normal run: {conditions}.")
     return 0
-
-
-def _checkpoint_predictor(args: argparse.Namespace) -> Predictor:
-    from ofa_mi.decoding.beam import GenerationConfig
-    from ofa_mi.decoding.predictor import Predictor
-
-    return Predictor.from_checkpoint(
-        args.checkpoint,
-        bpe_dir=args.bpe_dir,
-        weights=args.weights,
-        device=args.device,
-        generation=GenerationConfig(beam=args.beam, lenpen=args.lenpen, max_len=args.max_len),
-        precision=args.precision,
-    )
 
 
 def parse_shard(value: str) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ofa_mi.decoding.modes import MODES
 from ofa_mi.errors import ConfigError
@@ -13,6 +13,9 @@ from ofa_mi.packaged import checkpoint_path
 from ofa_mi.precision import PRECISIONS
 from ofa_mi.utils.json_files import one_line
 from ofa_mi.utils.text import split_list
+
+if TYPE_CHECKING:
+    from ofa_mi.decoding.predictor import Predictor
 
 
 def directories(text: str) -> list[str]:
@@ -148,6 +151,23 @@ def add_decoding_options(group: argparse._ActionsContainer) -> None:
     )
     group.add_argument("--beam", type=int, default=5, help="beams of the search")
     group.add_argument("--max-len", type=int, default=64, help="longest answer in tokens")
+
+
+def load_predictor(args: argparse.Namespace) -> Predictor:
+    """The model that the options name."""
+    # Not above: they take PyTorch.
+    from ofa_mi.decoding.beam import GenerationConfig
+    from ofa_mi.decoding.predictor import Predictor
+
+    lenpen = {"lenpen": args.lenpen} if "lenpen" in args else {}  # not every command has the option
+    return Predictor.from_checkpoint(
+        args.checkpoint,
+        bpe_dir=args.bpe_dir,
+        weights=args.weights,
+        device=args.device,
+        generation=GenerationConfig(beam=args.beam, max_len=args.max_len, **lenpen),
+        precision=args.precision,
+    )
 
 
 def add_question_options(group: argparse._ActionsContainer, *, instructions: str, seed_of: str) -> None:

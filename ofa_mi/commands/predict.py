@@ -23,13 +23,13 @@ from ofa_mi.commands.options import (
     add_device_option,
     add_precision_option,
     add_weights_option,
+    load_predictor,
     positive_number,
 )
 from ofa_mi.commands.question import (
     PICTURES,
     as_json,
     check_arguments,
-    load_predictor,
     make_query,
     question_instance,
 )

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from ofa_mi.commands.question import as_json, check_arguments, load_predictor, make_query, question_instance
+from ofa_mi.commands.options import load_predictor
+from ofa_mi.commands.question import as_json, check_arguments, make_query, question_instance
 from ofa_mi.errors import ConfigError, DataError, OfaMiError, shown
 from ofa_mi.instances.images import SIDEWAYS, UnusableImageError, exif_orientation, load_image, open_image
 from ofa_mi.instructions.spec import OUTPUTS

@@ -134,21 +134,6 @@ def build_prompt(instruction: str, instance: Instance, *, option_markers: bool):
     return render(spec, spec.instructions[0], instance, option_markers=option_markers)
 
 
-def load_predictor(args: argparse.Namespace) -> Predictor:
-    """The model that the options name."""
-    from ofa_mi.decoding.beam import GenerationConfig
-    from ofa_mi.decoding.predictor import Predictor
-
-    return Predictor.from_checkpoint(
-        args.checkpoint,
-        bpe_dir=args.bpe_dir,
-        weights=args.weights,
-        device=args.device,
-        generation=GenerationConfig(beam=args.beam, max_len=args.max_len),
-        precision=args.precision,
-    )
-
-
 def make_query(
     args: argparse.Namespace, image: Image.Image | None, predictor: Predictor, name: str = NAME
 ) -> tuple[Query, Instance]:

@@ -19,6 +19,7 @@ from ofa_mi.commands.options import (
     add_precision_option,
     add_weights_option,
     data_directories,
+    load_predictor,
     positive_number,
 )
 from ofa_mi.errors import ConfigError
@@ -70,21 +71,12 @@ def run(args: argparse.Namespace) -> int:
         from ofa_mi.serving.app import application
     except ImportError as error:
         raise ConfigError(f"{error.name} is not installed: pip install 'ofa-mi[demo]'") from None
-    from ofa_mi.decoding.beam import GenerationConfig
-    from ofa_mi.decoding.predictor import Predictor
     from ofa_mi.serving.answering import Answerer
     from ofa_mi.serving.examples import Examples, scenes
 
     registry = load_registry(*args.instruction_dir, language=args.instruction_language)
     server = _listen(args.host, args.port)
-    predictor = Predictor.from_checkpoint(
-        args.checkpoint,
-        bpe_dir=args.bpe_dir,
-        weights=args.weights,
-        device=args.device,
-        generation=GenerationConfig(beam=args.beam, max_len=args.max_len),
-        precision=args.precision,
-    )
+    predictor = load_predictor(args)
     with tempfile.TemporaryDirectory(prefix="ofa-mi-") as folder:
         examples = Examples(
             args.examples or [scenes(Path(folder))], [name for name, spec in registry.items() if spec.instructions]
